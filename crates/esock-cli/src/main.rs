@@ -1,0 +1,2 @@
+//! The esock command.
+fn main() {}

@@ -1,0 +1,222 @@
+//! The vocabulary that users of a stack speak: messages, events, what was negotiated.
+//! Other backends (kernel SCTP, TCP) speak it too.
+
+use crate::types::{Address, AssocId, EndpointId, PathId, Ppid, StreamId};
+use crate::{Ssn, Tsn};
+use bytes::Bytes;
+
+/// How a message is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SendOptions {
+    /// The stream; 0 by default.
+    pub stream: StreamId,
+    /// The payload protocol identifier; 0 (unspecified) by default.
+    pub ppid: Ppid,
+    /// Deliver as soon as it has arrived, outside the stream's order (RFC 9260 §6.6).
+    pub unordered: bool,
+    /// Ask the peer to acknowledge at once (the I bit, RFC 7053).
+    pub sack_immediately: bool,
+    /// Comes back with the message if it is not delivered; never sent.
+    pub context: u64,
+}
+
+/// A message that has arrived, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// The stream.
+    pub stream: StreamId,
+    /// The payload protocol identifier.
+    pub ppid: Ppid,
+    /// The stream sequence number; meaningless when `unordered`.
+    pub ssn: Ssn,
+    /// The transmission sequence number of the first fragment.
+    pub tsn: Tsn,
+    /// Sent outside its stream's order.
+    pub unordered: bool,
+    /// The path that the last fragment came over.
+    pub path: PathId,
+    /// The user data.
+    pub payload: Bytes,
+}
+
+/// A message that was not acknowledged when its association ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// Whether any of it was ever sent: the peer may have received it.
+    pub maybe_received: bool,
+    /// As it was sent.
+    pub options: SendOptions,
+    /// The user data, whole.
+    pub payload: Bytes,
+}
+
+/// What the two ends agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Negotiated {
+    /// Streams that we may send on: the smaller of what we asked for and the peer allows.
+    pub outbound_streams: u16,
+    /// Streams that the peer may send on.
+    pub inbound_streams: u16,
+    /// The peer's adaptation indication, if any (RFC 5061 §4.2.6).
+    pub adaptation: Option<u32>,
+    /// The peer's first receive window, in bytes.
+    pub peer_rwnd: u32,
+}
+
+/// The state of an association (RFC 9260 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// INIT sent.
+    CookieWait,
+    /// COOKIE ECHO sent.
+    CookieEchoed,
+    /// Data may flow both ways.
+    Established,
+    /// We want to end; our data is being acknowledged first.
+    ShutdownPending,
+    /// SHUTDOWN sent.
+    ShutdownSent,
+    /// The peer wants to end; our data is being acknowledged first.
+    ShutdownReceived,
+    /// SHUTDOWN ACK sent.
+    ShutdownAckSent,
+    /// Ended. What has arrived can still be read.
+    Closed,
+}
+
+/// The state of a path (RFC 9260 §8.2, RFC 7829).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PathState {
+    /// Not yet confirmed by a HEARTBEAT ACK (RFC 9260 §5.4); carries no data.
+    Unconfirmed,
+    /// In use.
+    Active,
+    /// Errors beyond the PF threshold: used only if there is nothing better.
+    PotentiallyFailed,
+    /// Errors beyond Path.Max.Retrans.
+    Inactive,
+}
+
+/// Why an association ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// SHUTDOWN, by either end: everything sent was acknowledged.
+    Shutdown,
+    /// We sent ABORT, as asked.
+    LocalAbort,
+    /// The peer sent ABORT.
+    PeerAbort {
+        /// The first error cause's code (RFC 9260 §3.3.10), if there was one.
+        cause: Option<u16>,
+        /// The user's reason of a User-Initiated Abort, else the cause's own bytes.
+        info: Bytes,
+    },
+    /// The peer refused the association: ABORT in answer to INIT or COOKIE ECHO.
+    Refused {
+        /// The first error cause's code, if there was one.
+        cause: Option<u16>,
+        /// As in `PeerAbort`.
+        info: Bytes,
+    },
+    /// No answer: association retries or INIT retries used up (RFC 9260 §8.1, §4).
+    TimedOut,
+    /// The peer broke the protocol; we sent ABORT with this cause code.
+    ProtocolViolation {
+        /// The error cause's code.
+        cause: u16,
+        /// What was wrong.
+        detail: &'static str,
+    },
+    /// The peer sent a message larger than `Config::max_message`; we sent ABORT "Out of Resource".
+    MessageTooLarge,
+    /// ICMP said that nobody is there, while in COOKIE-WAIT.
+    Unreachable,
+    /// The endpoint was closed, or its driver failed.
+    EndpointClosed,
+}
+
+/// What happens on an association.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// It is up: ours was answered, or the incoming one that was accepted is ready.
+    Up(Negotiated),
+    /// Messages wait; told once until they have all been read.
+    Readable,
+    /// The send buffer has room again after [`SendError::Full`](crate::SendError::Full).
+    Writable,
+    /// A path changed its state.
+    Path {
+        /// Which.
+        path: PathId,
+        /// The peer's address.
+        remote: Address,
+        /// Its new state.
+        state: PathState,
+    },
+    /// New data now goes over this path.
+    PathInUse {
+        /// Which.
+        path: PathId,
+        /// The peer's address.
+        remote: Address,
+    },
+    /// The peer restarted: it has forgotten everything, streams begin anew (RFC 9260 §5.2.4 A).
+    /// What was not acknowledged follows as `Undelivered`.
+    Restarted(Negotiated),
+    /// The peer wants to end: nothing more can be sent.
+    ShutdownReceived,
+    /// The peer reported an error that does not end the association (ERROR chunk).
+    PeerError {
+        /// The cause's code.
+        cause: u16,
+        /// The cause's own bytes.
+        info: Bytes,
+    },
+    /// A message that was not delivered.
+    Undelivered(Undelivered),
+    /// It has ended; the last event.
+    Closed(CloseReason),
+}
+
+/// A peer whose COOKIE ECHO was valid: the facts of its INIT, no association yet.
+///
+/// Hand it back with [`Stack::accept`](crate::Stack::accept), [`Stack::refuse`](crate::Stack::refuse)
+/// or [`Stack::ignore`](crate::Stack::ignore).
+#[derive(Debug)]
+pub struct Incoming {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) facts: Box<crate::stack::IncomingFacts>,
+}
+
+/// Where to connect, see [`Stack::connect`](crate::Stack::connect).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peer {
+    /// The peer's addresses, at least one; the first is the primary path.
+    pub addresses: Vec<Address>,
+    /// The peer's SCTP port.
+    pub port: u16,
+    /// How packets travel.
+    pub encapsulation: Encapsulation,
+}
+
+/// How packets to a peer travel until it shows otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encapsulation {
+    /// Native SCTP over IP.
+    Native,
+    /// In UDP, to this port of the peer (RFC 6951; 9899 is the registered one).
+    Udp(u16),
+    /// Native first, the same INIT in UDP to this port 250 ms later; what the first valid INIT ACK used wins.
+    Both(u16),
+    /// UDP port 9899.
+    #[default]
+    Default,
+}
+
+/// Whose event it is, and what happened.
+pub type AssocEvent = (AssocId, Event);

@@ -1,0 +1,245 @@
+//! Configuration: each field names its RFC parameter and, where there is one, its RFC 6458 option.
+
+use crate::error::ConfigError;
+use crate::types::Address;
+use std::time::Duration;
+
+/// Parameters of the associations of an endpoint, or of one association.
+///
+/// `Default` is RFC 9260 §16. Fields are public; [`Config::validate`] says what cannot work.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Config {
+    /// RTO.Initial; SCTP_RTOINFO. 1 s.
+    pub rto_initial: Duration,
+    /// RTO.Min; SCTP_RTOINFO. 1 s.
+    pub rto_min: Duration,
+    /// RTO.Max; SCTP_RTOINFO. 60 s.
+    pub rto_max: Duration,
+    /// HB.interval, `None` switches heartbeats off; SCTP_PEER_ADDR_PARAMS. 30 s.
+    pub heartbeat_interval: Option<Duration>,
+    /// SACK delay, at most 500 ms (RFC 9260 §6.2); SCTP_DELAYED_SACK. 200 ms.
+    pub sack_delay: Duration,
+    /// Packets with data per SACK; SCTP_DELAYED_SACK. 2.
+    pub sack_frequency: u32,
+    /// Path.Max.Retrans: errors in a row that make a path inactive; SCTP_PEER_ADDR_PARAMS.
+    /// `None`: never. 5.
+    pub path_max_retrans: Option<u32>,
+    /// PotentiallyFailed.Max.Retrans (RFC 7829): errors in a row after which a path is avoided;
+    /// SCTP_PEER_ADDR_THLDS. `None` switches the state off. 0.
+    pub pf_threshold: Option<u32>,
+    /// Association.Max.Retrans: errors in a row, over all paths, that end the association;
+    /// SCTP_ASSOCINFO. 10.
+    pub assoc_max_retrans: u32,
+    /// Max.Init.Retransmits; SCTP_INITMSG. 8.
+    pub max_init_retransmits: u32,
+    /// Valid.Cookie.Life; SCTP_ASSOCINFO. 60 s.
+    pub cookie_life: Duration,
+    /// Max.Burst: packets sent at once in answer to one event; SCTP_MAX_BURST. 4.
+    pub max_burst: u32,
+    /// Outbound streams asked for; SCTP_INITMSG. 10.
+    pub outbound_streams: u16,
+    /// Inbound streams allowed; SCTP_INITMSG. 65535.
+    pub inbound_streams: u16,
+    /// The receive window in bytes: what has arrived and was not read, overhead included. 1 MiB.
+    pub receive_window: u32,
+    /// The send buffer in bytes: what was taken and is not acknowledged. 1 MiB.
+    pub send_buffer: usize,
+    /// The largest message that is received whole, in bytes. 256 KiB.
+    pub max_message: usize,
+    /// Largest packet in bytes, IP header included, before the path is known; 0: 1280 for IPv6, 1400 for IPv4
+    /// on unknown routes. Path MTU discovery goes on from there.
+    pub initial_mtu: u16,
+    /// Largest packet in bytes, IP header included, that path MTU discovery tries. 9000.
+    pub max_mtu: u16,
+    /// Whether to search the path MTU with probes (RFC 8899); else `initial_mtu` stays. On.
+    pub pmtud: bool,
+    /// Adaptation layer indication sent in INIT and INIT ACK (RFC 5061 §4.2.6). `None`.
+    pub adaptation: Option<u32>,
+    /// Most addresses taken from a peer's INIT; more are ignored. 32.
+    pub max_peer_addresses: usize,
+    /// Congestion control.
+    pub congestion: CongestionAlgorithm,
+}
+
+/// Which congestion control an association uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum CongestionAlgorithm {
+    /// RFC 9260 §7.2.
+    #[default]
+    Rfc9260,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_secs(1),
+            rto_max: Duration::from_secs(60),
+            heartbeat_interval: Some(Duration::from_secs(30)),
+            sack_delay: Duration::from_millis(200),
+            sack_frequency: 2,
+            path_max_retrans: Some(5),
+            pf_threshold: Some(0),
+            assoc_max_retrans: 10,
+            max_init_retransmits: 8,
+            cookie_life: Duration::from_secs(60),
+            max_burst: 4,
+            outbound_streams: 10,
+            inbound_streams: 65535,
+            receive_window: 1 << 20,
+            send_buffer: 1 << 20,
+            max_message: 256 << 10,
+            initial_mtu: 0,
+            max_mtu: 9000,
+            pmtud: true,
+            adaptation: None,
+            max_peer_addresses: 32,
+            congestion: CongestionAlgorithm::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The named set of values for a field of use: `rfc`, `ran`, `sigtran`, `diameter` or `webrtc`.
+    pub fn preset(name: &str) -> Option<Self> {
+        let millis = Duration::from_millis;
+        let telecom = |rto: [u64; 3], heartbeat, retries: (u32, u32), sack, streams| Self {
+            rto_initial: millis(rto[0]),
+            rto_min: millis(rto[1]),
+            rto_max: millis(rto[2]),
+            heartbeat_interval: Some(Duration::from_secs(heartbeat)),
+            path_max_retrans: Some(retries.0),
+            assoc_max_retrans: retries.1,
+            sack_delay: millis(sack),
+            outbound_streams: streams,
+            ..Self::default()
+        };
+        Some(match name {
+            "rfc" => Self::default(),
+            "ran" => telecom([1000, 300, 5000], 5, (3, 6), 20, 30),
+            "sigtran" => telecom([300, 200, 1000], 5, (2, 4), 20, 17),
+            "diameter" => telecom([500, 200, 1000], 10, (3, 6), 40, 30),
+            "webrtc" => Self {
+                rto_initial: millis(500),
+                rto_min: millis(400),
+                path_max_retrans: None,
+                outbound_streams: 65535,
+                ..Self::default()
+            },
+            _ => return None,
+        })
+    }
+
+    /// The first thing that cannot work, if any.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |bad: bool, field, problem: &str| {
+            if bad { Err(ConfigError { field, problem: problem.to_owned() }) } else { Ok(()) }
+        };
+        check(self.rto_min.is_zero(), "rto_min", "must be above zero")?;
+        check(self.rto_min > self.rto_max, "rto_min", "is above rto_max")?;
+        check(self.rto_initial < self.rto_min, "rto_initial", "is below rto_min")?;
+        check(self.rto_initial > self.rto_max, "rto_initial", "is above rto_max")?;
+        check(
+            self.sack_delay > Duration::from_millis(500),
+            "sack_delay",
+            "RFC 9260 §6.2 allows at most 500 ms",
+        )?;
+        check(self.sack_frequency == 0, "sack_frequency", "must be at least 1")?;
+        check(self.outbound_streams == 0, "outbound_streams", "must be at least 1")?;
+        check(self.inbound_streams == 0, "inbound_streams", "must be at least 1")?;
+        check(self.receive_window < 4096, "receive_window", "must be at least 4096 bytes")?;
+        check(self.receive_window > 1 << 30, "receive_window", "must be at most 1 GiB")?;
+        check(self.send_buffer == 0, "send_buffer", "must be above zero")?;
+        check(self.send_buffer > 1 << 30, "send_buffer", "must be at most 1 GiB")?;
+        check(self.max_message == 0, "max_message", "must be above zero")?;
+        check(self.max_burst == 0, "max_burst", "must be at least 1")?;
+        check(self.max_peer_addresses == 0, "max_peer_addresses", "must be at least 1")?;
+        check(
+            self.initial_mtu != 0 && self.initial_mtu < 576,
+            "initial_mtu",
+            "must be 0 or at least 576 bytes",
+        )?;
+        check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
+        check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
+        Ok(())
+    }
+
+    /// The largest message that is received: `max_message`, but at most half the window, so that
+    /// a message that is being put together never blocks the window that its rest needs.
+    pub fn largest_inbound_message(&self) -> usize {
+        self.max_message.min(self.receive_window as usize / 2)
+    }
+}
+
+/// Parameters of a whole stack.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StackConfig {
+    /// Whether this driver can send native SCTP.
+    pub native: bool,
+    /// Peers whose COOKIE ECHO was valid and that nobody has decided on yet; more are dropped. 4096.
+    pub max_incoming: usize,
+    /// Replies to packets that belong to no association, per second. 1000 (RFC 9260 §8.4 allows limits).
+    pub ootb_replies_per_second: u32,
+    /// INIT ACKs per second, all peers together. 1,000,000.
+    pub init_acks_per_second: u32,
+    /// Most associations. 1,000,000.
+    pub max_associations: usize,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            native: false,
+            max_incoming: 4096,
+            ootb_replies_per_second: 1000,
+            init_acks_per_second: 1_000_000,
+            max_associations: 1_000_000,
+        }
+    }
+}
+
+/// An endpoint: an SCTP port and its addresses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointConfig {
+    /// The SCTP port; 0 takes a random free one from the ephemeral range.
+    pub port: u16,
+    /// Its addresses; empty for all of the host's.
+    pub addresses: Vec<Address>,
+    /// With `addresses` empty: the addresses that the host has. A peer is told of those it can reach
+    /// (loopback and link-local ones stay at home).
+    pub host_addresses: Vec<Address>,
+    /// For its associations, unless they bring their own.
+    pub config: Config,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_and_the_default_are_valid() {
+        for name in ["rfc", "ran", "sigtran", "diameter", "webrtc"] {
+            Config::preset(name).unwrap().validate().unwrap();
+        }
+        assert_eq!(Config::preset("toy"), None);
+    }
+
+    #[test]
+    fn an_impossible_value_is_named() {
+        let bad = Config { rto_min: Duration::from_secs(90), ..Config::default() };
+        assert_eq!(bad.validate().unwrap_err().field, "rto_min");
+    }
+}

@@ -1,0 +1,33 @@
+//! The SCTP state machine of esock (RFC 9260), sans-IO.
+//!
+//! Packets, commands and the time go in; packets, events and a deadline come out. There is no
+//! socket, no clock, no thread and no global randomness in here: the same seed and the same inputs
+//! give the same packets.
+//!
+//! Start with [`Stack`].
+#![forbid(unsafe_code)]
+
+mod api;
+mod config;
+mod error;
+mod serial;
+pub mod stack;
+mod stats;
+mod time;
+mod transmit;
+mod types;
+
+pub use api::{
+    AssocEvent, CloseReason, Encapsulation, Event, Incoming, Message, Negotiated, PathState, Peer,
+    SendOptions, State, Undelivered,
+};
+pub use config::{Config, CongestionAlgorithm, EndpointConfig, StackConfig};
+pub use error::{ConfigError, ConnectError, NotFound, OpenError, Rejected, SendError};
+pub use serial::{Ssn, Tsn};
+pub use stack::Stack;
+pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats};
+pub use time::Time;
+pub use transmit::{Datagram, Ecn, Icmp, IcmpKind, Local, SocketId, Transmit};
+pub use types::{
+    Address, AddressScope, AssocId, EndpointId, PathId, Ppid, StreamId, VerificationTag,
+};

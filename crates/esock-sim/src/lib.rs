@@ -1,0 +1,1 @@
+//! A seeded, simulated network for the tests and benchmarks of esock.

@@ -1,0 +1,1 @@
+//! SCTP associations for tokio: endpoints, associations, paths and their owners.

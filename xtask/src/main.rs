@@ -1,0 +1,2 @@
+//! Test, bench, soak and fuzz commands of the repository.
+fn main() {}
