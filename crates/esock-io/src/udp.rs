@@ -105,6 +105,7 @@ impl UdpSocket {
             let end = data.len().min(sent.bytes + segments * segment_size);
             let contents = &data[sent.bytes..end];
             let many = contents.len() > segment_size;
+            let packets = contents.len().div_ceil(segment_size);
             match self.attempt(transmit, port, contents, many.then_some(segment_size), report) {
                 Attempt::Sent => {
                     // What failed as segments has just left alone: the kernel or the device cannot
@@ -125,17 +126,17 @@ impl UdpSocket {
                 }
                 Attempt::TooLarge(mtu) => {
                     doubted = false;
-                    sent.dropped += 1;
+                    sent.dropped += packets;
                     if let Some(mtu) = mtu {
                         report(told(transmit, IcmpKind::PacketTooBig(mtu), contents));
                     }
                 }
                 Attempt::Unreachable | Attempt::BadSegments => {
                     doubted = false;
-                    sent.dropped += 1;
+                    sent.dropped += packets;
                     report(told(transmit, IcmpKind::HostUnreachable, contents));
                 }
-                Attempt::Dropped => sent.dropped += contents.len().div_ceil(segment_size),
+                Attempt::Dropped => sent.dropped += packets,
             }
             sent.bytes = end;
         }
