@@ -1,6 +1,6 @@
 //! esock: two drivers in two threads, one association over UDP encapsulation on loopback.
 
-use crate::{Bulk, PACKET_BYTES, Plan, RoundTrips};
+use crate::{Bulk, MTU, Plan, RoundTrips};
 use bytes::Bytes;
 use esock_io::{Backend, Driver, DriverConfig, UdpPort};
 use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
@@ -18,7 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// Packets of 1,400 bytes, large windows, the rest as the library has it.
 fn config() -> Config {
     let mut config = Config::default();
-    config.initial_mtu = PACKET_BYTES as u16;
+    config.initial_mtu = MTU;
     config.pmtud = false;
     config.receive_window = WINDOW_BYTES;
     config.send_buffer = WINDOW_BYTES as usize;

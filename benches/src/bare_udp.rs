@@ -1,6 +1,6 @@
 //! UDP over loopback with segmentation offload and nothing on top: what the packets cost at least.
 
-use crate::{Bulk, DATAGRAM_BYTES, Plan, RoundTrips};
+use crate::{Bulk, PACKET_BYTES, Plan, RoundTrips};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::io::IoSliceMut;
 use std::net::UdpSocket;
@@ -22,7 +22,7 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
         scope.spawn(|| {
             let state = UdpSocketState::new((&sender).into()).expect("a UDP socket");
             sender.set_nonblocking(false).expect("a socket can block");
-            let segment = message_bytes.min(DATAGRAM_BYTES);
+            let segment = message_bytes.min(PACKET_BYTES);
             let contents = vec![7u8; segment * (65507 / segment).min(state.max_gso_segments())];
             let transmit = Transmit {
                 destination,

@@ -6,11 +6,11 @@ pub mod tcp;
 
 use std::time::Duration;
 
-/// The SCTP packet that all UDP candidates send: 1,400 bytes with IP and UDP headers.
+/// The SCTP packet, or what stands for it, that all UDP candidates send.
 pub const PACKET_BYTES: usize = 1400;
 
-/// The payload of a UDP datagram in a packet of [`PACKET_BYTES`].
-pub const DATAGRAM_BYTES: usize = PACKET_BYTES - 28;
+/// That packet with its UDP and IPv4 headers.
+pub const MTU: u16 = PACKET_BYTES as u16 + 28;
 
 /// How long things are measured.
 #[derive(Debug, Clone, Copy)]

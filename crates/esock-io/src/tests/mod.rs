@@ -1,6 +1,8 @@
 //! Tests of sockets and drivers, on loopback and in network namespaces that they make themselves.
 
+mod driver;
 mod net;
+mod pair;
 #[cfg(target_os = "linux")]
 mod raw;
 mod udp;
