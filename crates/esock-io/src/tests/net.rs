@@ -115,3 +115,19 @@ impl Drop for Namespace {
         }
     }
 }
+
+#[test]
+fn the_addresses_of_the_host_are_those_of_interfaces_that_are_up() {
+    let Some((first, second)) = Namespace::pair() else { return };
+    first.ip("addr add fe80::7/64 dev veth0 nodad");
+    first.ip("link add down0 type veth peer name down1");
+    first.ip("addr add 10.9.0.1/24 dev down0");
+    let addresses = first.run(crate::host_addresses);
+    for expected in ["127.0.0.1", "::1", "10.1.0.1", "fd00::1"] {
+        assert!(addresses.contains(&super::address(expected)), "{expected} of {addresses:?}");
+    }
+    assert!(!addresses.contains(&super::address("10.9.0.1")), "its interface is down");
+    let link_local = addresses.iter().find(|address| address.ip().to_string() == "fe80::7");
+    assert_ne!(link_local.unwrap().scope_id(), 0);
+    drop(second);
+}
