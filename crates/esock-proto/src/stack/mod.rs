@@ -186,6 +186,11 @@ impl Stack {
         message
     }
 
+    /// How many messages of an association wait to be read.
+    pub fn ready_messages(&self, assoc: AssocId) -> usize {
+        self.table.get(assoc).map_or(0, |entry| entry.assoc.ready_messages())
+    }
+
     /// Ends an association gracefully: what was taken is delivered first (RFC 9260 §9.2).
     pub fn shutdown(&mut self, now: Time, assoc: AssocId) -> Result<(), NotFound> {
         self.with(now, assoc, |assoc, cx| assoc.shutdown(cx))
