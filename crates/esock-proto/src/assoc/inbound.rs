@@ -256,7 +256,7 @@ impl Association {
                 path.congestion.get_mut().on_fast_retransmit(cx.now, pmdcs);
             }
             // §6.1 D: one event sends no more than it acknowledged and Max.Burst.
-            path.burst_left = path.burst_left.max(max_burst + scratch.acked_bytes.div_ceil(pmdcs) as u32);
+            path.allow_burst(scratch.flight_before, max_burst);
             path.update_t3(cx.now, scratch.earliest);
             if scratch.unambiguous {
                 let changed = path.on_answer(false);

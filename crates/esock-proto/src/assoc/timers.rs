@@ -144,7 +144,6 @@ impl Association {
         let path = &mut self.paths.list[index];
         path.rto.back_off();
         path.rtt_probe = None;
-        path.burst_left = path.burst_left.max(1);
         self.tx.probe_answered = false;
         self.tx.on_t3(index, &mut self.paths);
         if !answered_probe {
