@@ -1,0 +1,103 @@
+//! `esock listen`
+
+use crate::args::ListenArgs;
+use crate::broadcast::{self, Audience};
+use crate::console::{self, Output, say};
+use crate::exit::{Exit, Failure};
+use crate::hosts::{self, bracketed};
+use crate::interrupt::Interrupt;
+use crate::open;
+use crate::session::{self, Manner};
+use esock::{Association, CloseReason, Endpoint, Receiver, UdpPort};
+use tokio::task::JoinSet;
+
+/// Listens, and serves one peer or many.
+pub async fn run(args: &ListenArgs, output: Output) -> Result<Exit, Failure> {
+    let common = &args.common;
+    let (names, port) = args.place()?;
+    let local = hosts::resolve(&names).await?;
+    let udp_port = UdpPort::Listen(common.udp_port.unwrap_or(esock::UDP_PORT));
+    let endpoint = open::endpoint(&local, port, udp_port, common).await?;
+    open::tell_listening(&endpoint, common);
+
+    let interrupt = Interrupt::listen();
+    let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
+    let (_open, lines) = match common.recv_only {
+        true => console::no_lines(),
+        false => console::lines(),
+    };
+    let audience = broadcast::start(lines);
+    let exit = if args.keep_open {
+        serve_many(&endpoint, &audience, &manner).await
+    } else {
+        serve_one(&endpoint, &audience, &manner).await
+    };
+    endpoint.close().await;
+    exit
+}
+
+async fn serve_one(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
+    let (association, receiver) = tokio::select! {
+        accepted = endpoint.accept() => accepted.map_err(gone)?,
+        () = manner.interrupt.once() => return Ok(Exit::Interrupted),
+    };
+    let name = name_of(&association);
+    let serving = session::serve(association, receiver, audience.join(), &name, manner);
+    tokio::pin!(serving);
+    let reason = loop {
+        tokio::select! {
+            reason = &mut serving => break reason?,
+            // One peer only: whoever else comes is turned away.
+            accepted = endpoint.accept() => {
+                let (another, _) = accepted.map_err(gone)?;
+                say(&format!("{}: turned away, one peer is served (--keep-open serves many)", name_of(&another)));
+                another.abort(b"serving another peer");
+            }
+        }
+    };
+    Ok(Exit::of(&reason))
+}
+
+async fn serve_many(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
+    let mut serving: JoinSet<Result<CloseReason, Failure>> = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = endpoint.accept() => {
+                let (association, receiver) = accepted.map_err(gone)?;
+                serving.spawn(serve(association, receiver, audience.clone(), manner.clone()));
+            }
+            Some(ended) = serving.join_next() => tell(ended),
+            () = audience.dismissed() => break,
+            () = manner.interrupt.once() => break,
+        }
+    }
+    while let Some(ended) = serving.join_next().await {
+        tell(ended);
+    }
+    Ok(Exit::Well)
+}
+
+async fn serve(
+    association: Association,
+    receiver: Receiver,
+    audience: Audience,
+    manner: Manner,
+) -> Result<CloseReason, Failure> {
+    let name = name_of(&association);
+    session::serve(association, receiver, audience.join(), &name, &manner).await
+}
+
+/// How one of many ended has been told already; what went wrong here has not.
+fn tell(ended: Result<Result<CloseReason, Failure>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(_)) => {}
+        Ok(Err(failure)) => say(&failure.to_string()),
+        Err(error) => say(&format!("a task failed: {error}")),
+    }
+}
+
+/// The peer's address and port.
+fn name_of(association: &Association) -> String {
+    let address = association.peer_addresses().first().map_or_else(|| "?".to_owned(), |address| bracketed(&address.to_string()));
+    format!("{address}:{}", association.peer_port())
+}
