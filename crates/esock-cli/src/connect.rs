@@ -1,7 +1,7 @@
 //! `esock connect`
 
 use crate::args::ConnectArgs;
-use crate::console::{self, Output, say};
+use crate::console::{Output, Typed};
 use crate::exit::{Exit, Failure};
 use crate::hosts::{self, PeerName};
 use crate::interrupt::Interrupt;
@@ -38,14 +38,13 @@ pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
         )),
         () = interrupt.once() => return Ok(Exit::Interrupted),
     };
-    let (association, receiver) = connected.map_err(|error| open::connect_failure(&shown, &error))?;
+    let (association, receiver) =
+        connected.map_err(|error| open::connect_failure(&shown, &error))?;
 
-    let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
-    let (_open, lines) = match common.recv_only {
-        true => console::no_lines(),
-        false => console::lines(),
-    };
-    let reason = session::serve(association, receiver, lines, &shown, &manner).await?;
+    let manner =
+        Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
+    let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
+    let reason = session::serve(association, receiver, typed.lines, &shown, &manner).await?;
     endpoint.close().await;
     Ok(Exit::of(&reason))
 }

@@ -13,20 +13,32 @@ pub const LONGEST_LINE: usize = 256 << 10;
 /// Lines that wait for the network, or messages that wait for standard output.
 const WAITING: usize = 64;
 
-/// Lines of standard input, with their newlines; closed at its end.
-pub fn lines() -> mpsc::Receiver<Bytes> {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    std::thread::spawn(move || {
-        if let Err(error) = read_lines(io::stdin().lock(), &sender) {
-            say(&format!("cannot read standard input: {error}"));
-        }
-    });
-    receiver
+/// Where typed lines come from.
+#[derive(Debug)]
+pub struct Typed {
+    /// Lines with their newlines; closed at the end of input.
+    pub lines: mpsc::Receiver<Bytes>,
+    /// Keeps `lines` open where nothing is read.
+    _keep: Option<mpsc::Sender<Bytes>>,
 }
 
-/// No lines: as [`lines`], but never ends.
-pub fn no_lines() -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
-    mpsc::channel(1)
+impl Typed {
+    /// The lines of standard input.
+    pub fn read() -> Self {
+        let (sender, lines) = mpsc::channel(WAITING);
+        std::thread::spawn(move || {
+            if let Err(error) = read_lines(io::stdin().lock(), &sender) {
+                say(&format!("cannot read standard input: {error}"));
+            }
+        });
+        Self { lines, _keep: None }
+    }
+
+    /// No lines, and no end either.
+    pub fn nothing() -> Self {
+        let (sender, lines) = mpsc::channel(1);
+        Self { lines, _keep: Some(sender) }
+    }
 }
 
 fn read_lines(mut input: impl BufRead, lines: &mpsc::Sender<Bytes>) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::args::ListenArgs;
 use crate::broadcast::{self, Audience};
-use crate::console::{self, Output, say};
+use crate::console::{Output, Typed, say};
 use crate::exit::{Exit, Failure};
 use crate::hosts::{self, bracketed};
 use crate::interrupt::Interrupt;
@@ -16,17 +16,15 @@ pub async fn run(args: &ListenArgs, output: Output) -> Result<Exit, Failure> {
     let common = &args.common;
     let (names, port) = args.place()?;
     let local = hosts::resolve(&names).await?;
-    let udp_port = UdpPort::Listen(common.udp_port.unwrap_or(esock::UDP_PORT));
+    let udp_port = UdpPort::Listen(common.udp_port.unwrap_or(esock::ENCAPSULATION_PORT));
     let endpoint = open::endpoint(&local, port, udp_port, common).await?;
-    open::tell_listening(&endpoint, common);
+    open::tell_listening(&endpoint);
 
     let interrupt = Interrupt::listen();
-    let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
-    let (_open, lines) = match common.recv_only {
-        true => console::no_lines(),
-        false => console::lines(),
-    };
-    let audience = broadcast::start(lines);
+    let manner =
+        Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
+    let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
+    let audience = broadcast::start(typed.lines);
     let exit = if args.keep_open {
         serve_many(&endpoint, &audience, &manner).await
     } else {
@@ -36,7 +34,15 @@ pub async fn run(args: &ListenArgs, output: Output) -> Result<Exit, Failure> {
     exit
 }
 
-async fn serve_one(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
+fn gone(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Other, error.to_string())
+}
+
+async fn serve_one(
+    endpoint: &Endpoint,
+    audience: &Audience,
+    manner: &Manner,
+) -> Result<Exit, Failure> {
     let (association, receiver) = tokio::select! {
         accepted = endpoint.accept() => accepted.map_err(gone)?,
         () = manner.interrupt.once() => return Ok(Exit::Interrupted),
@@ -58,7 +64,11 @@ async fn serve_one(endpoint: &Endpoint, audience: &Audience, manner: &Manner) ->
     Ok(Exit::of(&reason))
 }
 
-async fn serve_many(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
+async fn serve_many(
+    endpoint: &Endpoint,
+    audience: &Audience,
+    manner: &Manner,
+) -> Result<Exit, Failure> {
     let mut serving: JoinSet<Result<CloseReason, Failure>> = JoinSet::new();
     loop {
         tokio::select! {
@@ -98,6 +108,9 @@ fn tell(ended: Result<Result<CloseReason, Failure>, tokio::task::JoinError>) {
 
 /// The peer's address and port.
 fn name_of(association: &Association) -> String {
-    let address = association.peer_addresses().first().map_or_else(|| "?".to_owned(), |address| bracketed(&address.to_string()));
+    let address = association
+        .peer_addresses()
+        .first()
+        .map_or_else(|| "?".to_owned(), |address| bracketed(&address.to_string()));
     format!("{address}:{}", association.peer_port())
 }

@@ -114,11 +114,8 @@ async fn send(
 }
 
 fn described(message: &Message) -> String {
-    let order = if message.unordered {
-        "unordered".to_owned()
-    } else {
-        format!("SSN {}", message.ssn)
-    };
+    let order =
+        if message.unordered { "unordered".to_owned() } else { format!("SSN {}", message.ssn) };
     format!(
         "message of {} bytes on stream {}, protocol {}, {order}, TSN {}",
         message.payload.len(),

@@ -15,12 +15,6 @@ impl Style {
         Self { colour: wanted && std::io::stdout().is_terminal() }
     }
 
-    /// No colour.
-    #[cfg(test)]
-    pub fn plain() -> Self {
-        Self { colour: false }
-    }
-
     /// Something good.
     pub fn good(self, text: &str) -> String {
         self.paint("32", text)

@@ -131,9 +131,10 @@ impl Director {
         let end = &mut self.ends[side as usize];
         let event = match received {
             Received::Message(message) => {
-                return end.arrived.take(&message).map_err(|problem| {
-                    Problem(format!("the {} received {problem}", side.name()))
-                });
+                return end
+                    .arrived
+                    .take(&message)
+                    .map_err(|problem| Problem(format!("the {} received {problem}", side.name())));
             }
             Received::Event(event) => event,
             _ => return Ok(()),

@@ -3,7 +3,9 @@
 use super::director::{Director, Problem};
 use super::messages::Side;
 use super::tree::Root;
-use esock::{Address, Association, Backend, Config, ConnectTo, Encapsulation, Endpoint, UdpPort};
+use esock::{
+    Address, Association, Backend, Config, ConnectTo, Direction, Encapsulation, Endpoint, UdpPort,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -55,7 +57,10 @@ impl Stage {
     /// Connects the client to the server.
     pub async fn connect(&self) -> Result<(Cast, Director), Problem> {
         let [client, server] = &self.endpoints;
-        let udp_port = server.udp_port().ok_or_else(|| Problem("the server has no UDP port".to_owned()))?;
+        let udp_port = server
+            .backend()
+            .udp_port
+            .ok_or_else(|| Problem("the server has no UDP port".to_owned()))?;
         let peer = ConnectTo::new(self.addresses, PORT).encapsulation(Encapsulation::Udp(udp_port));
         let (connected, accepted) = tokio::join!(client.connect(peer), server.accept());
         let (client, at_client) =
@@ -68,7 +73,7 @@ impl Stage {
     /// Drops every packet to an address, whoever sends it.
     pub fn block(&self, address: Address) {
         for endpoint in &self.endpoints {
-            endpoint.impairment(|impairment| impairment.block(address));
+            endpoint.impairment(|impairment| impairment.block(address, Direction::Both));
         }
     }
 
@@ -86,7 +91,7 @@ impl Stage {
             name: side.name(),
             port: endpoint.port(),
             addresses: &self.addresses,
-            udp_port: endpoint.udp_port(),
+            udp_port: endpoint.backend().udp_port,
         }
     }
 
@@ -103,7 +108,7 @@ async fn open(addresses: &[Address; 2], port: u16) -> Result<Endpoint, Problem> 
         .addresses(addresses.iter().copied())
         .port(port)
         .backend(Backend::Udp)
-        .udp_port(UdpPort::Prefer(esock::UDP_PORT))
+        .udp_port(UdpPort::Auto)
         .config(config())
         .open()
         .await

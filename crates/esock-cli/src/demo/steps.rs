@@ -38,7 +38,11 @@ impl Show {
     fn done(&self, what: &str) {
         let took = words::duration(self.began.elapsed());
         let number = self.number;
-        println!("\n{} {}", self.style.strong(&format!("{number}. {what}")), self.style.faint(&took));
+        println!(
+            "\n{} {}",
+            self.style.strong(&format!("{number}. {what}")),
+            self.style.faint(&took)
+        );
     }
 
     fn line(&self, text: &str) {
@@ -64,17 +68,23 @@ pub async fn play(style: Style) -> Result<(), Problem> {
     let stage = Stage::open().await?;
     show.done("Open two endpoints");
     for side in Side::BOTH {
-        show.line(&stage.described(side));
+        show.line(&stage.root(side).described());
     }
 
     show.begin();
     let began = show.began;
     let (cast, mut director) = stage.connect().await?;
-    director.until("the association to be up at both ends", |now| now.both(|end| end.up.is_some())).await?;
+    director
+        .until("the association to be up at both ends", |now| now.both(|end| end.up.is_some()))
+        .await?;
     let up = began.elapsed();
     confirm_paths(&cast, &mut director).await?;
     show.done("Connect them over two paths");
-    show.line(&format!("up after {}, both paths confirmed after {}", words::duration(up), words::duration(began.elapsed())));
+    show.line(&format!(
+        "up after {}, both paths confirmed after {}",
+        words::duration(up),
+        words::duration(began.elapsed())
+    ));
     director.moments.clear();
 
     show.begin();

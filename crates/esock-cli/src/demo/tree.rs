@@ -17,18 +17,19 @@ pub struct Root<'a> {
     pub udp_port: Option<u16>,
 }
 
+impl Root<'_> {
+    /// The endpoint in a line.
+    pub fn described(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(Address::to_string).collect();
+        let udp = self.udp_port.map_or_else(String::new, |port| format!(", UDP port {port}"));
+        format!("{}: SCTP port {} on {}{udp}", self.name, self.port, addresses.join(" and "))
+    }
+}
+
 /// The tree of one endpoint with one association, line by line.
 pub fn tree(root: &Root<'_>, association: &AssociationStats, style: Style) -> Vec<String> {
-    let addresses: Vec<String> = root.addresses.iter().map(Address::to_string).collect();
-    let udp = root.udp_port.map_or_else(String::new, |port| format!(", UDP port {port}"));
     let mut lines = vec![
-        format!(
-            "{} {}: SCTP port {} on {}{udp}",
-            style.strong("endpoint"),
-            root.name,
-            root.port,
-            addresses.join(" and "),
-        ),
+        format!("{} {}", style.strong("endpoint"), root.described()),
         format!(
             "└─ {} with port {}: {}, {}",
             style.strong("association"),

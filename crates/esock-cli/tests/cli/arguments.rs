@@ -1,8 +1,6 @@
 //! Wrong arguments are answered with what is wrong and what to do.
 
-mod common;
-
-use common::Esock;
+use crate::common::Esock;
 
 #[test]
 fn wrong_arguments_end_with_status_2_and_say_why() {

@@ -1,5 +1,4 @@
 //! Runs the built `esock` command with deadlines for everything.
-#![expect(dead_code, reason = "each test file uses a part of this")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};

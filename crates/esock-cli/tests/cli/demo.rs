@@ -1,8 +1,6 @@
 //! `esock demo`
 
-mod common;
-
-use common::Esock;
+use crate::common::Esock;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,6 @@
 //! Exit codes tell what happened.
 
-mod common;
-
-use common::Esock;
+use crate::common::Esock;
 use std::net::UdpSocket;
 
 #[test]

@@ -1,8 +1,6 @@
 //! `esock listen` and `esock connect`, talking over loopback.
 
-mod common;
-
-use common::Esock;
+use crate::common::Esock;
 
 #[test]
 fn lines_typed_on_either_side_arrive_on_the_other_and_the_end_of_input_ends_both() {
@@ -93,13 +91,32 @@ fn stream_protocol_and_order_are_as_asked_for() {
 #[test]
 fn several_addresses_of_both_ends_become_paths() {
     let mut listener = Esock::start(&[
-        "listen", "--backend", "udp", "--udp-port", "0", "127.0.0.1", "::1", "30405",
+        "listen",
+        "--backend",
+        "udp",
+        "--udp-port",
+        "0",
+        "127.0.0.1",
+        "::1",
+        "30405",
     ]);
     let line = listener.told("listening");
     let udp_port = line.rsplit_once("UDP port ").unwrap().1.to_owned();
     let mut client = Esock::start(&[
-        "connect", "-v", "--backend", "udp", "--udp-port", "0", "--encap-port", &udp_port, "-B",
-        "127.0.0.1", "-B", "::1", "127.0.0.1:30405", "[::1]:30405",
+        "connect",
+        "-v",
+        "--backend",
+        "udp",
+        "--udp-port",
+        "0",
+        "--encap-port",
+        &udp_port,
+        "-B",
+        "127.0.0.1",
+        "-B",
+        "::1",
+        "127.0.0.1:30405",
+        "[::1]:30405",
     ]);
     client.types("over here\n");
     assert_eq!(listener.prints(), "over here");
@@ -119,7 +136,14 @@ fn a_name_and_ipv6_reach_a_listener_on_all_addresses() {
     let udp_port = line.rsplit_once("UDP port ").unwrap().1.to_owned();
     for peer in ["localhost:30406", "[::1]:30406", "127.0.0.1:30406"] {
         let mut client = Esock::start(&[
-            "connect", "--backend", "udp", "--udp-port", "0", "--encap-port", &udp_port, peer,
+            "connect",
+            "--backend",
+            "udp",
+            "--udp-port",
+            "0",
+            "--encap-port",
+            &udp_port,
+            peer,
         ]);
         client.types(&format!("to {peer}\n"));
         assert_eq!(listener.prints(), format!("to {peer}"));
