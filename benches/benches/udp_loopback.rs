@@ -3,10 +3,7 @@
 //!
 //! `cargo bench -p esock-benches`, or with `-- --quick` for a first look.
 
-use esock_benches::{
-    Bulk, PACKET_BYTES, Plan, RoundTrips, alternate, association, bare_udp, median, print_table,
-    tcp,
-};
+use esock_benches::{Bulk, PACKET_BYTES, Plan, RoundTrips, alternate, association, bare_udp, median, print_table, tcp};
 
 fn main() {
     let plan = Plan::from_arguments();
@@ -21,19 +18,13 @@ fn main() {
     for (name, bytes) in [("16 KiB", 16 << 10), ("64 bytes", 64)] {
         let results = alternate(
             plan.rounds,
-            &mut [
-                &mut || association::bulk(plan, bytes),
-                &mut || tcp::bulk(plan, bytes),
-                &mut || bare_udp::bulk(plan, bytes),
-            ],
+            &mut [&mut || association::bulk(plan, bytes), &mut || tcp::bulk(plan, bytes), &mut || {
+                bare_udp::bulk(plan, bytes)
+            }],
         );
         let row = |unit: &str, value: fn(&Bulk) -> f64| {
             let mut row = vec![format!("{name}, {unit}")];
-            row.extend(
-                results
-                    .iter()
-                    .map(|runs| format!("{:.2}", median(runs.iter().map(value).collect()))),
-            );
+            row.extend(results.iter().map(|runs| format!("{:.2}", median(runs.iter().map(value).collect()))));
             row
         };
         rows.push(row("Gbit/s", Bulk::gigabits));
@@ -43,18 +34,14 @@ fn main() {
 
     let results = alternate(
         plan.rounds,
-        &mut [
-            &mut || association::ping_pong(plan, 64),
-            &mut || tcp::ping_pong(plan, 64),
-            &mut || bare_udp::ping_pong(plan, 64),
-        ],
+        &mut [&mut || association::ping_pong(plan, 64), &mut || tcp::ping_pong(plan, 64), &mut || {
+            bare_udp::ping_pong(plan, 64)
+        }],
     );
     let row = |name: &str, fraction: f64| {
         let micros = |run: &RoundTrips| run.percentile(fraction).as_secs_f64() * 1e6;
         let mut row = vec![name.to_owned()];
-        row.extend(
-            results.iter().map(|runs| format!("{:.1}", median(runs.iter().map(micros).collect()))),
-        );
+        row.extend(results.iter().map(|runs| format!("{:.1}", median(runs.iter().map(micros).collect()))));
         row
     };
     let rows = [row("p50, µs", 0.5), row("p99, µs", 0.99)];

@@ -183,9 +183,7 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
             let start = Instant::now();
             let now = client.driver.now();
             let stack = client.driver.stack_mut();
-            stack
-                .send(now, client.assoc, SendOptions::default(), message.clone())
-                .expect("room for one");
+            stack.send(now, client.assoc, SendOptions::default(), message.clone()).expect("room for one");
             client.driver.flush(now);
             while client.drain(client.driver.now()).0 == 0 {
                 client.driver.wait(Some(LONGEST_WAIT)).expect("descriptors are open");

@@ -24,13 +24,8 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
             sender.set_nonblocking(false).expect("a socket can block");
             let segment = message_bytes.min(PACKET_BYTES);
             let contents = vec![7u8; segment * (65507 / segment).min(state.max_gso_segments())];
-            let transmit = Transmit {
-                destination,
-                ecn: None,
-                contents: &contents,
-                segment_size: Some(segment),
-                src_ip: None,
-            };
+            let transmit =
+                Transmit { destination, ecn: None, contents: &contents, segment_size: Some(segment), src_ip: None };
             while !stop.load(Ordering::Relaxed) {
                 state.try_send((&sender).into(), &transmit).expect("loopback takes packets");
             }
@@ -46,9 +41,7 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
                 // A blocking batch waits until it is full, so one buffer at a time.
                 let mut slices = [IoSliceMut::new(&mut buffer[..BUFFER_BYTES])];
                 let mut metas = [RecvMeta::default()];
-                let count = state
-                    .recv((&receiver).into(), &mut slices, &mut metas)
-                    .expect("the sender sends");
+                let count = state.recv((&receiver).into(), &mut slices, &mut metas).expect("the sender sends");
                 bytes += metas[..count].iter().map(|meta| meta.len as u64).sum::<u64>();
             }
             Bulk { bytes, messages: bytes / message_bytes as u64, time: start.elapsed() }
@@ -64,12 +57,8 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
 pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     let server = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
     let client = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
-    client
-        .connect(server.local_addr().expect("a bound socket has an address"))
-        .expect("loopback has a route");
-    server
-        .connect(client.local_addr().expect("a bound socket has an address"))
-        .expect("loopback has a route");
+    client.connect(server.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
+    server.connect(client.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
     let total = plan.exchanges + plan.exchanges / 10;
     thread::scope(|scope| {
         scope.spawn(|| {

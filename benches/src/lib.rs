@@ -32,12 +32,7 @@ impl Plan {
             let (warm_up, measure) = (Duration::from_millis(200), Duration::from_millis(300));
             return Self { rounds: 3, warm_up, measure, exchanges: 2_000 };
         }
-        Self {
-            rounds: 5,
-            warm_up: Duration::from_millis(500),
-            measure: Duration::from_secs(2),
-            exchanges: 20_000,
-        }
+        Self { rounds: 5, warm_up: Duration::from_millis(500), measure: Duration::from_secs(2), exchanges: 20_000 }
     }
 }
 

@@ -102,8 +102,7 @@ impl Driver {
         config.stack.native = chosen.backend == Backend::Raw;
         let seed = match config.seed {
             Some(seed) => seed,
-            None => clock::seed()
-                .map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
+            None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
         };
         let impairment_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Ok(Self {

@@ -54,9 +54,7 @@ impl fmt::Display for DriverError {
                 f,
                 "raw IP is not permitted ({error}): run as root or with CAP_NET_RAW, or use the backend `udp`"
             ),
-            Self::RawUnsupported => {
-                f.write_str("raw IP is supported on Linux only: use the backend `udp`")
-            }
+            Self::RawUnsupported => f.write_str("raw IP is supported on Linux only: use the backend `udp`"),
             Self::KernelSctp { seen_in } => write!(
                 f,
                 "the kernel's own SCTP is loaded ({seen_in}) and would answer our packets with ABORT: \
@@ -76,9 +74,7 @@ impl fmt::Display for DriverError {
 impl std::error::Error for DriverError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::RawNotPermitted(error)
-            | Self::Bind { error, .. }
-            | Self::Socket { error, .. } => Some(error),
+            Self::RawNotPermitted(error) | Self::Bind { error, .. } | Self::Socket { error, .. } => Some(error),
             _ => None,
         }
     }

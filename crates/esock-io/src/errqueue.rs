@@ -25,11 +25,7 @@ pub(crate) fn enable(socket: &impl AsRawFd, ipv4: bool) -> io::Result<()> {
 /// included) if this host itself refused a packet as too large: the caller still has that packet.
 ///
 /// `encapsulated` says whether the socket is a UDP one.
-pub(crate) fn drain(
-    socket: &impl AsRawFd,
-    encapsulated: bool,
-    report: &mut dyn FnMut(Icmp<'_>),
-) -> Option<u32> {
+pub(crate) fn drain(socket: &impl AsRawFd, encapsulated: bool, report: &mut dyn FnMut(Icmp<'_>)) -> Option<u32> {
     let mut local_mtu = None;
     for _ in 0..MOST_AT_ONCE {
         let mut quoted = [0u8; QUOTED_BYTES];
@@ -47,13 +43,8 @@ pub(crate) fn drain(
         header.msg_control = pointer;
         header.msg_controllen = len as _;
         // SAFETY: all buffers named by `header` live through the call and have the lengths given.
-        let got = unsafe {
-            libc::recvmsg(
-                socket.as_raw_fd(),
-                &raw mut header,
-                libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT,
-            )
-        };
+        let got =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
         let Ok(got) = usize::try_from(got) else { break };
         let mut found = None;
         // SAFETY: `header` was filled by the call above, and `control` is still there.

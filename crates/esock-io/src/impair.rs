@@ -98,12 +98,7 @@ impl Impairment {
     }
 
     /// Drops each packet with this probability, 0 to 1; 0 ends it.
-    pub fn set_drop_probability(
-        &mut self,
-        remote: Address,
-        direction: Direction,
-        probability: f64,
-    ) {
+    pub fn set_drop_probability(&mut self, remote: Address, direction: Direction, probability: f64) {
         let probability = probability.clamp(0.0, 1.0);
         self.change(remote, direction, |rule| rule.drop_probability = probability);
     }
@@ -146,8 +141,7 @@ impl Impairment {
 
     /// Whether packets to `remote` are to be handed to [`Impairment::send`].
     pub(crate) fn affects_outgoing(&self, remote: Address) -> bool {
-        !self.rules.is_empty()
-            && self.rules.get(&remote).is_some_and(|rules| rules[OUTGOING] != Rule::default())
+        !self.rules.is_empty() && self.rules.get(&remote).is_some_and(|rules| rules[OUTGOING] != Rule::default())
     }
 
     /// Decides on a packet that has arrived; says whether it goes on to the stack now.
@@ -203,8 +197,8 @@ impl Impairment {
     }
 
     fn is_dropped(&mut self, rule: Rule) -> bool {
-        let dropped = rule.blocked
-            || (rule.drop_probability > 0.0 && self.random.random::<f64>() < rule.drop_probability);
+        let dropped =
+            rule.blocked || (rule.drop_probability > 0.0 && self.random.random::<f64>() < rule.drop_probability);
         self.dropped += u64::from(dropped);
         dropped
     }
@@ -286,8 +280,7 @@ mod tests {
         for _ in 0..2 {
             let mut network = Impairment::new(7);
             network.set_drop_probability(address(1), Direction::Incoming, 0.25);
-            let passed: Vec<bool> =
-                (0..4000).map(|_| network.receive(Time::ZERO, &datagram(address(1)))).collect();
+            let passed: Vec<bool> = (0..4000).map(|_| network.receive(Time::ZERO, &datagram(address(1)))).collect();
             decisions.push(passed);
         }
         let passed = decisions[0].iter().filter(|passed| **passed).count();

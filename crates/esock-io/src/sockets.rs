@@ -90,12 +90,7 @@ impl Sockets {
     ///
     /// Where the result says `blocked`, the same packets from `bytes` on are to be sent again when the
     /// socket is writable.
-    pub(crate) fn send(
-        &mut self,
-        transmit: &Transmit,
-        data: &[u8],
-        report: &mut dyn FnMut(Icmp<'_>),
-    ) -> Sent {
+    pub(crate) fn send(&mut self, transmit: &Transmit, data: &[u8], report: &mut dyn FnMut(Icmp<'_>)) -> Sent {
         let (local, remote) = (transmit.local.address, transmit.remote);
         let (index, sent) = if transmit.encap_port.is_some() {
             let found = self.udp.iter().position(|socket| socket.serves(local, remote));
@@ -132,12 +127,7 @@ impl Sockets {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn send_native(
-        &mut self,
-        _: &Transmit,
-        _: &[u8],
-        _: &mut dyn FnMut(Icmp<'_>),
-    ) -> (Option<usize>, Option<Sent>) {
+    fn send_native(&mut self, _: &Transmit, _: &[u8], _: &mut dyn FnMut(Icmp<'_>)) -> (Option<usize>, Option<Sent>) {
         (None, None)
     }
 

@@ -30,11 +30,7 @@ pub(crate) fn set_option(
 /// as large as the link allows, whatever the host believes about the path: path MTU discovery is ours
 /// (RFC 8899).
 #[cfg(target_os = "linux")]
-pub(crate) fn set_dont_fragment(
-    socket: &impl AsRawFd,
-    ipv4: bool,
-    forbidden: bool,
-) -> io::Result<()> {
+pub(crate) fn set_dont_fragment(socket: &impl AsRawFd, ipv4: bool, forbidden: bool) -> io::Result<()> {
     let (mode4, mode6) = if forbidden {
         (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE)
     } else {
@@ -151,10 +147,7 @@ impl<const LEN: usize> Control<LEN> {
     pub(crate) fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
         // SAFETY: these two only compute.
         let (space, len) = unsafe {
-            (
-                libc::CMSG_SPACE(size_of::<T>() as u32) as usize,
-                libc::CMSG_LEN(size_of::<T>() as u32) as usize,
-            )
+            (libc::CMSG_SPACE(size_of::<T>() as u32) as usize, libc::CMSG_LEN(size_of::<T>() as u32) as usize)
         };
         assert!(self.used + space <= LEN, "control messages are longer than their buffer");
         // SAFETY: a header is plain integers, for which zero is valid.
@@ -188,22 +181,14 @@ impl<const LEN: usize> Control<LEN> {
 /// # Safety
 ///
 /// `header` was filled by a successful receive, and its control buffer is still there.
-pub(crate) unsafe fn each_control(
-    header: &libc::msghdr,
-    mut each: impl FnMut(libc::c_int, libc::c_int, &[u8]),
-) {
+pub(crate) unsafe fn each_control(header: &libc::msghdr, mut each: impl FnMut(libc::c_int, libc::c_int, &[u8])) {
     // SAFETY: the caller vouches for `header`; the kernel wrote the messages, so their lengths hold.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
             let data = libc::CMSG_DATA(message);
-            let len = ((*message).cmsg_len as usize)
-                .saturating_sub(data.offset_from(message.cast::<u8>()) as usize);
-            each(
-                (*message).cmsg_level,
-                (*message).cmsg_type,
-                std::slice::from_raw_parts(data, len),
-            );
+            let len = ((*message).cmsg_len as usize).saturating_sub(data.offset_from(message.cast::<u8>()) as usize);
+            each((*message).cmsg_level, (*message).cmsg_type, std::slice::from_raw_parts(data, len));
             message = libc::CMSG_NXTHDR(header, message);
         }
     }

@@ -82,12 +82,7 @@ impl UdpSocket {
     }
 
     /// Sends packets: all of one path, cut every `segment_size` bytes of `data`.
-    pub(crate) fn send(
-        &mut self,
-        transmit: &Transmit,
-        data: &[u8],
-        report: &mut dyn FnMut(Icmp<'_>),
-    ) -> Sent {
+    pub(crate) fn send(&mut self, transmit: &Transmit, data: &[u8], report: &mut dyn FnMut(Icmp<'_>)) -> Sent {
         let Some(port) = transmit.encap_port else {
             return Sent { bytes: data.len(), ..Sent::default() };
         };
@@ -97,11 +92,8 @@ impl UdpSocket {
         let mut doubted = false;
         let mut sent = Sent::default();
         while sent.bytes < data.len() {
-            let segments = if single {
-                1
-            } else {
-                self.state.max_gso_segments().min(MAX_SEND_BYTES / segment_size).max(1)
-            };
+            let segments =
+                if single { 1 } else { self.state.max_gso_segments().min(MAX_SEND_BYTES / segment_size).max(1) };
             let end = data.len().min(sent.bytes + segments * segment_size);
             let contents = &data[sent.bytes..end];
             let many = contents.len() > segment_size;
@@ -254,15 +246,10 @@ impl UdpSocket {
         };
         let remote = Address::new(meta.addr.ip(), scope);
         let address = meta.dst_ip.map_or(self.bound, |ip| Address::new(ip, interface));
-        let usable = remote.is_usable_peer()
-            && meta.addr.port() != 0
-            && (address.is_usable_peer() || address.is_unspecified());
+        let usable =
+            remote.is_usable_peer() && meta.addr.port() != 0 && (address.is_usable_peer() || address.is_unspecified());
         let address = Some(address).filter(|address| !address.is_unspecified());
-        usable.then_some((
-            Local { address, socket: Some(self.id), interface },
-            remote,
-            meta.addr.port(),
-        ))
+        usable.then_some((Local { address, socket: Some(self.id), interface }, remote, meta.addr.port()))
     }
 
     /// Reads the error queue. Returns the MTU where this host refused a packet as too large.

@@ -17,10 +17,7 @@ pub struct Interest {
 const FEW: usize = 16;
 
 /// Waits until a descriptor is ready, the time has passed, or a signal came. `None`: for ever.
-pub(crate) fn wait(
-    interests: impl Iterator<Item = Interest>,
-    timeout: Option<Duration>,
-) -> io::Result<()> {
+pub(crate) fn wait(interests: impl Iterator<Item = Interest>, timeout: Option<Duration>) -> io::Result<()> {
     let mut few = [libc::pollfd { fd: -1, events: 0, revents: 0 }; FEW];
     let mut many = Vec::new();
     let mut count = 0;
@@ -51,9 +48,7 @@ fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<(
     });
     let time = time.as_ref().map_or(std::ptr::null(), |time| &raw const *time);
     // SAFETY: `entries` and `time` live through the call, and the length is theirs.
-    let code = unsafe {
-        libc::ppoll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, time, std::ptr::null())
-    };
+    let code = unsafe { libc::ppoll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, time, std::ptr::null()) };
     result(code)
 }
 

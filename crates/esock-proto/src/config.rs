@@ -8,11 +8,7 @@ use std::time::Duration;
 ///
 /// `Default` is RFC 9260 §16. Fields are public; [`Config::validate`] says what cannot work.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Config {
     /// RTO.Initial; SCTP_RTOINFO. 1 s.
@@ -69,11 +65,7 @@ pub struct Config {
 
 /// Which congestion control an association uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "kebab-case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum CongestionAlgorithm {
     /// RFC 9260 §7.2.
@@ -151,11 +143,7 @@ impl Config {
         check(self.rto_min > self.rto_max, "rto_min", "is above rto_max")?;
         check(self.rto_initial < self.rto_min, "rto_initial", "is below rto_min")?;
         check(self.rto_initial > self.rto_max, "rto_initial", "is above rto_max")?;
-        check(
-            self.sack_delay > Duration::from_millis(500),
-            "sack_delay",
-            "RFC 9260 §6.2 allows at most 500 ms",
-        )?;
+        check(self.sack_delay > Duration::from_millis(500), "sack_delay", "RFC 9260 §6.2 allows at most 500 ms")?;
         check(self.sack_frequency == 0, "sack_frequency", "must be at least 1")?;
         check(self.outbound_streams == 0, "outbound_streams", "must be at least 1")?;
         check(self.inbound_streams == 0, "inbound_streams", "must be at least 1")?;
@@ -166,11 +154,7 @@ impl Config {
         check(self.max_message == 0, "max_message", "must be above zero")?;
         check(self.max_burst == 0, "max_burst", "must be at least 1")?;
         check(self.max_peer_addresses == 0, "max_peer_addresses", "must be at least 1")?;
-        check(
-            self.initial_mtu != 0 && self.initial_mtu < 576,
-            "initial_mtu",
-            "must be 0 or at least 576 bytes",
-        )?;
+        check(self.initial_mtu != 0 && self.initial_mtu < 576, "initial_mtu", "must be 0 or at least 576 bytes")?;
         check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
         check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
         Ok(())

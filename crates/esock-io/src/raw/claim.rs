@@ -24,9 +24,7 @@ impl Claim {
         };
         match bind() {
             Ok(name) => Ok(Self { _name: name }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Err(ClaimError::InUse { port })
-            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(ClaimError::InUse { port }),
             Err(error) => Err(ClaimError::System { port, error }),
         }
     }

@@ -23,8 +23,7 @@ const WHOLE_PACKET: u32 = u32::MAX;
 /// With more ports than a program can hold it passes everything: each packet is looked up again
 /// after it was received.
 fn program(ipv4: bool, ports: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
-    let instruction =
-        |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
     if ports.len() > MOST_PORTS {
         return vec![instruction(RETURN, 0, 0, WHOLE_PACKET)];
     }
@@ -47,8 +46,7 @@ fn program(ipv4: bool, ports: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
 /// wait already stay.
 pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: &BTreeSet<u16>) -> io::Result<()> {
     let mut program = program(ipv4, ports);
-    let filter =
-        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
+    let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
     // SAFETY: `filter` points to `len` instructions, which live through the call; the kernel copies them.
     let code = unsafe {
         libc::setsockopt(

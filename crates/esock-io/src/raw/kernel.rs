@@ -9,8 +9,7 @@ use std::path::Path;
 pub(crate) fn kernel_sctp(proc: &Path) -> Option<String> {
     let seen = |path: &Path| Some(path.display().to_string());
     let first_words_of = |path: &Path, word: &str| {
-        fs::read_to_string(path)
-            .is_ok_and(|text| text.lines().any(|line| line.split_whitespace().next() == Some(word)))
+        fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.split_whitespace().next() == Some(word)))
     };
     let directory = proc.join("net/sctp");
     if directory.exists() {
@@ -38,8 +37,7 @@ mod tests {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("esock-{name}-{}", std::process::id()));
             fs::create_dir_all(path.join("net")).unwrap();
-            fs::write(path.join("net/protocols"), "protocol  size sockets\nUDP 1472 5\nTCP 2\n")
-                .unwrap();
+            fs::write(path.join("net/protocols"), "protocol  size sockets\nUDP 1472 5\nTCP 2\n").unwrap();
             fs::write(path.join("modules"), "sctp_diag 1 0\nudp_tunnel 28672 1 sctp\n").unwrap();
             Self(path)
         }

@@ -94,12 +94,7 @@ impl RawSocket {
     }
 
     /// Sends packets: all of one path, cut every `segment_size` bytes of `data`.
-    pub(crate) fn send(
-        &mut self,
-        transmit: &Transmit,
-        data: &[u8],
-        report: &mut dyn FnMut(Icmp<'_>),
-    ) -> Sent {
+    pub(crate) fn send(&mut self, transmit: &Transmit, data: &[u8], report: &mut dyn FnMut(Icmp<'_>)) -> Sent {
         let segment_size = transmit.segment_size.unwrap_or(data.len()).max(1);
         let mut sent = Sent::default();
         while sent.bytes < data.len() {
@@ -158,9 +153,7 @@ impl RawSocket {
             }
             return match error.raw_os_error() {
                 // The source address, or the interface, is gone.
-                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => {
-                    Attempt::Unreachable
-                }
+                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => Attempt::Unreachable,
                 _ => Attempt::Dropped,
             };
         }
@@ -180,24 +173,16 @@ impl RawSocket {
     }
 
     /// `sendmmsg` of the first segments of `data`; returns how many packets left.
-    fn send_batch(
-        &self,
-        transmit: &Transmit,
-        data: &[u8],
-        segment_size: usize,
-    ) -> io::Result<usize> {
+    fn send_batch(&self, transmit: &Transmit, data: &[u8], segment_size: usize) -> io::Result<usize> {
         // A raw socket's port is the protocol, and 0 means that of the socket.
         let destination = SockAddr::from(sys::socket_addr(transmit.remote, 0));
         let mut control = control_of(transmit);
         let (control, control_len) = control.as_sent();
         // SAFETY: pointers and integers, for which null and zero are valid.
-        let (mut slices, mut headers) = unsafe {
-            (zeroed::<[libc::iovec; SEND_BATCH]>(), zeroed::<[libc::mmsghdr; SEND_BATCH]>())
-        };
+        let (mut slices, mut headers) =
+            unsafe { (zeroed::<[libc::iovec; SEND_BATCH]>(), zeroed::<[libc::mmsghdr; SEND_BATCH]>()) };
         let mut count = 0;
-        for ((segment, slice), header) in
-            data.chunks(segment_size).zip(&mut slices).zip(&mut headers)
-        {
+        for ((segment, slice), header) in data.chunks(segment_size).zip(&mut slices).zip(&mut headers) {
             slice.iov_base = segment.as_ptr().cast_mut().cast();
             slice.iov_len = segment.len();
             let header = &mut header.msg_hdr;
@@ -212,8 +197,7 @@ impl RawSocket {
         loop {
             // SAFETY: `count` headers are filled; the name, the control messages and the segments that they
             // point to live through the call, and sending writes to none of them.
-            let sent =
-                unsafe { libc::sendmmsg(self.socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
+            let sent = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
             match usize::try_from(sent) {
                 Ok(sent) => return Ok(sent),
                 Err(_) => {
@@ -243,9 +227,7 @@ impl RawSocket {
         // SAFETY: as above.
         let mut headers: [libc::mmsghdr; RECEIVE_BATCH] = unsafe { zeroed() };
         let places = names.iter_mut().zip(&mut controls).zip(&mut slices).zip(&mut headers);
-        for ((((name, control), slice), header), buffer) in
-            places.zip(buffers.chunks_exact_mut(RECEIVE_BYTES))
-        {
+        for ((((name, control), slice), header), buffer) in places.zip(buffers.chunks_exact_mut(RECEIVE_BYTES)) {
             slice.iov_base = buffer.as_mut_ptr().cast();
             slice.iov_len = buffer.len();
             let header = &mut header.msg_hdr;
@@ -316,8 +298,7 @@ impl RawSocket {
     /// The SCTP packet in what was received; `None` where it is none that may be answered
     /// (RFC 9260 §8.4 rule 1: not unicast).
     fn datagram<'a>(&self, data: &'a [u8], meta: &Meta) -> Option<Datagram<'a>> {
-        let (mut address, mut traffic_class, mut payload) =
-            (meta.destination, meta.traffic_class, data);
+        let (mut address, mut traffic_class, mut payload) = (meta.destination, meta.traffic_class, data);
         if self.bound.is_ipv4() {
             let header = Ipv4Header::parse(data)?;
             address = Some(header.destination);
@@ -327,11 +308,7 @@ impl RawSocket {
         let address = address.filter(|address| address.is_usable_peer())?;
         let remote = meta.source.filter(|source| source.is_usable_peer())?;
         Some(Datagram {
-            local: Local {
-                address: Some(address),
-                socket: Some(self.id),
-                interface: meta.interface,
-            },
+            local: Local { address: Some(address), socket: Some(self.id), interface: meta.interface },
             remote,
             encap_port: None,
             ecn: Ecn::from_bits(traffic_class),
@@ -359,9 +336,7 @@ fn control_of(transmit: &Transmit) -> Control<CONTROL_BYTES> {
     // Only link-local destinations need an interface; for others the host's routes decide, which may
     // have changed since the peer's packet came in.
     let interface = match transmit.remote.scope() {
-        esock_proto::AddressScope::Link if transmit.remote.scope_id() != 0 => {
-            transmit.remote.scope_id()
-        }
+        esock_proto::AddressScope::Link if transmit.remote.scope_id() != 0 => transmit.remote.scope_id(),
         esock_proto::AddressScope::Link => transmit.local.interface,
         _ => 0,
     };
@@ -388,10 +363,7 @@ fn control_of(transmit: &Transmit) -> Control<CONTROL_BYTES> {
             control.push(
                 libc::IPPROTO_IPV6,
                 libc::IPV6_PKTINFO,
-                libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
-                    ipi6_ifindex: interface,
-                },
+                libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: source.octets() }, ipi6_ifindex: interface },
             );
         }
     }

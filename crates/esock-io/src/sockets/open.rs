@@ -62,10 +62,7 @@ fn bindings(config: &DriverConfig) -> Vec<Address> {
 fn no_ipv6(config: &DriverConfig, address: Address, error: &io::Error) -> bool {
     config.addresses.is_empty()
         && !address.is_ipv4()
-        && matches!(
-            error.raw_os_error(),
-            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT)
-        )
+        && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT))
 }
 
 /// Opens the UDP sockets, all with one port.
@@ -98,13 +95,7 @@ fn open_udp_at(config: &DriverConfig, mut port: u16) -> Result<Vec<UdpSocket>, D
     let mut sockets: Vec<UdpSocket> = Vec::new();
     for address in bindings(config) {
         let id = SocketId(sockets.len() as u16);
-        let bound = UdpSocket::bind(
-            id,
-            address,
-            port,
-            config.receive_buffer_bytes,
-            config.send_buffer_bytes,
-        );
+        let bound = UdpSocket::bind(id, address, port, config.receive_buffer_bytes, config.send_buffer_bytes);
         let socket = match bound {
             Ok(socket) => socket,
             Err(error) if no_ipv6(config, address, &error) => continue,
@@ -134,23 +125,20 @@ fn open_native(config: &DriverConfig) -> Result<Native, DriverError> {
         None => open_raw(config),
     };
     match (opened, config.backend) {
-        (Ok(sockets), Backend::Raw) => {
-            Ok(Native { sockets, used: true, why: "raw IP, as asked for".into() })
-        }
+        (Ok(sockets), Backend::Raw) => Ok(Native { sockets, used: true, why: "raw IP, as asked for".into() }),
         (Ok(sockets), _) => Ok(Native {
             sockets,
             used: true,
             why: "raw IP: it is permitted, and the kernel has no SCTP of its own".into(),
         }),
-        (
-            Err(error @ (DriverError::RawNotPermitted(_) | DriverError::KernelSctp { .. })),
-            Backend::Auto,
-        ) => Ok(without(match error {
-            DriverError::KernelSctp { seen_in } => format!(
-                "UDP encapsulation: the kernel's own SCTP is loaded ({seen_in}) and would disturb raw IP"
-            ),
-            error => format!("UDP encapsulation: {error}"),
-        })),
+        (Err(error @ (DriverError::RawNotPermitted(_) | DriverError::KernelSctp { .. })), Backend::Auto) => {
+            Ok(without(match error {
+                DriverError::KernelSctp { seen_in } => {
+                    format!("UDP encapsulation: the kernel's own SCTP is loaded ({seen_in}) and would disturb raw IP")
+                }
+                error => format!("UDP encapsulation: {error}"),
+            }))
+        }
         (Err(error), _) => Err(error),
     }
 }
@@ -161,10 +149,7 @@ fn open_native(config: &DriverConfig) -> Result<Native, DriverError> {
     match config.backend {
         Backend::Raw => Err(DriverError::RawUnsupported),
         Backend::Udp => Ok(Native { used: false, why: "UDP encapsulation, as asked for".into() }),
-        Backend::Auto => Ok(Native {
-            used: false,
-            why: "UDP encapsulation: raw IP is supported on Linux only".into(),
-        }),
+        Backend::Auto => Ok(Native { used: false, why: "UDP encapsulation: raw IP is supported on Linux only".into() }),
     }
 }
 
@@ -175,8 +160,7 @@ fn open_raw(config: &DriverConfig) -> Result<Vec<RawSocket>, DriverError> {
     let first = bindings(config).len();
     for address in bindings(config) {
         let id = SocketId((first + sockets.len()) as u16);
-        let opened =
-            RawSocket::open(id, address, config.receive_buffer_bytes, config.send_buffer_bytes);
+        let opened = RawSocket::open(id, address, config.receive_buffer_bytes, config.send_buffer_bytes);
         match opened {
             Ok(socket) => sockets.push(socket),
             Err(error) if no_ipv6(config, address, &error) => {}

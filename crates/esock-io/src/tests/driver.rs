@@ -9,9 +9,7 @@ use crate::driver::Driver;
 use crate::error::EndpointError;
 use crate::impair::Direction;
 use bytes::Bytes;
-use esock_proto::{
-    Address, CloseReason, Encapsulation, EndpointConfig, Event, PathState, Ppid, StreamId,
-};
+use esock_proto::{Address, CloseReason, Encapsulation, EndpointConfig, Event, PathState, Ppid, StreamId};
 use std::time::{Duration, Instant};
 
 const MESSAGES: usize = 300;
@@ -77,12 +75,7 @@ fn two_endpoints_of_one_driver_talk_through_its_sockets() {
     let mut a = End::open(quiet(Backend::Udp), &at, fast());
     let other = a
         .driver
-        .open_endpoint(EndpointConfig {
-            port: 0,
-            addresses: at.to_vec(),
-            host_addresses: Vec::new(),
-            config: fast(),
-        })
+        .open_endpoint(EndpointConfig { port: 0, addresses: at.to_vec(), host_addresses: Vec::new(), config: fast() })
         .unwrap();
     let port = a.driver.stack().endpoint_port(other).unwrap();
     a.driver.stack_mut().set_accepting(other, true);
@@ -121,11 +114,8 @@ fn a_blocked_path_is_left_and_used_again_when_it_is_free() {
     let primary = a.stats().paths[usize::from(a.stats().primary.0)].remote;
     a.driver.impairment().block(primary, Direction::Both);
     exchange(&mut a, &mut b);
-    let state =
-        |end: &End| end.stats().paths.iter().find(|path| path.remote == primary).unwrap().state;
-    run_until(&mut a, &mut b, "the blocked path is given up", |a, _| {
-        state(a) == PathState::Inactive
-    });
+    let state = |end: &End| end.stats().paths.iter().find(|path| path.remote == primary).unwrap().state;
+    run_until(&mut a, &mut b, "the blocked path is given up", |a, _| state(a) == PathState::Inactive);
     assert!(a.driver.impairment().dropped() > 0);
     a.driver.impairment().unblock(primary, Direction::Both);
     run_until(&mut a, &mut b, "the path is back", |a, _| state(a) == PathState::Active);
@@ -311,15 +301,30 @@ fn a_small_send_buffer_slows_down_and_loses_nothing() {
     for backend in [Backend::Udp, Backend::Raw] {
         let mut config = quiet(backend);
         config.send_buffer_bytes = 1;
-        let mut a = first.run(move || End::open(config, &[from], fast()));
-        let mut b = second.run(move || End::open(quiet(backend), &[to], fast()));
-        let encapsulation =
-            if backend == Backend::Raw { Encapsulation::Native } else { b.over_udp() };
+        // A probe that is too large for the link would count as dropped.
+        let mut sctp = fast();
+        sctp.pmtud = false;
+        let for_b = sctp.clone();
+        let mut a = first.run(move || End::open(config, &[from], sctp));
+        let mut b = second.run(move || End::open(quiet(backend), &[to], for_b));
+        let encapsulation = if backend == Backend::Raw { Encapsulation::Native } else { b.over_udp() };
         establish(&mut a, &mut b, &[to], encapsulation);
-        // Packets queue in the kernel until the peer's hardware address is known again.
+        // The peer's hardware address is forgotten, and the peer does not tell it for a while: packets
+        // queue in the kernel, charged to the socket.
         second.ip("link set veth0 arp off");
-        second.ip("link set veth0 arp on");
         first.ip("neigh flush dev veth0");
+        let mut silent = true;
+        run_until(&mut a, &mut b, "the socket is full", |a, _| {
+            a.send(9, vec![0; 5000]);
+            a.driver.stats().send_blocked > 0
+        });
+        run_until(&mut a, &mut b, "the socket takes packets again", |a, _| {
+            if std::mem::take(&mut silent) {
+                second.ip("link set veth0 arp on");
+            }
+            a.stats().send_buffered == 0
+        });
+        b.messages.clear();
         exchange(&mut a, &mut b);
         assert_eq!(a.driver.stats().send_drops, 0);
         shut_down(&mut a, &mut b);

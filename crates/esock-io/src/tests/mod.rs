@@ -69,11 +69,7 @@ fn receive(sockets: &mut Sockets, count: usize) -> (Vec<Arrived>, Vec<Told>) {
 }
 
 /// Receives until `count` packets have come or the time has passed.
-fn receive_for(
-    sockets: &mut Sockets,
-    count: usize,
-    patience: Duration,
-) -> (Vec<Arrived>, Vec<Told>) {
+fn receive_for(sockets: &mut Sockets, count: usize, patience: Duration) -> (Vec<Arrived>, Vec<Told>) {
     let end = Instant::now() + patience;
     let (mut arrived, mut told) = (Vec::new(), Vec::new());
     loop {

@@ -4,8 +4,7 @@ use crate::config::{Backend, DriverConfig, UdpPort};
 use crate::driver::Driver;
 use bytes::Bytes;
 use esock_proto::{
-    Address, AssocId, Config, Encapsulation, EndpointConfig, EndpointId, Event, Message, Peer,
-    SendOptions,
+    Address, AssocId, Config, Encapsulation, EndpointConfig, EndpointId, Event, Message, Peer, SendOptions,
 };
 use std::time::{Duration, Instant};
 
@@ -113,12 +112,7 @@ impl End {
 }
 
 /// Runs both ends until something holds. Panics with what happened if it does not within ten seconds.
-pub(super) fn run_until(
-    a: &mut End,
-    b: &mut End,
-    what: &str,
-    mut holds: impl FnMut(&mut End, &mut End) -> bool,
-) {
+pub(super) fn run_until(a: &mut End, b: &mut End, what: &str, mut holds: impl FnMut(&mut End, &mut End) -> bool) {
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
         let busy = a.turn() | b.turn();

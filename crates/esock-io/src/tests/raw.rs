@@ -84,8 +84,7 @@ fn each_path_has_its_source_address() {
         assert_eq!(arrived[0].remote, address(from));
     }
     // A source address that is not ours is refused by the kernel, and told.
-    let (sent, told) =
-        send(&mut a, &transmit("192.0.2.1", "10.1.0.2", None, 20, 20), &native(2905, 20));
+    let (sent, told) = send(&mut a, &transmit("192.0.2.1", "10.1.0.2", None, 20, 20), &native(2905, 20));
     assert_eq!((sent.bytes, sent.dropped), (20, 1));
     assert_eq!(told[0].kind, IcmpKind::HostUnreachable);
 }
@@ -158,12 +157,8 @@ fn beside_raw_ip_a_clash_of_the_udp_port_is_a_warning() {
             assert_ne!(chosen.udp_port, Some(9899));
             assert!(chosen.warnings[0].contains("9899"), "{chosen:?}");
         }
-        let config =
-            DriverConfig { backend: Backend::Udp, udp_port: UdpPort::Listen(9899), ..raw() };
-        assert!(matches!(
-            sockets::open(&config).unwrap_err(),
-            DriverError::UdpPortInUse { port: 9899, .. }
-        ));
+        let config = DriverConfig { backend: Backend::Udp, udp_port: UdpPort::Listen(9899), ..raw() };
+        assert!(matches!(sockets::open(&config).unwrap_err(), DriverError::UdpPortInUse { port: 9899, .. }));
     });
 }
 
@@ -176,8 +171,7 @@ fn without_the_right_to_raw_ip_auto_takes_udp_and_raw_says_what_to_do() {
         // SAFETY: takes three integers.
         let code = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
         assert_eq!(code, 0);
-        let (sockets, chosen) =
-            sockets::open(&DriverConfig { backend: Backend::Auto, ..raw() }).unwrap();
+        let (sockets, chosen) = sockets::open(&DriverConfig { backend: Backend::Auto, ..raw() }).unwrap();
         assert_eq!(chosen.backend, Backend::Udp);
         assert!(chosen.why.contains("not permitted"), "{}", chosen.why);
         assert!(sockets.udp_port().is_some());
