@@ -141,9 +141,7 @@ impl ListenArgs {
         let port = last.parse().map_err(|_| {
             Failure::new(
                 Exit::Usage,
-                format!(
-                    "`{last}` is not a port: the last word is the SCTP port to listen on, 0 to 65535"
-                ),
+                format!("`{last}` is not a port: the last word is the SCTP port to listen on, 0 to 65535"),
             )
         })?;
         Ok((addresses.iter().chain(&self.common.bind).cloned().collect(), port))
@@ -196,8 +194,7 @@ fn ppid(text: &str) -> Result<Ppid, String> {
         None => text.parse().ok(),
     };
     number.map(Ppid).ok_or_else(|| {
-        "give a number from 0 to 4294967295 or a known name such as m3ua, s1ap, diameter, ngap"
-            .to_owned()
+        "give a number from 0 to 4294967295 or a known name such as m3ua, s1ap, diameter, ngap".to_owned()
     })
 }
 

@@ -35,10 +35,7 @@ pub fn start(lines: mpsc::Receiver<Bytes>) -> Audience {
     Audience { joining }
 }
 
-async fn broadcast(
-    mut lines: mpsc::Receiver<Bytes>,
-    mut joiners: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
-) {
+async fn broadcast(mut lines: mpsc::Receiver<Bytes>, mut joiners: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>) {
     let Some(first) = joiners.recv().await else { return };
     let mut peers = vec![first];
     while let Some(line) = lines.recv().await {

@@ -38,11 +38,9 @@ pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
         )),
         () = interrupt.once() => return Ok(Exit::Interrupted),
     };
-    let (association, receiver) =
-        connected.map_err(|error| open::connect_failure(&shown, &error))?;
+    let (association, receiver) = connected.map_err(|error| open::connect_failure(&shown, &error))?;
 
-    let manner =
-        Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
+    let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
     let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
     let reason = session::serve(association, receiver, typed.lines, &shown, &manner).await?;
     endpoint.close().await;

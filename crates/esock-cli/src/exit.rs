@@ -39,9 +39,7 @@ impl Exit {
             CloseReason::Refused { .. } | CloseReason::Unreachable => Self::Refused,
             CloseReason::TimedOut => Self::TimedOut,
             CloseReason::PeerAbort { .. } => Self::Aborted,
-            CloseReason::ProtocolViolation { .. } | CloseReason::MessageTooLarge => {
-                Self::AbortedByUs
-            }
+            CloseReason::ProtocolViolation { .. } | CloseReason::MessageTooLarge => Self::AbortedByUs,
             _ => Self::Other,
         }
     }

@@ -63,21 +63,18 @@ pub fn bracketed(host: &str) -> String {
 /// HOST and its port, if it has one.
 fn split(word: &str) -> Result<(&str, Option<u16>), String> {
     let port = |text: &str| {
-        text.parse::<u16>().map(Some).map_err(|_| {
-            format!("`{text}` in `{word}` is not a port: give a number from 1 to 65535")
-        })
+        text.parse::<u16>()
+            .map(Some)
+            .map_err(|_| format!("`{text}` in `{word}` is not a port: give a number from 1 to 65535"))
     };
     let (host, given) = if let Some(rest) = word.strip_prefix('[') {
-        let (host, after) = rest
-            .split_once(']')
-            .ok_or_else(|| format!("`{word}` has no `]`: write [IPv6 ADDRESS]:PORT"))?;
+        let (host, after) =
+            rest.split_once(']').ok_or_else(|| format!("`{word}` has no `]`: write [IPv6 ADDRESS]:PORT"))?;
         match after.strip_prefix(':') {
             Some(text) => (host, port(text)?),
             None if after.is_empty() => (host, None),
             None => {
-                return Err(format!(
-                    "`{after}` after the address in `{word}`: write [IPv6 ADDRESS]:PORT"
-                ));
+                return Err(format!("`{after}` after the address in `{word}`: write [IPv6 ADDRESS]:PORT"));
             }
         }
     } else {
@@ -112,10 +109,7 @@ async fn resolve_one(host: &str) -> Result<Vec<Address>, Failure> {
     let found: Vec<Address> = match tokio::net::lookup_host((host, 0)).await {
         Ok(found) => found.map(address_of).collect(),
         Err(error) => {
-            return Err(Failure::new(
-                Exit::Other,
-                format!("cannot find the address of {host}: {error}"),
-            ));
+            return Err(Failure::new(Exit::Other, format!("cannot find the address of {host}: {error}")));
         }
     };
     if found.is_empty() {

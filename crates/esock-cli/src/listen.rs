@@ -21,8 +21,7 @@ pub async fn run(args: &ListenArgs, output: Output) -> Result<Exit, Failure> {
     open::tell_listening(&endpoint);
 
     let interrupt = Interrupt::listen();
-    let manner =
-        Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
+    let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
     let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
     let audience = broadcast::start(typed.lines);
     let exit = if args.keep_open {
@@ -38,11 +37,7 @@ fn gone(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Other, error.to_string())
 }
 
-async fn serve_one(
-    endpoint: &Endpoint,
-    audience: &Audience,
-    manner: &Manner,
-) -> Result<Exit, Failure> {
+async fn serve_one(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
     let (association, receiver) = tokio::select! {
         accepted = endpoint.accept() => accepted.map_err(gone)?,
         () = manner.interrupt.once() => return Ok(Exit::Interrupted),
@@ -64,11 +59,7 @@ async fn serve_one(
     Ok(Exit::of(&reason))
 }
 
-async fn serve_many(
-    endpoint: &Endpoint,
-    audience: &Audience,
-    manner: &Manner,
-) -> Result<Exit, Failure> {
+async fn serve_many(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
     let mut serving: JoinSet<Result<CloseReason, Failure>> = JoinSet::new();
     loop {
         tokio::select! {
@@ -108,9 +99,7 @@ fn tell(ended: Result<Result<CloseReason, Failure>, tokio::task::JoinError>) {
 
 /// The peer's address and port.
 fn name_of(association: &Association) -> String {
-    let address = association
-        .peer_addresses()
-        .first()
-        .map_or_else(|| "?".to_owned(), |address| bracketed(&address.to_string()));
+    let address =
+        association.peer_addresses().first().map_or_else(|| "?".to_owned(), |address| bracketed(&address.to_string()));
     format!("{address}:{}", association.peer_port())
 }

@@ -13,17 +13,13 @@ pub async fn endpoint(
     udp_port: UdpPort,
     common: &CommonArgs,
 ) -> Result<Endpoint, Failure> {
-    let builder = Endpoint::builder()
-        .port(port)
-        .backend(common.backend.into())
-        .udp_port(udp_port)
-        .config(common.config());
+    let builder =
+        Endpoint::builder().port(port).backend(common.backend.into()).udp_port(udp_port).config(common.config());
     let builder = match local {
         [] => builder.any(),
         _ => builder.addresses(local.iter().copied()),
     };
-    let endpoint =
-        builder.open().await.map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
+    let endpoint = builder.open().await.map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
     let chosen = endpoint.backend();
     for warning in &chosen.warnings {
         say(&format!("warning: {warning}"));
@@ -49,11 +45,7 @@ pub fn tell_listening(endpoint: &Endpoint) {
     if let Some(port) = chosen.udp_port {
         ways.push(format!("UDP port {port}"));
     }
-    say(&format!(
-        "listening on SCTP port {}, {addresses}, {}",
-        endpoint.port(),
-        ways.join(" and ")
-    ));
+    say(&format!("listening on SCTP port {}, {addresses}, {}", endpoint.port(), ways.join(" and ")));
 }
 
 /// Why `peer` could not be connected to.

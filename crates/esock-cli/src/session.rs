@@ -32,10 +32,8 @@ pub async fn serve(
     name: &str,
     manner: &Manner,
 ) -> Result<CloseReason, Failure> {
-    let (reason, problem) = tokio::join!(
-        receive(&association, receiver, name, manner),
-        send(&association, lines, name, manner),
-    );
+    let (reason, problem) =
+        tokio::join!(receive(&association, receiver, name, manner), send(&association, lines, name, manner),);
     match (problem, reason) {
         (Some(problem), _) => Err(problem),
         (None, Ok(reason)) => Ok(reason),
@@ -65,6 +63,11 @@ async fn receive(
             Received::Event(event) => {
                 if let Some(words) = words::event(&event) {
                     say(&format!("{name}: {words}"));
+                }
+                if manner.verbose && matches!(event, Event::Up(_) | Event::Restarted(_)) {
+                    for path in association.stats().paths {
+                        say(&format!("{name}: {}", words::path(&path)));
+                    }
                 }
                 if let Event::Closed(reason) = event {
                     return match output_closed {
@@ -114,8 +117,7 @@ async fn send(
 }
 
 fn described(message: &Message) -> String {
-    let order =
-        if message.unordered { "unordered".to_owned() } else { format!("SSN {}", message.ssn) };
+    let order = if message.unordered { "unordered".to_owned() } else { format!("SSN {}", message.ssn) };
     format!(
         "message of {} bytes on stream {}, protocol {}, {order}, TSN {}",
         message.payload.len(),

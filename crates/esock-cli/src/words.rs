@@ -1,6 +1,6 @@
 //! What happens on an association, in words.
 
-use esock::{CloseReason, Event, Negotiated, PathState, State};
+use esock::{CloseReason, Event, Negotiated, PathState, PathStats, State};
 use std::time::Duration;
 
 /// An event as a line for people; `None` for those that only matter to programs.
@@ -47,9 +47,7 @@ pub fn close_reason(reason: &CloseReason) -> String {
         CloseReason::ProtocolViolation { cause: code, detail } => {
             format!("abort by us: the peer broke the protocol ({}: {detail})", cause(*code))
         }
-        CloseReason::MessageTooLarge => {
-            "abort by us: the peer sent a message larger than we receive".to_owned()
-        }
+        CloseReason::MessageTooLarge => "abort by us: the peer sent a message larger than we receive".to_owned(),
         CloseReason::Unreachable => "refused: nobody listens there (ICMP unreachable)".to_owned(),
         CloseReason::EndpointClosed => "the endpoint was closed".to_owned(),
         other => format!("{other:?}"),
@@ -126,6 +124,17 @@ pub fn path_state(state: PathState) -> &'static str {
         PathState::PotentiallyFailed => "potentially failed",
         PathState::Inactive => "inactive",
     }
+}
+
+/// A path, and how packets travel over it.
+pub fn path(path: &PathStats) -> String {
+    let over = match path.encap_port {
+        Some(port) => format!("in UDP to port {port}"),
+        None => "native".to_owned(),
+    };
+    let primary = if path.primary { " (primary)" } else { "" };
+    let state = path_state(path.state);
+    format!("path to {}{primary}: {state}, {over}, MTU {}", path.remote, path.mtu)
 }
 
 /// A duration with three digits that matter.

@@ -91,11 +91,7 @@ impl Director {
     }
 
     /// Waits until `reached`; `what` names it if it does not happen.
-    pub async fn until(
-        &mut self,
-        what: &str,
-        reached: impl Fn(&Self) -> bool,
-    ) -> Result<(), Problem> {
+    pub async fn until(&mut self, what: &str, reached: impl Fn(&Self) -> bool) -> Result<(), Problem> {
         let deadline = Instant::now() + PATIENCE;
         while !reached(self) {
             let next = tokio::time::timeout_at(deadline.into(), self.arriving.recv()).await;
@@ -105,10 +101,7 @@ impl Director {
                     return Err(Problem(format!("both ends are gone, still waiting for: {what}")));
                 }
                 Err(_) => {
-                    return Err(Problem(format!(
-                        "waited {} s in vain for: {what}",
-                        PATIENCE.as_secs()
-                    )));
+                    return Err(Problem(format!("waited {} s in vain for: {what}", PATIENCE.as_secs())));
                 }
             }
         }

@@ -18,10 +18,7 @@ const LIMIT: Duration = Duration::from_millis(9500);
 /// Runs the demo and prints what happens.
 pub async fn run() -> Result<Exit, Failure> {
     let style = Style::of_stdout();
-    println!(
-        "{}",
-        style.strong("esock demo: two endpoints, one association, two paths, in UDP on loopback")
-    );
+    println!("{}", style.strong("esock demo: two endpoints, one association, two paths, in UDP on loopback"));
     let began = Instant::now();
     let outcome = tokio::time::timeout(LIMIT, steps::play(style)).await;
     let took = words::duration(began.elapsed());

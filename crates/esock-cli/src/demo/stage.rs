@@ -3,9 +3,7 @@
 use super::director::{Director, Problem};
 use super::messages::Side;
 use super::tree::Root;
-use esock::{
-    Address, Association, Backend, Config, ConnectTo, Direction, Encapsulation, Endpoint, UdpPort,
-};
+use esock::{Address, Association, Backend, Config, ConnectTo, Direction, Encapsulation, Endpoint, UdpPort};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -57,16 +55,11 @@ impl Stage {
     /// Connects the client to the server.
     pub async fn connect(&self) -> Result<(Cast, Director), Problem> {
         let [client, server] = &self.endpoints;
-        let udp_port = server
-            .backend()
-            .udp_port
-            .ok_or_else(|| Problem("the server has no UDP port".to_owned()))?;
+        let udp_port = server.backend().udp_port.ok_or_else(|| Problem("the server has no UDP port".to_owned()))?;
         let peer = ConnectTo::new(self.addresses, PORT).encapsulation(Encapsulation::Udp(udp_port));
         let (connected, accepted) = tokio::join!(client.connect(peer), server.accept());
-        let (client, at_client) =
-            connected.map_err(|error| Problem(format!("cannot connect: {error}")))?;
-        let (server, at_server) =
-            accepted.map_err(|error| Problem(format!("cannot accept: {error}")))?;
+        let (client, at_client) = connected.map_err(|error| Problem(format!("cannot connect: {error}")))?;
+        let (server, at_server) = accepted.map_err(|error| Problem(format!("cannot accept: {error}")))?;
         Ok((Cast { associations: [client, server] }, Director::watch(at_client, at_server)))
     }
 

@@ -38,11 +38,7 @@ impl Show {
     fn done(&self, what: &str) {
         let took = words::duration(self.began.elapsed());
         let number = self.number;
-        println!(
-            "\n{} {}",
-            self.style.strong(&format!("{number}. {what}")),
-            self.style.faint(&took)
-        );
+        println!("\n{} {}", self.style.strong(&format!("{number}. {what}")), self.style.faint(&took));
     }
 
     fn line(&self, text: &str) {
@@ -74,9 +70,7 @@ pub async fn play(style: Style) -> Result<(), Problem> {
     show.begin();
     let began = show.began;
     let (cast, mut director) = stage.connect().await?;
-    director
-        .until("the association to be up at both ends", |now| now.both(|end| end.up.is_some()))
-        .await?;
+    director.until("the association to be up at both ends", |now| now.both(|end| end.up.is_some())).await?;
     let up = began.elapsed();
     confirm_paths(&cast, &mut director).await?;
     show.done("Connect them over two paths");
@@ -135,11 +129,7 @@ async fn exchange(cast: &Cast, director: &mut Director) -> Result<(), Problem> {
         tokio::spawn(async move { send_rounds(&association, side, 0..FIRST).await })
     });
     let all = FIRST * u32::from(STREAMS);
-    director
-        .until("every message of the first exchange", |now| {
-            now.both(|end| end.arrived.messages() == all)
-        })
-        .await?;
+    director.until("every message of the first exchange", |now| now.both(|end| end.arrived.messages() == all)).await?;
     for sender in senders {
         joined(sender.await)?;
     }
@@ -147,12 +137,7 @@ async fn exchange(cast: &Cast, director: &mut Director) -> Result<(), Problem> {
 }
 
 /// Messages flow all the time while the primary path is blocked and comes back.
-async fn fail_over(
-    show: &mut Show,
-    stage: &Stage,
-    cast: &Cast,
-    director: &mut Director,
-) -> Result<(), Problem> {
+async fn fail_over(show: &mut Show, stage: &Stage, cast: &Cast, director: &mut Director) -> Result<(), Problem> {
     let [first, second] = stage.addresses();
     let flow = Flow::start(cast);
     flows(director).await?;
@@ -160,11 +145,7 @@ async fn fail_over(
     show.begin();
     stage.block(first);
     let blocked = Instant::now();
-    director
-        .until(&format!("data to go over {second}"), |now| {
-            now.both(|end| end.in_use == Some(second))
-        })
-        .await?;
+    director.until(&format!("data to go over {second}"), |now| now.both(|end| end.in_use == Some(second))).await?;
     let before = cast.data_packets(second);
     flows(director).await?;
     if cast.data_packets(second) <= before {
@@ -183,9 +164,7 @@ async fn fail_over(
     let unblocked = Instant::now();
     director
         .until(&format!("the path to {first} to be up again, with data"), |now| {
-            now.both(|end| {
-                end.paths.get(&first) == Some(&PathState::Active) && end.in_use == Some(first)
-            })
+            now.both(|end| end.paths.get(&first) == Some(&PathState::Active) && end.in_use == Some(first))
         })
         .await?;
     let before = cast.data_packets(first);
@@ -269,11 +248,7 @@ impl Flow {
 }
 
 /// In each round one message on each stream.
-async fn send_rounds(
-    association: &Association,
-    side: Side,
-    rounds: Range<u32>,
-) -> Result<(), Problem> {
+async fn send_rounds(association: &Association, side: Side, rounds: Range<u32>) -> Result<(), Problem> {
     for number in rounds {
         for stream in (0..STREAMS).map(StreamId) {
             let options = SendOptions { stream, ..SendOptions::default() };

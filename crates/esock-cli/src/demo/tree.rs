@@ -80,6 +80,11 @@ fn path_lines(path: &PathStats, style: Style) -> [String; 2] {
         Some(port) => format!("in UDP to port {port}"),
         None => "native".to_owned(),
     };
+    // Unlimited until the first loss (RFC 9260 §7.2.1).
+    let ssthresh = match path.ssthresh {
+        bytes if bytes > 1 << 40 => "not set".to_owned(),
+        bytes => words::count(bytes as u64),
+    };
     let srtt = path.srtt.map_or_else(|| "unknown".to_owned(), words::duration);
     [
         format!(
@@ -93,7 +98,7 @@ fn path_lines(path: &PathStats, style: Style) -> [String; 2] {
             "RTT {srtt}, RTO {}, cwnd {}, ssthresh {}; {} packets with data sent, {} bytes",
             words::duration(path.rto),
             words::count(path.cwnd as u64),
-            words::count(path.ssthresh as u64),
+            ssthresh,
             words::count(path.data_packets_sent),
             words::count(path.bytes_sent),
         ),

@@ -107,11 +107,7 @@ impl Esock {
     /// Waits for the end.
     pub fn finish(mut self) -> Finished {
         let status = self.wait();
-        Finished {
-            code: status.code().unwrap_or(-1),
-            stdout: self.stdout.rest(),
-            stderr: self.stderr.rest(),
-        }
+        Finished { code: status.code().unwrap_or(-1), stdout: self.stdout.rest(), stderr: self.stderr.rest() }
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -120,11 +116,7 @@ impl Esock {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "esock did not end; it said: {}",
-                self.stderr.so_far()
-            );
+            assert!(Instant::now() < deadline, "esock did not end; it said: {}", self.stderr.so_far());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -69,9 +69,7 @@ fn aborted_is_5_when_the_peer_has_forgotten_the_association() {
 fn a_udp_port_that_is_taken_is_an_error_that_names_another_way() {
     let (_listener, udp_port) = Esock::listen(30427, &[]);
     let port = udp_port.to_string();
-    let finished =
-        Esock::start(&["listen", "--backend", "udp", "--udp-port", &port, "127.0.0.1", "30428"])
-            .finish();
+    let finished = Esock::start(&["listen", "--backend", "udp", "--udp-port", &port, "127.0.0.1", "30428"]).finish();
     assert_eq!(finished.code, 1, "{}", finished.stderr);
     assert!(finished.stderr.contains(&port), "{}", finished.stderr);
     assert!(finished.stderr.contains("--udp-port"), "{}", finished.stderr);

@@ -78,8 +78,7 @@ fn with_keep_open_typed_lines_go_to_all_and_peers_come_and_go() {
 #[test]
 fn stream_protocol_and_order_are_as_asked_for() {
     let (mut listener, udp_port) = Esock::listen(30404, &["-v"]);
-    let mut client =
-        Esock::connect(30404, udp_port, &["--stream", "12", "--ppid", "ngap", "--unordered"]);
+    let mut client = Esock::connect(30404, udp_port, &["--stream", "12", "--ppid", "ngap", "--unordered"]);
     client.types("x\n");
     let line = listener.told("message");
     assert!(line.contains("2 bytes on stream 12, protocol ngap, unordered"), "{line}");
@@ -90,16 +89,7 @@ fn stream_protocol_and_order_are_as_asked_for() {
 
 #[test]
 fn several_addresses_of_both_ends_become_paths() {
-    let mut listener = Esock::start(&[
-        "listen",
-        "--backend",
-        "udp",
-        "--udp-port",
-        "0",
-        "127.0.0.1",
-        "::1",
-        "30405",
-    ]);
+    let mut listener = Esock::start(&["listen", "--backend", "udp", "--udp-port", "0", "127.0.0.1", "::1", "30405"]);
     let line = listener.told("listening");
     let udp_port = line.rsplit_once("UDP port ").unwrap().1.to_owned();
     let mut client = Esock::start(&[
@@ -120,8 +110,11 @@ fn several_addresses_of_both_ends_become_paths() {
     ]);
     client.types("over here\n");
     assert_eq!(listener.prints(), "over here");
-    // The second path is confirmed by a heartbeat.
-    let line = client.told("path up");
+    // Addresses that the user gave are confirmed (RFC 9260 §5.4), those that an INIT named are
+    // confirmed by a heartbeat.
+    let line = client.told("path to ::1");
+    assert!(line.contains("active"), "{line}");
+    let line = listener.told("path up");
     assert!(line.contains("::1"), "{line}");
     client.ends_input();
     assert_eq!(client.finish().code, 0);
@@ -130,21 +123,12 @@ fn several_addresses_of_both_ends_become_paths() {
 
 #[test]
 fn a_name_and_ipv6_reach_a_listener_on_all_addresses() {
-    let mut listener =
-        Esock::start(&["listen", "-k", "--backend", "udp", "--udp-port", "0", "30406"]);
+    let mut listener = Esock::start(&["listen", "-k", "--backend", "udp", "--udp-port", "0", "30406"]);
     let line = listener.told("listening");
     let udp_port = line.rsplit_once("UDP port ").unwrap().1.to_owned();
     for peer in ["localhost:30406", "[::1]:30406", "127.0.0.1:30406"] {
-        let mut client = Esock::start(&[
-            "connect",
-            "--backend",
-            "udp",
-            "--udp-port",
-            "0",
-            "--encap-port",
-            &udp_port,
-            peer,
-        ]);
+        let mut client =
+            Esock::start(&["connect", "--backend", "udp", "--udp-port", "0", "--encap-port", &udp_port, peer]);
         client.types(&format!("to {peer}\n"));
         assert_eq!(listener.prints(), format!("to {peer}"));
         client.ends_input();
