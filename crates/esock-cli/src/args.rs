@@ -77,7 +77,7 @@ pub struct ConnectArgs {
     /// word: 192.0.2.1 198.51.100.1 30400.
     #[arg(value_name = "HOST[:PORT]", required = true)]
     pub peer: Vec<String>,
-    /// The peer's UDP port, for UDP encapsulation [default: 9899]
+    /// The peer's UDP port; the peer is then reached in UDP only [default: 9899, native as well on raw IP]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub encap_port: Option<u16>,
     /// Our SCTP port; 0 for any free one

@@ -7,7 +7,7 @@ use crate::hosts::{self, PeerName};
 use crate::interrupt::Interrupt;
 use crate::session::{self, Manner};
 use crate::{open, words};
-use esock::{ConnectTo, Encapsulation, UdpPort};
+use esock::{Backend, ConnectTo, ENCAPSULATION_PORT, Encapsulation, UdpPort};
 
 /// Connects, and serves the association until it ends.
 pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
@@ -18,10 +18,13 @@ pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
     let udp_port = common.udp_port.map_or(UdpPort::Auto, UdpPort::Listen);
     let endpoint = open::endpoint(&local, args.source_port, udp_port, common).await?;
 
-    let mut peer = ConnectTo::new(remote, name.port);
-    if let Some(port) = args.encap_port {
-        peer = peer.encapsulation(Encapsulation::Udp(port));
-    }
+    let encapsulation = match (args.encap_port, endpoint.backend().backend) {
+        (Some(port), _) => Encapsulation::Udp(port),
+        // The peer may be reached either way: both are tried.
+        (None, Backend::Raw) => Encapsulation::Both(ENCAPSULATION_PORT),
+        (None, _) => Encapsulation::Udp(ENCAPSULATION_PORT),
+    };
+    let peer = ConnectTo::new(remote, name.port).encapsulation(encapsulation);
     let interrupt = Interrupt::listen();
     let shown = name.shown();
     let limit = async {
