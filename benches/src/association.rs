@@ -2,7 +2,7 @@
 
 use crate::{Bulk, MTU, Plan, RoundTrips};
 use bytes::Bytes;
-use esock_io::{Backend, Driver, DriverConfig, UdpPort};
+use esock_io::{Backend, Driver, DriverConfig, Turn, UdpPort};
 use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,15 +92,20 @@ fn is_up(driver: &mut Driver) -> bool {
 }
 
 impl End {
-    /// Takes one turn, then waits for the next unless there is more to do now.
-    fn turn(&mut self, now: Time, wait: bool) {
+    /// Takes one turn.
+    fn turn(&mut self, now: Time) -> Turn {
         let turn = self.driver.turn(now).expect("sockets work");
         while let Some((_, event)) = self.driver.stack_mut().poll_event() {
             if let Event::Closed(reason) = event {
                 panic!("the association ended: {reason:?}");
             }
         }
-        if wait && !turn.more {
+        turn
+    }
+
+    /// Waits for the next turn, unless there is more to do now.
+    fn rest(&self, now: Time, turn: Turn) {
+        if !turn.more {
             let until = turn.deadline.map_or(LONGEST_WAIT, |deadline| deadline.since(now));
             self.driver.wait(Some(until.min(LONGEST_WAIT))).expect("descriptors are open");
         }
@@ -133,7 +138,8 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
             while !stop.load(Ordering::Relaxed) {
                 let now = sender.driver.now();
                 sender.fill(now, &message);
-                sender.turn(now, true);
+                let turn = sender.turn(now);
+                sender.rest(now, turn);
             }
         });
         let mut measure_for = |time: Duration| {
@@ -141,10 +147,13 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
             let mut bulk = Bulk::default();
             while start.elapsed() < time {
                 let now = receiver.driver.now();
-                receiver.turn(now, true);
+                let mut turn = receiver.turn(now);
                 let (messages, bytes) = receiver.drain(now);
                 bulk.messages += messages;
                 bulk.bytes += bytes;
+                // Reading may have opened the window, which the peer is to be told.
+                turn.deadline = receiver.driver.flush(now).deadline;
+                receiver.rest(now, turn);
             }
             bulk.time = start.elapsed();
             bulk
@@ -164,17 +173,14 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 let now = server.driver.now();
-                server.turn(now, true);
-                let mut answered = false;
+                let mut turn = server.turn(now);
                 while let Some(message) = server.driver.stack_mut().recv(now, server.assoc) {
                     let options = SendOptions::default();
                     let stack = server.driver.stack_mut();
                     stack.send(now, server.assoc, options, message.payload).expect("room for one");
-                    answered = true;
+                    turn.deadline = server.driver.flush(now).deadline;
                 }
-                if answered {
-                    server.driver.flush(now);
-                }
+                server.rest(now, turn);
             }
         });
         let message = Bytes::from(vec![7u8; message_bytes]);
@@ -187,7 +193,7 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
             client.driver.flush(now);
             while client.drain(client.driver.now()).0 == 0 {
                 client.driver.wait(Some(LONGEST_WAIT)).expect("descriptors are open");
-                client.turn(client.driver.now(), false);
+                client.turn(client.driver.now());
             }
             if exchange >= plan.exchanges / 10 {
                 times.push(start.elapsed());

@@ -9,6 +9,7 @@ use crate::wait::{self, Interest};
 use esock_proto::{Datagram, EndpointConfig, EndpointId, Stack, Time, Transmit};
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Packets of one poll of the stack: what the kernel segments at once.
@@ -208,6 +209,12 @@ impl Driver {
     /// that a socket is writable changes.
     pub fn interests(&self) -> impl Iterator<Item = Interest> {
         self.sockets.interests()
+    }
+
+    /// Duplicates of the descriptors of [`Driver::interests`], in their order: for runtimes that want to own
+    /// what they watch.
+    pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.descriptors()
     }
 
     /// Waits until a socket is ready or `timeout` has passed (`None`: for ever); may return early. For

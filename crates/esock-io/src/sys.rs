@@ -4,7 +4,7 @@ use esock_proto::{Address, Ecn};
 use std::io;
 use std::mem::size_of;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Sets a socket option that is an integer.
 pub(crate) fn set_option(
@@ -224,4 +224,10 @@ unsafe impl Plain for libc::sock_extended_err {}
 /// The descriptor of anything that has one, for lists.
 pub(crate) fn fd(socket: &impl AsRawFd) -> RawFd {
     socket.as_raw_fd()
+}
+
+/// A duplicate of a descriptor that one of our sockets owns.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the socket that owns `fd` is borrowed by the caller, so the descriptor is open.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
 }

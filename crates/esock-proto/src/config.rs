@@ -181,6 +181,8 @@ pub struct StackConfig {
     pub init_acks_per_second: u32,
     /// Most associations. 1,000,000.
     pub max_associations: usize,
+    /// The first TSN of every association, for tests of wrapping. `None`: random, as RFC 9260 §3.3.2 wants it.
+    pub initial_tsn: Option<crate::Tsn>,
 }
 
 impl Default for StackConfig {
@@ -191,6 +193,7 @@ impl Default for StackConfig {
             ootb_replies_per_second: 1000,
             init_acks_per_second: 1_000_000,
             max_associations: 1_000_000,
+            initial_tsn: None,
         }
     }
 }

@@ -217,3 +217,40 @@ fn an_abort_carries_the_reason_and_gives_unacknowledged_messages_back() {
     assert!(back);
     assert!(pair.hosts[1].stack.recv(pair.now, server).is_none());
 }
+
+#[test]
+fn messages_for_streams_that_the_peer_does_not_allow_come_back() {
+    let few = config_with(|config| config.inbound_streams = 3);
+    let mut pair = Pair::new(1, [config(), few]);
+    let client = pair.connect();
+    pair.send(0, client, 2, b"allowed");
+    pair.send(0, client, 3, b"one too many");
+    pair.run(secs(1));
+    let server = pair.hosts[1].accepted[0];
+    assert_eq!(pair.stats(0, client).negotiated.outbound_streams, 3);
+    assert_eq!(pair.recv_all(1, server).len(), 1);
+    let back = pair.hosts[0].events.iter().filter_map(|(_, event)| match event {
+        Event::Undelivered(back) => Some((back.maybe_received, back.payload.clone())),
+        _ => None,
+    });
+    assert_eq!(back.collect::<Vec<_>>(), [(false, b"one too many"[..].into())]);
+    assert_eq!(pair.stats(0, client).send_buffered, 0);
+}
+
+#[test]
+fn a_long_sleep_is_no_path_failure() {
+    let (mut pair, client, server) = Pair::established(2, [config(), config()]);
+    pair.run(secs(10));
+    pair.send(0, client, 0, b"sent right before the lid was closed");
+    // The whole host sleeps for an hour: nothing is delivered, no timer runs.
+    pair.filter = Box::new(|_| false);
+    pair.run(Duration::from_millis(1));
+    pair.filter = Box::new(|_| true);
+    pair.now = pair.now + secs(3600);
+    pair.hosts[0].stack.handle_timeout(pair.now);
+    let stats = pair.stats(0, client);
+    assert_eq!(stats.error_count, 0);
+    assert!(stats.paths.iter().all(|path| path.state == PathState::Active), "{stats:#?}");
+    pair.run(secs(5));
+    assert_eq!(pair.recv_all(1, server).len(), 1);
+}

@@ -152,11 +152,23 @@ impl RawSocket {
                 continue;
             }
             return match error.raw_os_error() {
+                Some(libc::ENOBUFS) if self.is_full() => Attempt::Blocked,
                 // The source address, or the interface, is gone.
                 Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => Attempt::Unreachable,
                 _ => Attempt::Dropped,
             };
         }
+    }
+
+    /// Whether the send buffer is why a call said ENOBUFS. A raw socket says so where others say EAGAIN,
+    /// and just as well where a queue behind it dropped the packet. Full, it is not writable before
+    /// half its buffer is free again.
+    fn is_full(&self) -> bool {
+        let mut queued: libc::c_int = 0;
+        // SAFETY: the request writes one integer, to `queued`.
+        let code = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
+        let queued = usize::try_from(queued).unwrap_or(0);
+        code == 0 && self.socket.send_buffer_size().is_ok_and(|size| queued >= size / 2)
     }
 
     /// One call. The kernel takes don't-fragment per socket and not per packet, so the rare packet

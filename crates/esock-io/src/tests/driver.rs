@@ -51,8 +51,9 @@ fn shut_down(a: &mut End, b: &mut End) {
     let assoc = a.assoc.unwrap();
     a.driver.stack_mut().shutdown(now, assoc).unwrap();
     run_until(a, b, "both have ended", |a, b| a.closed().is_some() && b.closed().is_some());
-    assert_eq!(a.closed(), Some(&CloseReason::Shutdown));
-    assert_eq!(b.closed(), Some(&CloseReason::Shutdown));
+    let happened = format!("{}\n{}", a.describe(), b.describe());
+    assert_eq!(a.closed(), Some(&CloseReason::Shutdown), "{happened}");
+    assert_eq!(b.closed(), Some(&CloseReason::Shutdown), "{happened}");
 }
 
 #[test]
@@ -149,7 +150,6 @@ fn a_delay_shows_in_the_round_trip_time() {
     let srtt = a.stats().paths[0].srtt.unwrap();
     assert!(srtt >= Duration::from_millis(30) && srtt < Duration::from_millis(300), "{srtt:?}");
     shut_down(&mut a, &mut b);
-    assert_eq!(a.driver.impairment().held(), 0);
 }
 
 #[test]
@@ -309,6 +309,7 @@ fn a_small_send_buffer_slows_down_and_loses_nothing() {
         let mut b = second.run(move || End::open(quiet(backend), &[to], for_b));
         let encapsulation = if backend == Backend::Raw { Encapsulation::Native } else { b.over_udp() };
         establish(&mut a, &mut b, &[to], encapsulation);
+        exchange(&mut a, &mut b);
         // The peer's hardware address is forgotten, and the peer does not tell it for a while: packets
         // queue in the kernel, charged to the socket.
         second.ip("link set veth0 arp off");
@@ -324,6 +325,7 @@ fn a_small_send_buffer_slows_down_and_loses_nothing() {
             }
             a.stats().send_buffered == 0
         });
+        a.messages.clear();
         b.messages.clear();
         exchange(&mut a, &mut b);
         assert_eq!(a.driver.stats().send_drops, 0);

@@ -84,7 +84,10 @@ impl End {
             self.assoc = stack.accept(now, incoming);
         }
         while let Some((_, event)) = stack.poll_event() {
-            self.events.push(event);
+            // The others are many, or long.
+            if !matches!(event, Event::Readable | Event::Writable | Event::Undelivered(_)) {
+                self.events.push(event);
+            }
         }
         if let Some(assoc) = self.assoc {
             while let Some(message) = stack.recv(now, assoc) {
@@ -106,6 +109,17 @@ impl End {
         })
     }
 
+    /// All that is known of it.
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "{:?}\n{:?}\n{:?}\n{:#?}",
+            self.events,
+            self.driver.stats(),
+            self.driver.stack().stats(),
+            self.assoc.map(|_| self.stats())
+        )
+    }
+
     pub(super) fn stats(&self) -> esock_proto::AssociationStats {
         self.driver.stack().association(self.driver.now(), self.assoc.unwrap()).unwrap()
     }
@@ -120,15 +134,7 @@ pub(super) fn run_until(a: &mut End, b: &mut End, what: &str, mut holds: impl Fn
             return;
         }
         if Instant::now() > give_up {
-            panic!(
-                "never: {what}\n{:?}\n{:?}\n{:#?}\n{:?}\n{:?}\n{:#?}",
-                a.events,
-                a.driver.stack().stats(),
-                a.assoc.map(|_| a.stats()),
-                b.events,
-                b.driver.stack().stats(),
-                b.assoc.map(|_| b.stats()),
-            );
+            panic!("never: {what}\n{}\n{}", a.describe(), b.describe());
         }
         if !busy {
             a.driver.wait(Some(Duration::from_millis(1))).unwrap();

@@ -298,6 +298,9 @@ impl Association {
         self.error_count = 0;
         self.tx.progress = cx.now;
         self.tell(cx, Event::Up(self.negotiated));
+        for message in self.tx.take_impossible() {
+            self.tell(cx, Event::Undelivered(message));
+        }
         for index in 0..self.paths.list.len() {
             if index == self.paths.current {
                 self.start_path(cx, index);

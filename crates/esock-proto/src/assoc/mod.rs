@@ -145,8 +145,8 @@ impl Association {
         Some(message)
     }
 
-    pub fn has_messages(&self) -> bool {
-        self.rx.ready_messages() > 0
+    pub fn ready_messages(&self) -> usize {
+        self.rx.ready_messages()
     }
 
     /// A new event: each path may send Max.Burst packets (RFC 9260 §6.1 D).

@@ -46,6 +46,9 @@ impl Association {
         if self.is_closed() {
             return;
         }
+        if self.deadline().is_some_and(|at| cx.now.since(at) > self.config.rto_max) {
+            self.on_suspended(cx);
+        }
         self.ack.on_timer(cx.now);
         if is_due(&mut self.timers.fallback, cx.now) {
             self.send_fallback_init(cx);
@@ -68,6 +71,22 @@ impl Association {
             }
             self.on_beat_timers(cx, index);
             self.on_mtu_timers(cx, index);
+        }
+    }
+
+    /// Timers are later than any timeout: the process or the host slept. What went unanswered says nothing
+    /// of the paths; they are asked before errors are counted.
+    fn on_suspended(&mut self, cx: &mut Cx<'_>) {
+        let forming = matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_));
+        for index in 0..self.paths.list.len() {
+            let path = &mut self.paths.list[index];
+            if path.t3.is_some() {
+                path.t3 = Some(cx.now + path.rto.current());
+            }
+            path.beats.mtu = None;
+            if path.beats.alive.take().is_some() || (!forming && path.heartbeat_interval.is_some()) {
+                self.send_heartbeat(cx, index, BeatKind::Alive);
+            }
         }
     }
 

@@ -147,7 +147,7 @@ impl Stack {
             peer_port: peer.port,
             local_tag: self.table.tags.choose(&mut self.rng),
             peer_tag: VerificationTag::ZERO,
-            local_tsn: Tsn(self.rng.random()),
+            local_tsn: self.config.initial_tsn.unwrap_or(Tsn(self.rng.random())),
             peer_tsn: Tsn(0),
         };
         let mut peer = peer.clone();
@@ -186,6 +186,11 @@ impl Stack {
         message
     }
 
+    /// How many messages of an association wait to be read.
+    pub fn ready_messages(&self, assoc: AssocId) -> usize {
+        self.table.get(assoc).map_or(0, |entry| entry.assoc.ready_messages())
+    }
+
     /// Ends an association gracefully: what was taken is delivered first (RFC 9260 §9.2).
     pub fn shutdown(&mut self, now: Time, assoc: AssocId) -> Result<(), NotFound> {
         self.with(now, assoc, |assoc, cx| assoc.shutdown(cx))
@@ -201,7 +206,6 @@ impl Stack {
         if self.with(now, assoc, |assoc, cx| assoc.abort(cx, &[])).is_err() {
             return;
         }
-        self.send_last_words(now, assoc);
         self.remove(assoc);
         self.events.retain(|(id, _)| *id != assoc);
     }
@@ -308,6 +312,8 @@ impl Stack {
 
     /// An association has ended: its tag and addresses are free, what it received stays readable.
     fn on_closed(&mut self, now: Time, id: AssocId) {
+        // Its last packet leaves before any answer to what still comes in for it, which is out of the blue now.
+        self.send_last_words(now, id);
         let Some(entry) = self.table.get(id) else { return };
         let (endpoint, life) = (entry.assoc.endpoint, entry.assoc.config().cookie_life);
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {

@@ -86,6 +86,11 @@ impl Stack {
         None
     }
 
+    /// Whether [`Stack::poll_transmit`] may have something; may be wrong towards yes.
+    pub fn wants_transmit(&self) -> bool {
+        !self.replies.queue.is_empty() || self.table.has_active()
+    }
+
     /// What an association that goes still has to say.
     pub(super) fn send_last_words(&mut self, now: Time, id: AssocId) {
         let mut buf = vec![0; 2048];

@@ -92,7 +92,7 @@ impl Stack {
             a_rwnd: endpoint.config.receive_window,
             outbound_streams: endpoint.config.outbound_streams,
             inbound_streams: endpoint.config.inbound_streams,
-            initial_tsn: Tsn(self.rng.random()),
+            initial_tsn: self.config.initial_tsn.unwrap_or(Tsn(self.rng.random())),
             params: &[],
         };
         Some(Ours { fields, ties: Default::default() })

@@ -140,6 +140,11 @@ impl Table {
         }
     }
 
+    /// Whether any association may have to send.
+    pub fn has_active(&self) -> bool {
+        !self.active.is_empty()
+    }
+
     /// The next association that has to send.
     pub fn next_active(&mut self) -> Option<AssocId> {
         while let Some(id) = self.active.pop_front() {

@@ -213,6 +213,14 @@ impl Tx {
         all
     }
 
+    /// The peer allows fewer streams than were asked for: messages that were taken for the others go back.
+    pub fn take_impossible(&mut self) -> Vec<Undelivered> {
+        let gone = self.queue.take_beyond(self.outbound_streams);
+        self.buffered -= gone.iter().map(|(_, payload)| payload.len()).sum::<usize>();
+        self.charged -= gone.iter().map(|(_, payload)| payload.len() + MESSAGE_OVERHEAD).sum::<usize>();
+        gone.into_iter().map(|(options, payload)| Undelivered { maybe_received: false, options, payload }).collect()
+    }
+
     /// Recounts what is kept incrementally.
     pub fn check_invariants(&self) {
         if cfg!(debug_assertions) && self.sent.len() < 64 {

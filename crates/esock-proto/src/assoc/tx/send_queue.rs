@@ -32,6 +32,16 @@ impl SendQueue {
         Some(next)
     }
 
+    /// Takes out what is for streams that do not exist.
+    pub fn take_beyond(&mut self, streams: u16) -> VecDeque<(SendOptions, Bytes)> {
+        let all = std::mem::take(&mut self.messages);
+        let (keep, gone): (VecDeque<_>, VecDeque<_>) =
+            all.into_iter().partition(|(options, _)| options.stream.0 < streams);
+        self.bytes = keep.iter().map(|(_, payload)| payload.len()).sum();
+        self.messages = keep;
+        gone
+    }
+
     pub fn drain(&mut self) -> impl Iterator<Item = (SendOptions, Bytes)> + use<> {
         self.bytes = 0;
         std::mem::take(&mut self.messages).into_iter()
