@@ -5,9 +5,9 @@ use crate::console::{Output, Typed};
 use crate::exit::{Exit, Failure};
 use crate::hosts::{self, PeerName};
 use crate::interrupt::Interrupt;
-use crate::session::{self, Manner};
+use crate::session::{self, Inlet, Manner};
 use crate::{open, words};
-use esock::{Backend, ConnectTo, ENCAPSULATION_PORT, Encapsulation, UdpPort};
+use esock::{ConnectTo, UdpPort};
 
 /// Connects, and serves the association until it ends.
 pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
@@ -18,13 +18,10 @@ pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
     let udp_port = common.udp_port.map_or(UdpPort::Auto, UdpPort::Listen);
     let endpoint = open::endpoint(&local, args.source_port, udp_port, common).await?;
 
-    let encapsulation = match (args.encap_port, endpoint.backend().backend) {
-        (Some(port), _) => Encapsulation::Udp(port),
-        // The peer may be reached either way: both are tried.
-        (None, Backend::Raw) => Encapsulation::Both(ENCAPSULATION_PORT),
-        (None, _) => Encapsulation::Udp(ENCAPSULATION_PORT),
-    };
-    let peer = ConnectTo::new(remote, name.port).encapsulation(encapsulation);
+    let mut peer = ConnectTo::new(remote, name.port);
+    if let Some(port) = args.encap_port {
+        peer = peer.encap_port(port);
+    }
     let interrupt = Interrupt::listen();
     let shown = name.shown();
     let limit = async {
@@ -45,7 +42,7 @@ pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
 
     let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
     let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
-    let reason = session::serve(association, receiver, typed.lines, &shown, &manner).await?;
+    let reason = session::serve(association, Inlet::Receiver(receiver), typed.lines, &shown, &manner).await?;
     endpoint.close().await;
     Ok(Exit::of(&reason))
 }

@@ -7,7 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::hosts::{self, bracketed};
 use crate::interrupt::Interrupt;
 use crate::open;
-use crate::session::{self, Manner};
+use crate::session::{self, Inlet, Manner};
 use esock::{Association, CloseReason, Endpoint, Receiver, UdpPort};
 use tokio::task::JoinSet;
 
@@ -37,25 +37,17 @@ fn gone(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Other, error.to_string())
 }
 
+/// Serves the first peer that comes; all others are refused.
 async fn serve_one(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
-    let (association, receiver) = tokio::select! {
-        accepted = endpoint.accept() => accepted.map_err(gone)?,
+    let mut owner = endpoint.register_owner(|candidate| candidate.associations == 0);
+    let first = tokio::select! {
+        event = owner.recv() => event.ok_or_else(|| gone("the endpoint has been closed"))?,
         () = manner.interrupt.once() => return Ok(Exit::Interrupted),
     };
+    let association = first.association;
     let name = name_of(&association);
-    let serving = session::serve(association, receiver, audience.join(), &name, manner);
-    tokio::pin!(serving);
-    let reason = loop {
-        tokio::select! {
-            reason = &mut serving => break reason?,
-            // One peer only: whoever else comes is turned away.
-            accepted = endpoint.accept() => {
-                let (another, _) = accepted.map_err(gone)?;
-                say(&format!("{}: turned away, one peer is served (--keep-open serves many)", name_of(&another)));
-                another.abort(b"serving another peer");
-            }
-        }
-    };
+    let inlet = Inlet::Owner { owner, first: Some(first.received) };
+    let reason = session::serve(association, inlet, audience.join(), &name, manner).await?;
     Ok(Exit::of(&reason))
 }
 
@@ -85,7 +77,8 @@ async fn serve(
     manner: Manner,
 ) -> Result<CloseReason, Failure> {
     let name = name_of(&association);
-    session::serve(association, receiver, audience.join(), &name, &manner).await
+    let inlet = Inlet::Receiver(receiver);
+    session::serve(association, inlet, audience.join(), &name, &manner).await
 }
 
 /// How one of many ended has been told already; what went wrong here has not.

@@ -4,7 +4,7 @@ use crate::args::CommonArgs;
 use crate::console::say;
 use crate::exit::{Exit, Failure};
 use crate::words;
-use esock::{Address, Backend, ConnectErr, Endpoint, UdpPort};
+use esock::{Address, Backend, ConnectError, Endpoint, UdpPort};
 
 /// Opens an endpoint on `local`, or on all addresses if that is empty.
 pub async fn endpoint(
@@ -49,9 +49,9 @@ pub fn tell_listening(endpoint: &Endpoint) {
 }
 
 /// Why `peer` could not be connected to.
-pub fn connect_failure(peer: &str, error: &ConnectErr) -> Failure {
+pub fn connect_failure(peer: &str, error: &ConnectError) -> Failure {
     match error {
-        ConnectErr::Closed(reason) => {
+        ConnectError::Closed(reason) => {
             Failure::new(Exit::of(reason), format!("{peer}: {}", words::close_reason(reason)))
         }
         other => Failure::new(Exit::Other, format!("{peer}: {other}")),

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::words;
 use bytes::Bytes;
-use esock::{Association, CloseReason, Event, Message, Received, Receiver, SendError, SendOptions};
+use esock::{Association, CloseReason, Event, Message, Owner, Received, Receiver, SendError, SendOptions};
 use tokio::sync::mpsc;
 
 /// How an association serves: the same for all of a command.
@@ -21,19 +21,53 @@ pub struct Manner {
     pub interrupt: Interrupt,
 }
 
+/// Where messages and events come from.
+#[derive(Debug)]
+pub enum Inlet {
+    /// From the one association.
+    Receiver(Receiver),
+    /// From an owner that serves one association only.
+    Owner {
+        /// The owner.
+        owner: Owner,
+        /// What it has given already.
+        first: Option<Received>,
+    },
+}
+
+impl Inlet {
+    /// The next message or event of `association`; whoever else got in is turned away.
+    async fn recv(&mut self, association: &Association) -> Option<Received> {
+        let (owner, first) = match self {
+            Self::Receiver(receiver) => return receiver.recv().await,
+            Self::Owner { owner, first } => (owner, first),
+        };
+        if let Some(received) = first.take() {
+            return Some(received);
+        }
+        loop {
+            let event = owner.recv().await?;
+            if event.association == *association {
+                return Some(event.received);
+            }
+            event.association.abort(b"serving another peer");
+        }
+    }
+}
+
 /// Serves an association until it has ended: lines go out, messages come in, events are told.
 ///
 /// The end of `lines` or an interrupt shuts it down gracefully; a second interrupt aborts it.
 /// `name` stands before what is told.
 pub async fn serve(
     association: Association,
-    receiver: Receiver,
+    inlet: Inlet,
     lines: mpsc::Receiver<Bytes>,
     name: &str,
     manner: &Manner,
 ) -> Result<CloseReason, Failure> {
     let (reason, problem) =
-        tokio::join!(receive(&association, receiver, name, manner), send(&association, lines, name, manner),);
+        tokio::join!(receive(&association, inlet, name, manner), send(&association, lines, name, manner),);
     match (problem, reason) {
         (Some(problem), _) => Err(problem),
         (None, Ok(reason)) => Ok(reason),
@@ -44,12 +78,12 @@ pub async fn serve(
 /// Messages to the output and events to standard error, until the last one.
 async fn receive(
     association: &Association,
-    mut receiver: Receiver,
+    mut inlet: Inlet,
     name: &str,
     manner: &Manner,
 ) -> Result<CloseReason, Failure> {
     let mut output_closed = false;
-    while let Some(received) = receiver.recv().await {
+    while let Some(received) = inlet.recv(association).await {
         match received {
             Received::Message(message) => {
                 if manner.verbose {
@@ -65,7 +99,7 @@ async fn receive(
                     say(&format!("{name}: {words}"));
                 }
                 if manner.verbose && matches!(event, Event::Up(_) | Event::Restarted(_)) {
-                    for path in association.stats().paths {
+                    for path in association.stats().map(|stats| stats.paths).unwrap_or_default() {
                         say(&format!("{name}: {}", words::path(&path)));
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::messages::{Checker, Side};
 use crate::words;
-use esock::{Address, Association, CloseReason, Event, Negotiated, PathState, Received, Receiver};
+use esock::{Address, Association, CloseReason, Event, Negotiated, PathState, PathStats, Received, Receiver};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -152,8 +152,13 @@ impl Director {
     }
 }
 
+/// The paths of an association as they are now.
+pub fn paths(association: &Association) -> Vec<PathStats> {
+    association.stats().map(|stats| stats.paths).unwrap_or_default()
+}
+
 /// Whether every path of an association is active, and there are `count` of them.
 pub fn all_active(association: &Association, count: usize) -> bool {
-    let paths = association.stats().paths;
+    let paths = paths(association);
     paths.len() == count && paths.iter().all(|path| path.state == PathState::Active)
 }

@@ -1,6 +1,6 @@
 //! The endpoints of the demo.
 
-use super::director::{Director, Problem};
+use super::director::{Director, Problem, paths};
 use super::messages::Side;
 use super::tree::Root;
 use esock::{Address, Association, Backend, Config, ConnectTo, Direction, Encapsulation, Endpoint, UdpPort};
@@ -31,7 +31,7 @@ impl Cast {
     pub fn data_packets(&self, remote: Address) -> u64 {
         self.associations
             .iter()
-            .flat_map(|association| association.stats().paths)
+            .flat_map(paths)
             .filter(|path| path.remote == remote)
             .map(|path| path.data_packets_sent)
             .sum()
@@ -65,16 +65,13 @@ impl Stage {
 
     /// Drops every packet to an address, whoever sends it.
     pub fn block(&self, address: Address) {
-        for endpoint in &self.endpoints {
-            endpoint.impairment(|impairment| impairment.block(address, Direction::Both));
-        }
+        // Both endpoints share their sockets, and so their bad network.
+        self.endpoints[0].impairment(|network| network.block(address, Direction::Both));
     }
 
     /// Lets all packets pass again.
     pub fn unblock(&self) {
-        for endpoint in &self.endpoints {
-            endpoint.impairment(|impairment| impairment.clear());
-        }
+        self.endpoints[0].impairment(|network| network.clear());
     }
 
     /// What an endpoint's tree begins with.

@@ -1,6 +1,6 @@
 //! The steps of the demo, in order.
 
-use super::director::{Director, Moment, Problem, all_active};
+use super::director::{Director, Moment, Problem, all_active, paths};
 use super::messages::{STREAMS, Side, payload};
 use super::stage::{Cast, Stage};
 use super::tree;
@@ -48,8 +48,8 @@ impl Show {
     /// What the two ends were told, in the order of time, since `zero`.
     fn moments(&self, zero: Instant, moments: &mut Vec<Moment>) {
         moments.sort_by_key(|moment| moment.at);
-        for moment in moments.drain(..) {
-            let after = words::duration(moment.at.saturating_duration_since(zero));
+        for moment in moments.drain(..).filter(|moment| moment.at >= zero) {
+            let after = words::duration(moment.at - zero);
             let after = self.style.faint(&format!("+ {after:>8}"));
             println!("   {after}  {}: {}", moment.side.name(), moment.words);
         }
@@ -91,6 +91,7 @@ pub async fn play(style: Style) -> Result<(), Problem> {
     println!();
     for side in Side::BOTH {
         let stats = cast.of(side).stats();
+        let stats = stats.ok_or_else(|| Problem(format!("the {} has gone", side.name())))?;
         for line in tree::tree(&stage.root(side), &stats, style) {
             println!("{line}");
         }
@@ -114,7 +115,7 @@ async fn confirm_paths(cast: &Cast, director: &mut Director) -> Result<(), Probl
     let deadline = Instant::now() + Duration::from_secs(3);
     while !confirmed() {
         if Instant::now() > deadline {
-            let paths = Side::BOTH.map(|side| cast.of(side).stats().paths);
+            let paths = Side::BOTH.map(|side| paths(cast.of(side)));
             return Err(Problem(format!("the two paths were not confirmed: {paths:?}")));
         }
         director.for_a_while(Duration::from_millis(2)).await?;
