@@ -153,7 +153,7 @@ impl Config {
         check(self.send_buffer > 1 << 30, "send_buffer", "must be at most 1 GiB")?;
         check(self.max_message == 0, "max_message", "must be above zero")?;
         check(self.max_burst == 0, "max_burst", "must be at least 1")?;
-        check(self.max_peer_addresses == 0, "max_peer_addresses", "must be at least 1")?;
+        check(!(1..=64).contains(&self.max_peer_addresses), "max_peer_addresses", "must be 1 to 64")?;
         check(self.initial_mtu != 0 && self.initial_mtu < 576, "initial_mtu", "must be 0 or at least 576 bytes")?;
         check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
         check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
