@@ -231,7 +231,7 @@ impl Association {
         let recovering = self.tx.in_fast_recovery();
         let lost = self.paths.list.iter().any(|path| path.sack.lost);
         let begins = lost && self.tx.enter_fast_recovery();
-        if acked || self.tx.on_window_news() {
+        if acked || self.tx.is_held_off() {
             // §8.1; and an answer to a window probe shows that the peer is there.
             self.error_count = 0;
         }
