@@ -1,6 +1,6 @@
 //! esock: two drivers in two threads, one association over UDP encapsulation on loopback.
 
-use crate::{Bulk, MTU, Plan, RoundTrips};
+use crate::{Bulk, End, MTU, Plan, RoundTrips};
 use bytes::Bytes;
 use esock_io::{Backend, Driver, DriverConfig, Turn, UdpPort};
 use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
@@ -26,7 +26,7 @@ fn config() -> Config {
 }
 
 /// One end.
-struct End {
+struct Party {
     driver: Driver,
     assoc: AssocId,
 }
@@ -49,7 +49,7 @@ fn open() -> (Driver, esock_proto::EndpointId) {
 }
 
 /// Two ends with an association between them.
-fn pair() -> (End, End) {
+fn pair() -> (Party, Party) {
     let (mut a, endpoint_a) = open();
     let (mut b, endpoint_b) = open();
     b.stack_mut().set_accepting(endpoint_b, true);
@@ -76,7 +76,7 @@ fn pair() -> (End, End) {
         up_b |= is_up(&mut b);
     }
     let assoc_b = assoc_b.expect("who is up was accepted");
-    (End { driver: a, assoc: assoc_a }, End { driver: b, assoc: assoc_b })
+    (Party { driver: a, assoc: assoc_a }, Party { driver: b, assoc: assoc_b })
 }
 
 fn is_up(driver: &mut Driver) -> bool {
@@ -91,7 +91,7 @@ fn is_up(driver: &mut Driver) -> bool {
     up
 }
 
-impl End {
+impl Party {
     /// Takes one turn.
     fn turn(&mut self, now: Time) -> Turn {
         let turn = self.driver.turn(now).expect("sockets work");
@@ -133,7 +133,9 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
     let (mut sender, mut receiver) = pair();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        plan.cores.pin(End::Second);
         scope.spawn(|| {
+            plan.cores.pin(End::First);
             let message = Bytes::from(vec![7u8; message_bytes]);
             while !stop.load(Ordering::Relaxed) {
                 let now = sender.driver.now();
@@ -170,7 +172,9 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     let (mut client, mut server) = pair();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        plan.cores.pin(End::First);
         scope.spawn(|| {
+            plan.cores.pin(End::Second);
             while !stop.load(Ordering::Relaxed) {
                 let now = server.driver.now();
                 let mut turn = server.turn(now);

@@ -1,6 +1,6 @@
 //! UDP over loopback with segmentation offload and nothing on top: what the packets cost at least.
 
-use crate::{Bulk, PACKET_BYTES, Plan, RoundTrips};
+use crate::{Bulk, End, PACKET_BYTES, Plan, RoundTrips};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::io::IoSliceMut;
 use std::net::UdpSocket;
@@ -19,7 +19,9 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
     let destination = receiver.local_addr().expect("a bound socket has an address");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        plan.cores.pin(End::Second);
         scope.spawn(|| {
+            plan.cores.pin(End::First);
             let state = UdpSocketState::new((&sender).into()).expect("a UDP socket");
             sender.set_nonblocking(false).expect("a socket can block");
             let segment = message_bytes.min(PACKET_BYTES);
@@ -61,7 +63,9 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     server.connect(client.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
     let total = plan.exchanges + plan.exchanges / 10;
     thread::scope(|scope| {
+        plan.cores.pin(End::First);
         scope.spawn(|| {
+            plan.cores.pin(End::Second);
             let mut buffer = vec![0u8; message_bytes];
             for _ in 0..total {
                 server.recv(&mut buffer).expect("the client sends");

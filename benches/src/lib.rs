@@ -23,6 +23,8 @@ pub struct Plan {
     pub measure: Duration,
     /// Exchanges of a latency run.
     pub exchanges: usize,
+    /// Where the threads run.
+    pub cores: Cores,
 }
 
 impl Plan {
@@ -30,9 +32,15 @@ impl Plan {
     pub fn from_arguments() -> Self {
         if std::env::args().any(|argument| argument == "--quick") {
             let (warm_up, measure) = (Duration::from_millis(200), Duration::from_millis(300));
-            return Self { rounds: 3, warm_up, measure, exchanges: 2_000 };
+            return Self { rounds: 3, warm_up, measure, exchanges: 2_000, cores: Cores::Two };
         }
-        Self { rounds: 5, warm_up: Duration::from_millis(500), measure: Duration::from_secs(2), exchanges: 20_000 }
+        Self {
+            rounds: 5,
+            warm_up: Duration::from_millis(500),
+            measure: Duration::from_secs(2),
+            exchanges: 20_000,
+            cores: Cores::Two,
+        }
     }
 }
 
@@ -97,6 +105,44 @@ pub fn alternate<T>(rounds: usize, candidates: &mut [&mut dyn FnMut() -> T]) -> 
         }
     }
     results
+}
+
+/// Which core each of the two threads of a candidate keeps to. Whether they share one decides a
+/// ping-pong more than anything else, and must be alike for all candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cores {
+    /// Both on one.
+    One,
+    /// Each on its own.
+    Two,
+}
+
+/// The two ends of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Sends, or begins a ping-pong.
+    First,
+    /// Receives, or answers.
+    Second,
+}
+
+impl Cores {
+    /// Keeps the calling thread on its core.
+    #[cfg(target_os = "linux")]
+    pub fn pin(self, end: End) {
+        let core = usize::from(self == Self::Two && end == End::Second);
+        // SAFETY: a set of cores is plain integers, for which zero is valid; the number is below the
+        // set's size; and the call reads the set. If it fails, the thread stays where it is.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(core, &mut set);
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+        }
+    }
+
+    /// Threads cannot be pinned here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn pin(self, _: End) {}
 }
 
 /// Prints a Markdown table.

@@ -1,6 +1,6 @@
 //! The kernel's TCP over loopback.
 
-use crate::{Bulk, Plan, RoundTrips};
+use crate::{Bulk, End, Plan, RoundTrips};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,9 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
     let (mut client, mut server) = pair();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        plan.cores.pin(End::Second);
         scope.spawn(|| {
+            plan.cores.pin(End::First);
             let message = vec![7u8; message_bytes];
             while !stop.load(Ordering::Relaxed) {
                 client.write_all(&message).expect("the server reads");
@@ -50,7 +52,9 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
 pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     let (mut client, mut server) = pair();
     thread::scope(|scope| {
+        plan.cores.pin(End::First);
         scope.spawn(move || {
+            plan.cores.pin(End::Second);
             let mut buffer = vec![0u8; message_bytes];
             while server.read_exact(&mut buffer).is_ok() {
                 server.write_all(&buffer).expect("the client reads");

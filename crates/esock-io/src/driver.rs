@@ -5,8 +5,9 @@ use crate::config::{Backend, DriverConfig};
 use crate::error::{ClaimError, DriverError, EndpointError};
 use crate::impair::{Held, Impairment, Packet};
 use crate::sockets::{self, Sent, Sockets};
-use crate::wait::{self, Interest};
+use crate::wait::{self, Interest, Ready};
 use esock_proto::{Datagram, EndpointConfig, EndpointId, Stack, Time, Transmit};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -93,6 +94,8 @@ pub struct Driver {
     pending: Option<Pending>,
     claimed: BTreeMap<u16, u32>,
     idle_turns: u32,
+    /// What the last wait found; the next turn asks only those.
+    ready: Cell<Option<Ready>>,
     stats: DriverStats,
 }
 
@@ -115,6 +118,7 @@ impl Driver {
             pending: None,
             claimed: BTreeMap::new(),
             idle_turns: 0,
+            ready: Cell::new(None),
             stats: DriverStats::default(),
         })
     }
@@ -220,16 +224,19 @@ impl Driver {
     /// Waits until a socket is ready or `timeout` has passed (`None`: for ever); may return early. For
     /// programs without a runtime.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
-        wait::wait(self.sockets.interests(), timeout)
+        self.ready.set(Some(wait::wait(self.sockets.interests(), timeout)?));
+        Ok(())
     }
 
     /// Receives what has arrived (a bounded number of packets), feeds the stack, does what is due, and
     /// sends what there is. Never blocks. An error is a socket's end: the driver is of no more use.
     pub fn turn(&mut self, now: Time) -> io::Result<Turn> {
+        let ready = self.ready.take().unwrap_or(Ready::ALL);
         let Self { stack, sockets, impairment, .. } = self;
         // Packets reach the stack through the one closure, reports through the other.
-        let stack = std::cell::RefCell::new(stack);
+        let stack = RefCell::new(stack);
         let received = sockets.receive(
+            ready,
             &mut |datagram: Datagram<'_>| {
                 if impairment.receive(now, &datagram) {
                     stack.borrow_mut().handle_datagram(now, datagram);

@@ -8,7 +8,7 @@ use crate::error::ClaimError;
 #[cfg(target_os = "linux")]
 use crate::raw::{self, Ports, RawSocket};
 use crate::udp::{self, UdpSocket};
-use crate::wait::Interest;
+use crate::wait::{Interest, Ready};
 use esock_proto::{Datagram, Icmp, IcmpKind, Transmit};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -132,9 +132,10 @@ impl Sockets {
         (None, None)
     }
 
-    /// Receives one batch from each socket. Packets go to `deliver`, what is said about ours to `report`.
+    /// Receives one batch from each socket that is `ready`. Packets go to `deliver`, what is said about ours to `report`.
     pub(crate) fn receive(
         &mut self,
+        ready: Ready,
         deliver: &mut impl FnMut(Datagram<'_>),
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<Received> {
@@ -143,11 +144,11 @@ impl Sockets {
             all.packets += one.packets;
             all.more |= one.more;
         };
-        for socket in &self.udp {
+        for (_, socket) in self.udp.iter().enumerate().filter(|(index, _)| ready.has(*index)) {
             add(socket.receive(&mut self.buffers, deliver, report)?);
         }
         #[cfg(target_os = "linux")]
-        for socket in &self.raw {
+        for (_, socket) in self.raw.iter().enumerate().filter(|(index, _)| ready.has(self.udp.len() + *index)) {
             add(socket.receive(&mut self.buffers, &self.ports, deliver, report)?);
         }
         Ok(all)

@@ -219,7 +219,7 @@ impl UdpSocket {
                     self.drain_errors(report);
                     retries -= 1;
                 }
-                Err(error) if sys::is_icmp_report(&error) => return Ok(Received::default()),
+                Err(error) if sys::is_icmp_report(&error) => return Ok(Received { packets: 0, more: true }),
                 Err(error) => return Err(error),
             }
         };
@@ -233,7 +233,17 @@ impl UdpSocket {
                 deliver(Datagram { local, remote, encap_port: Some(port), ecn, data: segment });
             }
         }
-        Ok(Received { packets, more: count == RECEIVE_BATCH })
+        Ok(Received { packets, more: count == RECEIVE_BATCH || self.was_cut_short(report) })
+    }
+
+    /// Whether a batch ended with a report about a packet of ours instead of with the last packet: the kernel
+    /// keeps the report for the next call, and nothing else would say that packets wait behind it.
+    fn was_cut_short(&self, report: &mut dyn FnMut(Icmp<'_>)) -> bool {
+        let cut = self.socket.take_error().is_ok_and(|error| error.is_some());
+        if cut {
+            self.drain_errors(report);
+        }
+        cut
     }
 
     /// Where packets came from and arrived; `None` if neither may be answered: not unicast (RFC 9260

@@ -251,9 +251,7 @@ impl RawSocket {
             header.msg_control = control;
             header.msg_controllen = len as _;
         }
-        let Some(count) = self.receive_batch(&mut headers, report)? else {
-            return Ok(Received::default());
-        };
+        let (count, more) = self.receive_batch(&mut headers, report)?;
         let mut packets = 0;
         for (header, buffer) in headers[..count].iter().zip(buffers.chunks_exact(RECEIVE_BYTES)) {
             let data = &buffer[..(header.msg_len as usize).min(RECEIVE_BYTES)];
@@ -268,15 +266,15 @@ impl RawSocket {
                 deliver(datagram);
             }
         }
-        Ok(Received { packets, more: count == RECEIVE_BATCH })
+        Ok(Received { packets, more })
     }
 
-    /// `recvmmsg`; `None` when there is nothing.
+    /// `recvmmsg`: how many packets came, and whether there may be more.
     fn receive_batch(
         &self,
         headers: &mut [libc::mmsghdr; RECEIVE_BATCH],
         report: &mut dyn FnMut(Icmp<'_>),
-    ) -> io::Result<Option<usize>> {
+    ) -> io::Result<(usize, bool)> {
         let mut retries = RETRIES;
         loop {
             // SAFETY: the headers point to buffers of the lengths given, which the caller keeps.
@@ -290,21 +288,31 @@ impl RawSocket {
                 )
             };
             if let Ok(count) = usize::try_from(count) {
-                return Ok(Some(count));
+                return Ok((count, count == RECEIVE_BATCH || self.was_cut_short(report)));
             }
             let error = io::Error::last_os_error();
             if sys::would_block(&error) {
-                return Ok(None);
+                return Ok((0, false));
             } else if sys::is_icmp_report(&error) {
+                errqueue::drain(&self.socket, false, report);
                 if retries == 0 {
-                    return Ok(None);
+                    return Ok((0, true));
                 }
                 retries -= 1;
-                errqueue::drain(&self.socket, false, report);
             } else if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
         }
+    }
+
+    /// Whether a batch ended with a report about a packet of ours instead of with the last packet: the kernel
+    /// keeps the report for the next call, and nothing else would say that packets wait behind it.
+    fn was_cut_short(&self, report: &mut dyn FnMut(Icmp<'_>)) -> bool {
+        let cut = self.socket.take_error().is_ok_and(|error| error.is_some());
+        if cut {
+            errqueue::drain(&self.socket, false, report);
+        }
+        cut
     }
 
     /// The SCTP packet in what was received; `None` where it is none that may be answered

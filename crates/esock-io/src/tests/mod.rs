@@ -82,7 +82,7 @@ fn receive_for(sockets: &mut Sockets, count: usize, patience: Duration) -> (Vec<
                 data: datagram.data.to_vec(),
             });
         };
-        sockets.receive(&mut deliver, &mut |icmp| told.push(icmp.into())).unwrap();
+        sockets.receive(wait::Ready::ALL, &mut deliver, &mut |icmp| told.push(icmp.into())).unwrap();
         if arrived.len() >= count {
             return (arrived, told);
         }

@@ -204,3 +204,29 @@ fn packets_that_would_block_leave_later_and_none_is_lost_or_overtaken() {
     assert_eq!(got.len(), 8 * data.len());
     assert!(got.chunks(data.len()).all(|batch| batch == data));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_the_kernel_cuts_no_segments_packets_leave_one_by_one_with_their_ecn_bits() {
+    struct Descriptor(std::os::fd::RawFd);
+    impl std::os::fd::AsRawFd for Descriptor {
+        fn as_raw_fd(&self) -> std::os::fd::RawFd {
+            self.0
+        }
+    }
+    let (mut a, mut b) = (open(&udp(UdpPort::Ephemeral)), open(&udp(UdpPort::Ephemeral)));
+    // The kernel cuts segments only where it computes their checksums.
+    for interest in a.interests().collect::<Vec<_>>() {
+        crate::sys::set_option(&Descriptor(interest.fd), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    }
+    let data = pattern(9 * 1000 + 10);
+    let ecn = Some(Ecn::Ect0);
+    let batch = Transmit { ecn, ..transmit("127.0.0.1", "127.0.0.1", b.udp_port(), data.len(), 1000) };
+    for _ in 0..2 {
+        let (sent, told) = send(&mut a, &batch, &data);
+        assert_eq!((sent.bytes, sent.calls, sent.dropped, told), (data.len(), 10, 0, vec![]));
+        let (arrived, _) = receive(&mut b, 10);
+        assert!(arrived.iter().all(|packet| packet.ecn == ecn));
+        assert_eq!(arrived.into_iter().flat_map(|packet| packet.data).collect::<Vec<_>>(), data);
+    }
+}

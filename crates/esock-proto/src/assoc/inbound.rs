@@ -231,7 +231,7 @@ impl Association {
         let recovering = self.tx.in_fast_recovery();
         let lost = self.paths.list.iter().any(|path| path.sack.lost);
         let begins = lost && self.tx.enter_fast_recovery();
-        if acked || self.tx.on_window_news() {
+        if acked || self.tx.is_held_off() {
             // §8.1; and an answer to a window probe shows that the peer is there.
             self.error_count = 0;
         }
@@ -256,7 +256,7 @@ impl Association {
                 path.congestion.get_mut().on_fast_retransmit(cx.now, pmdcs);
             }
             // §6.1 D: one event sends no more than it acknowledged and Max.Burst.
-            path.burst_left = path.burst_left.max(max_burst + scratch.acked_bytes.div_ceil(pmdcs) as u32);
+            path.allow_burst(scratch.flight_before, max_burst);
             path.update_t3(cx.now, scratch.earliest);
             if scratch.unambiguous {
                 let changed = path.on_answer(false);

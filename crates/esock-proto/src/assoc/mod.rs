@@ -152,7 +152,7 @@ impl Association {
     /// A new event: each path may send Max.Burst packets (RFC 9260 §6.1 D).
     fn allow_burst(&mut self) {
         let max_burst = self.config.max_burst;
-        self.paths.list.iter_mut().for_each(|path| path.burst_left = path.burst_left.max(max_burst));
+        self.paths.list.iter_mut().for_each(|path| path.allow_burst(path.flight, max_burst));
     }
 
     pub fn set_primary(&mut self, cx: &mut Cx<'_>, path: PathId) -> Result<(), NotFound> {
@@ -180,6 +180,7 @@ impl Association {
     fn choose_path(&mut self, cx: &mut Cx<'_>) {
         let current = self.paths.select_for_data();
         self.paths.current = current;
+        self.allow_burst();
         if current != self.path_told
             && matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
         {

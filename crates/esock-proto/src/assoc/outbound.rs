@@ -30,7 +30,10 @@ impl Association {
         match self.data_path() {
             Some(index) => self.poll_data(cx, index, max_segments, buf),
             None if self.ack.is_due() => self.poll_sack(buf),
-            None => None,
+            None => {
+                self.paths.list.iter_mut().for_each(|path| path.burst_limit = 0);
+                None
+            }
         }
     }
 
@@ -228,7 +231,6 @@ impl Association {
     fn count_data_packet(&mut self, cx: &mut Cx<'_>, index: usize) {
         let path = &mut self.paths.list[index];
         path.data_packets_sent += 1;
-        path.burst_left = path.burst_left.saturating_sub(1);
         path.last_data = cx.now;
     }
 

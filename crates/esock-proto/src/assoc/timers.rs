@@ -132,7 +132,7 @@ impl Association {
         }
         self.counters.t3_timeouts += 1;
         // §6.1 A: a probe of a closed window that the peer answers says that it is there.
-        let answered_probe = self.tx.probing_window && self.tx.probe_answered;
+        let answered_probe = self.tx.is_held_off();
         let path = &mut self.paths.list[index];
         if !answered_probe {
             let pmdcs = path.pmdcs();
@@ -144,8 +144,6 @@ impl Association {
         let path = &mut self.paths.list[index];
         path.rto.back_off();
         path.rtt_probe = None;
-        path.burst_left = path.burst_left.max(1);
-        self.tx.probe_answered = false;
         self.tx.on_t3(index, &mut self.paths);
         if !answered_probe {
             self.count_error(cx, index, true);

@@ -90,7 +90,8 @@ impl Stack {
         if closed && !was_closed {
             self.on_closed(now, id);
         }
-        self.table.settle(id);
+        // Its deadline is entered when it has sent what the packets of this batch brought about.
+        self.table.activate(id);
     }
 
     /// A packet whose tag is none of ours.

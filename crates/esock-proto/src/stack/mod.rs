@@ -270,7 +270,8 @@ impl Stack {
         self.events.pop_front()
     }
 
-    /// When to call [`Stack::handle_timeout`]; `None`: nothing is due.
+    /// When to call [`Stack::handle_timeout`]; `None`: nothing is due. Ask when [`Stack::poll_transmit`]
+    /// has nothing more: what arrived is accounted for by then.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.table.deadlines.next()
     }

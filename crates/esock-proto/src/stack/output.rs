@@ -75,7 +75,10 @@ impl Stack {
             let Some(entry) = self.table.get_mut(id) else { continue };
             let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
             let transmit = entry.assoc.poll_transmit(&mut cx, max_segments, buf);
-            self.table.settle(id);
+            if transmit.is_none() {
+                // It has come to rest: only now does its deadline count.
+                self.table.settle_deadline(id);
+            }
             if let Some(transmit) = transmit {
                 // Its turn is over; it has another behind the others.
                 self.table.activate(id);

@@ -132,6 +132,13 @@ impl Table {
         }
     }
 
+    /// Enters an association's deadline.
+    pub fn settle_deadline(&mut self, id: AssocId) {
+        if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) {
+            self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
+        }
+    }
+
     /// Puts an association among those that have to send, once.
     pub fn activate(&mut self, id: AssocId) {
         if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| !entry.active) {

@@ -43,8 +43,9 @@ pub struct Path {
     pub rtt_probe: Option<(Tsn, Time)>,
     /// When data was last sent.
     pub last_data: Time,
-    /// Packets that the current event may still send (Max.Burst).
-    pub burst_left: u32,
+    /// User bytes in flight up to which the current event may send (RFC 9260 §6.1 D: what was in flight
+    /// and Max.Burst packets). It ends with the event: what was not used is not saved up.
+    pub burst_limit: usize,
     pub heartbeat_interval: Option<Duration>,
     pub path_max_retrans: Option<u32>,
     pub pf_threshold: Option<u32>,
@@ -96,7 +97,7 @@ impl Path {
             t3: None,
             rtt_probe: None,
             last_data: now,
-            burst_left: config.max_burst,
+            burst_limit: 0,
             heartbeat_interval: config.heartbeat_interval,
             path_max_retrans: config.path_max_retrans,
             pf_threshold: config.pf_threshold,
@@ -131,7 +132,13 @@ impl Path {
 
     /// Whether §6.1 B lets new data go over this path now.
     pub fn has_room(&self) -> bool {
-        self.flight < self.cwnd() && self.burst_left > 0
+        // With nothing in flight no SACK would come that allows more: one packet may always leave.
+        self.flight < self.cwnd() && (self.flight < self.burst_limit || self.flight == 0)
+    }
+
+    /// An event allows Max.Burst packets beyond `flight`.
+    pub fn allow_burst(&mut self, flight: usize, max_burst: u32) {
+        self.burst_limit = self.burst_limit.max(flight + max_burst as usize * self.pmdcs());
     }
 
     /// T3-rtx after data left or was acknowledged (RFC 9260 §6.3.2): runs while data is in flight, and

@@ -15,8 +15,9 @@ use std::collections::VecDeque;
 use streams::InboundStreams;
 pub use tsn_map::TsnMap;
 
-/// What a held chunk or message costs beyond its bytes (house rule 9).
-const OVERHEAD: usize = 96;
+/// What a held chunk or message costs beyond its bytes: its place in a map, its run or message, and what
+/// the allocator adds (house rule 9).
+const OVERHEAD: usize = 192;
 
 /// What became of a DATA chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Rx {
             self.held += cost;
             Some(Reassembly::whole(data, path))
         } else {
-            match self.fragments.insert(data, self.map.extended(offset), path, self.max_message) {
+            match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, self.max_message) {
                 Ok(complete) => {
                     self.held += cost;
                     complete

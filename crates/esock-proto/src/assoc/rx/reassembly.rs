@@ -80,7 +80,8 @@ impl Run {
     }
 
     fn into_complete(mut self, path: PathId) -> Complete {
-        let payload = if self.parts.len() == 1 {
+        let guessed_well = |part: &BytesMut| part.capacity() <= 2 * part.len() + 1024;
+        let payload = if self.parts.len() == 1 && guessed_well(&self.parts[0]) {
             self.parts.pop_front().unwrap_or_default()
         } else {
             let mut whole = BytesMut::with_capacity(self.len);
@@ -133,8 +134,16 @@ impl Reassembly {
         }
     }
 
-    /// Takes a fragment whose extended TSN is `at`. Returns the message if it completes one.
-    pub fn insert(&mut self, data: &Data<'_>, at: u64, path: PathId, max: usize) -> Result<Option<Complete>, Refused> {
+    /// Takes a fragment whose extended TSN is `at`, which is the very next one if `in_order`. Returns the
+    /// message if it completes one.
+    pub fn insert(
+        &mut self,
+        data: &Data<'_>,
+        at: u64,
+        in_order: bool,
+        path: PathId,
+        max: usize,
+    ) -> Result<Option<Complete>, Refused> {
         // The hot case: it continues the run before it, in order.
         let before = self.runs.range_mut(..at).next_back();
         if let Some((start, run)) = before
@@ -172,7 +181,9 @@ impl Reassembly {
         if let Some(next) = next.filter(|_| !run.has_end) {
             run.agrees(next)?;
         }
-        let room = if run.has_begin { self.last_len.min(max) } else { 0 };
+        // Room for a message like the last one; only in order, where there is one such run at a time: a
+        // peer must not make us set aside more than it sends.
+        let room = if run.has_begin && in_order { self.last_len.min(max) } else { 0 };
         let mut part = BytesMut::with_capacity(room.max(data.payload.len()));
         part.extend_from_slice(data.payload);
         run.parts.push_back(part);

@@ -107,7 +107,7 @@ fn memory_is_bounded_by_the_window_and_the_lowest_gap_can_always_be_filled() {
         assert!(rx.charged() <= (64 << 10) + (64 << 10) / 8);
     }
     assert!((50..70).contains(&taken), "{taken}");
-    assert_eq!(rx.a_rwnd(), 0);
+    assert!(rx.a_rwnd() < 1000 + OVERHEAD, "no room for one more: {}", rx.a_rwnd());
     assert_eq!(take(&mut rx, data(0, 0, "BE", &payload)), Received::New);
     assert_eq!(rx.ready_messages(), taken + 1);
     while rx.pop().is_some() {}

@@ -64,10 +64,10 @@ pub struct Tx {
     blocked: bool,
     /// When the cumulative TSN last moved, or data was first in flight.
     pub progress: Time,
-    /// §6.1 A: the chunk in flight probes a closed window.
-    pub probing_window: bool,
-    /// The peer has answered the probe, if only to say that the window is still closed.
-    pub probe_answered: bool,
+    /// The peer's window as it was last told.
+    a_rwnd: usize,
+    /// A SACK came since data was last sent.
+    answered: bool,
     pub counters: TxCounters,
 }
 
@@ -107,8 +107,8 @@ impl Tx {
             limit,
             blocked: false,
             progress: now,
-            probing_window: false,
-            probe_answered: false,
+            a_rwnd: negotiated.peer_rwnd as usize,
+            answered: false,
             counters: TxCounters::default(),
         }
     }
@@ -117,6 +117,7 @@ impl Tx {
     pub fn negotiate(&mut self, negotiated: &Negotiated) {
         self.outbound_streams = negotiated.outbound_streams;
         self.rwnd = negotiated.peer_rwnd as usize;
+        self.a_rwnd = self.rwnd;
     }
 
     /// Whether a message could be taken now.
@@ -156,10 +157,15 @@ impl Tx {
         writable
     }
 
-    /// A SACK came while a closed window is probed. Returns whether it answers the probe.
-    pub fn on_window_news(&mut self) -> bool {
-        self.probe_answered = self.probing_window;
-        self.probe_answered
+    /// Whether the peer has no room for the oldest chunk that it lacks: what is in flight probes its window.
+    pub(super) fn window_is_closed(&self) -> bool {
+        self.sent.front().is_some_and(|oldest| self.a_rwnd < usize::from(oldest.len))
+    }
+
+    /// Whether the peer is there and merely takes nothing: its window is closed, and it said so since data
+    /// was last sent (RFC 9260 §6.1 A: no reason to count errors).
+    pub fn is_held_off(&self) -> bool {
+        self.answered && self.window_is_closed()
     }
 
     /// Whether everything taken was acknowledged.

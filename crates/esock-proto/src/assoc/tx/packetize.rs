@@ -109,7 +109,6 @@ impl Tx {
             self.write_chunk(now, packet, index, paths, len);
             any = true;
             if probe {
-                self.probing_window = true;
                 self.counters.window_probes += 1;
                 break;
             }

@@ -43,6 +43,7 @@ impl Tx {
             path.sack = SackScratch { flight_before: path.flight, ..SackScratch::default() };
         }
         let acked_before = self.counters.bytes_acked;
+        let was_closed = self.window_is_closed();
         self.acknowledge_cumulative(now, moved, paths);
         let (mut highest, mut newly_gap_acked, mut reneged) = (0, false, false);
         if sack.has_gaps() || self.acked.next_set(0).is_some() {
@@ -56,24 +57,22 @@ impl Tx {
             self.count_misses(highest, moved > 0, paths);
         }
         // §6.2.1 D ii: a_rwnd less what is still in flight.
-        self.rwnd = (sack.a_rwnd as usize).saturating_sub(self.flight);
-        self.follow_probe(moved > 0, paths);
+        self.a_rwnd = sack.a_rwnd as usize;
+        self.rwnd = self.a_rwnd.saturating_sub(self.flight);
+        self.answered = true;
+        if was_closed && moved == 0 && !self.window_is_closed() {
+            self.retry_dropped(paths);
+        }
         SackOutcome::Taken { acked, moved: moved > 0, reneged }
     }
 
-    /// A window probe ends when it is acknowledged. If the window opens and the probe is not acknowledged,
-    /// it was dropped: it goes again at once, not when a timeout that has backed off expires.
-    fn follow_probe(&mut self, moved: bool, paths: &mut Paths) {
-        if !self.probing_window {
-            return;
-        }
-        if moved || self.flight == 0 {
-            self.probing_window = false;
-        } else if self.rwnd > 0 {
-            self.probing_window = false;
-            let lost: Vec<usize> =
-                (0..self.sent.len().min(4)).filter(|at| !self.acked.get(*at) && !self.lost.get(*at)).collect();
-            lost.into_iter().for_each(|offset| self.mark_lost(offset, paths));
+    /// The window has opened, and what was sent while it was closed is not acknowledged: it was dropped. It
+    /// goes again at once, not when a timeout that has backed off expires.
+    fn retry_dropped(&mut self, paths: &mut Paths) {
+        for offset in 0..self.sent.len() {
+            if !self.acked.get(offset) && !self.lost.get(offset) {
+                self.mark_lost(offset, paths);
+            }
         }
     }
 

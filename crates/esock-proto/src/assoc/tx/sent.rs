@@ -63,6 +63,7 @@ impl Tx {
     /// Notes that a chunk leaves over a path, again.
     pub(super) fn put_in_flight(&mut self, offset: usize, path_index: usize, paths: &mut Paths) {
         let len = usize::from(self.sent[offset].len);
+        self.answered = false;
         self.flight += len;
         self.rwnd = self.rwnd.saturating_sub(len);
         paths.list[path_index].flight += len;
