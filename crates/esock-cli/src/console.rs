@@ -106,6 +106,12 @@ fn write_messages(mut output: impl Write, mut messages: mpsc::Receiver<Bytes>) -
     output.flush()
 }
 
+/// A line on standard output, for commands that print nothing else.
+pub fn print(line: &str) {
+    // Nobody may be reading any more: that is no reason to end.
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
 /// A line for people, on standard error.
 pub fn say(line: &str) {
     // Nobody may be reading: that is no reason to end.
