@@ -1,2 +1,85 @@
-//! Test, bench, soak and fuzz commands of the repository.
-fn main() {}
+//! The commands of the repository, run as `cargo xtask COMMAND`.
+#![forbid(unsafe_code)]
+
+mod exec;
+mod packages;
+mod parse;
+mod report;
+mod steps;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The commands of this repository.
+
+Usage: cargo xtask COMMAND [OPTIONS]
+
+Commands:
+  test    Run every check and test; exit status 0 only if all of them passed
+  help    Print this text
+
+Options of test:
+  --no-peers    Leave out the tests that need other SCTP implementations (the Linux kernel's in
+                User-Mode Linux, usrsctp, tshark), and install nothing. Without it a missing peer
+                is a failure; when root, missing Debian packages are installed first.
+
+Environment of test:
+  ESOCK_SIM_RUNS    How many seeded simulation runs to make (default 2000)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["help" | "-h" | "--help", ..] | ["test", "-h" | "--help"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        ["test", options @ ..] => match test_options(options) {
+            Ok(options) => test::run(&root(), options),
+            Err(problem) => usage(&problem),
+        },
+        [other, ..] => usage(&format!("there is no command `{other}`")),
+    }
+}
+
+fn test_options(words: &[&str]) -> Result<test::Options, String> {
+    let mut options = test::Options { peers: true };
+    for word in words {
+        match *word {
+            "--no-peers" => options.peers = false,
+            other => return Err(format!("`test` has no option `{other}`")),
+        }
+    }
+    Ok(options)
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("error: {problem}\n\n{HELP}");
+    ExitCode::from(2)
+}
+
+/// The root of the workspace: the parent of this package.
+fn root() -> PathBuf {
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_option_of_test_is_named() {
+        assert!(test_options(&["--no-peers"]).is_ok_and(|options| !options.peers));
+        assert!(test_options(&["--no-beers"]).is_err_and(|problem| problem.contains("--no-beers")));
+    }
+
+    #[test]
+    fn the_root_is_the_workspace() {
+        assert!(root().join("Cargo.lock").exists());
+    }
+}

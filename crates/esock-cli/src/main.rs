@@ -1,2 +1,70 @@
 //! The esock command.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod args;
+mod broadcast;
+mod connect;
+mod console;
+mod demo;
+mod exit;
+mod hosts;
+mod interrupt;
+mod listen;
+mod open;
+mod session;
+mod style;
+mod words;
+
+use args::{Cli, Command};
+use clap::Parser;
+use console::{Output, say};
+use exit::{Exit, Failure};
+use interrupt::Interrupt;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(&cli.command));
+            // A look-up of a name may hang: it does not keep us.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::new(Exit::Other, format!("cannot start: {error}"))),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            say(&failure.to_string());
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(command: &Command) -> Result<Exit, Failure> {
+    if let Command::Demo = command {
+        return demo::run().await;
+    }
+    let (output, written) = Output::start();
+    let interrupt = Interrupt::new();
+    let outcome = match command {
+        Command::Listen(args) => listen::run(args, output, interrupt.clone()).await,
+        Command::Connect(args) => connect::run(args, output, interrupt.clone()).await,
+        Command::Demo => Ok(Exit::Well),
+    };
+    // What has arrived is written before we end, unless we are in a hurry.
+    let written = tokio::select! {
+        written = written => written,
+        () = interrupt.twice() => return Ok(Exit::Interrupted),
+    };
+    match written {
+        Ok(Ok(())) => outcome,
+        Ok(Err(error)) => {
+            let problem = format!("cannot write to standard output: {error}");
+            Err(Failure::new(Exit::Other, problem))
+        }
+        Err(_) => Err(Failure::new(Exit::Other, "the thread that writes to standard output failed")),
+    }
+}

@@ -1,1 +1,33 @@
-//! Sockets for esock: UDP encapsulation and raw IP, and the driver that joins a stack to them.
+//! Sockets for esock, and the [`Driver`] that joins a [`Stack`](esock_proto::Stack) to them.
+//!
+//! Two ways out of the host: UDP encapsulation ([RFC 6951](https://www.rfc-editor.org/rfc/rfc6951)),
+//! which needs no privileges and passes NATs, and native SCTP on raw IP (Linux, `CAP_NET_RAW`).
+//! One driver speaks both at once: encapsulation is a property of a path.
+//!
+//! [`Driver::turn`] receives what has arrived, feeds the stack, sends what it has, and never blocks.
+//! Wait for [`Driver::interests`] and [`Turn::deadline`] with a runtime of your choice, or with
+//! [`Driver::wait`].
+
+mod addresses;
+mod clock;
+mod config;
+mod driver;
+mod error;
+#[cfg(target_os = "linux")]
+mod errqueue;
+mod impair;
+#[cfg(target_os = "linux")]
+mod raw;
+mod sockets;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod wait;
+
+pub use addresses::host_addresses;
+pub use config::{Backend, DriverConfig, ENCAPSULATION_PORT, UdpPort};
+pub use driver::{Chosen, Driver, DriverStats, Turn};
+pub use error::{ClaimError, DriverError, EndpointError};
+pub use impair::{Direction, Impairment};
+pub use wait::Interest;

@@ -8,11 +8,7 @@ use std::time::Duration;
 ///
 /// `Default` is RFC 9260 §16. Fields are public; [`Config::validate`] says what cannot work.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Config {
     /// RTO.Initial; SCTP_RTOINFO. 1 s.
@@ -69,11 +65,7 @@ pub struct Config {
 
 /// Which congestion control an association uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "kebab-case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum CongestionAlgorithm {
     /// RFC 9260 §7.2.
@@ -151,11 +143,7 @@ impl Config {
         check(self.rto_min > self.rto_max, "rto_min", "is above rto_max")?;
         check(self.rto_initial < self.rto_min, "rto_initial", "is below rto_min")?;
         check(self.rto_initial > self.rto_max, "rto_initial", "is above rto_max")?;
-        check(
-            self.sack_delay > Duration::from_millis(500),
-            "sack_delay",
-            "RFC 9260 §6.2 allows at most 500 ms",
-        )?;
+        check(self.sack_delay > Duration::from_millis(500), "sack_delay", "RFC 9260 §6.2 allows at most 500 ms")?;
         check(self.sack_frequency == 0, "sack_frequency", "must be at least 1")?;
         check(self.outbound_streams == 0, "outbound_streams", "must be at least 1")?;
         check(self.inbound_streams == 0, "inbound_streams", "must be at least 1")?;
@@ -165,12 +153,8 @@ impl Config {
         check(self.send_buffer > 1 << 30, "send_buffer", "must be at most 1 GiB")?;
         check(self.max_message == 0, "max_message", "must be above zero")?;
         check(self.max_burst == 0, "max_burst", "must be at least 1")?;
-        check(self.max_peer_addresses == 0, "max_peer_addresses", "must be at least 1")?;
-        check(
-            self.initial_mtu != 0 && self.initial_mtu < 576,
-            "initial_mtu",
-            "must be 0 or at least 576 bytes",
-        )?;
+        check(!(1..=64).contains(&self.max_peer_addresses), "max_peer_addresses", "must be 1 to 64")?;
+        check(self.initial_mtu != 0 && self.initial_mtu < 576, "initial_mtu", "must be 0 or at least 576 bytes")?;
         check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
         check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
         Ok(())
@@ -197,6 +181,8 @@ pub struct StackConfig {
     pub init_acks_per_second: u32,
     /// Most associations. 1,000,000.
     pub max_associations: usize,
+    /// The first TSN of every association, for tests of wrapping. `None`: random, as RFC 9260 §3.3.2 wants it.
+    pub initial_tsn: Option<crate::Tsn>,
 }
 
 impl Default for StackConfig {
@@ -207,6 +193,7 @@ impl Default for StackConfig {
             ootb_replies_per_second: 1000,
             init_acks_per_second: 1_000_000,
             max_associations: 1_000_000,
+            initial_tsn: None,
         }
     }
 }

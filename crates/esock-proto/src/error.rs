@@ -110,10 +110,9 @@ impl fmt::Display for ConnectError {
         match self {
             Self::NoEndpoint => f.write_str("the endpoint has been closed"),
             Self::NoAddress => f.write_str("no peer address was given"),
-            Self::BadAddress(address) => write!(
-                f,
-                "{address} cannot be a peer's address here: use a unicast address of another endpoint"
-            ),
+            Self::BadAddress(address) => {
+                write!(f, "{address} cannot be a peer's address here: use a unicast address of another endpoint")
+            }
             Self::BadPort => f.write_str("the peer's SCTP port is 0; give the port it listens on"),
             Self::Exists => f.write_str("this endpoint already has an association with that peer"),
             Self::Config(error) => error.fmt(f),
@@ -126,10 +125,7 @@ impl fmt::Display for SendError {
         match self {
             Self::Full => f.write_str("the send buffer is full"),
             Self::TooLarge { len, limit } => {
-                write!(
-                    f,
-                    "a message of {len} bytes is larger than the {limit} bytes allowed (Config::send_buffer)"
-                )
+                write!(f, "a message of {len} bytes is larger than the {limit} bytes allowed (Config::send_buffer)")
             }
             Self::Empty => f.write_str("SCTP has no empty messages; send at least one byte"),
             Self::BadStream { stream, count } => {

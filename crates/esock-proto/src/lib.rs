@@ -8,18 +8,22 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod assoc;
+mod bits;
 mod config;
 mod error;
 mod serial;
-pub mod stack;
+mod stack;
 mod stats;
+mod streams;
 mod time;
 mod transmit;
 mod types;
+mod wire;
 
 pub use api::{
-    AssocEvent, CloseReason, Encapsulation, Event, Incoming, Message, Negotiated, PathState, Peer,
-    SendOptions, State, Undelivered,
+    AssocEvent, CloseReason, Encapsulation, Event, Incoming, Message, Negotiated, PathState, Peer, SendOptions, State,
+    Undelivered,
 };
 pub use config::{Config, CongestionAlgorithm, EndpointConfig, StackConfig};
 pub use error::{ConfigError, ConnectError, NotFound, OpenError, Rejected, SendError};
@@ -28,6 +32,4 @@ pub use stack::Stack;
 pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats};
 pub use time::Time;
 pub use transmit::{Datagram, Ecn, Icmp, IcmpKind, Local, SocketId, Transmit};
-pub use types::{
-    Address, AddressScope, AssocId, EndpointId, PathId, Ppid, StreamId, VerificationTag,
-};
+pub use types::{Address, AddressScope, AssocId, EndpointId, PathId, Ppid, StreamId, VerificationTag};

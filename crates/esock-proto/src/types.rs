@@ -61,10 +61,7 @@ impl Ppid {
 
     /// The identifier registered under `name`, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| Self(*value))
+        Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| Self(*value))
     }
 }
 
@@ -185,9 +182,7 @@ impl Address {
         match self.ip {
             IpAddr::V4(v4) if v4.is_loopback() => AddressScope::Loopback,
             IpAddr::V4(v4) if v4.is_link_local() => AddressScope::Link,
-            IpAddr::V4(v4)
-                if v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64) =>
-            {
+            IpAddr::V4(v4) if v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64) => {
                 AddressScope::Private
             }
             IpAddr::V6(v6) if v6.is_loopback() => AddressScope::Loopback,
@@ -245,9 +240,7 @@ mod tests {
 
     #[test]
     fn no_association_is_made_with_multicast_broadcast_or_unspecified_addresses() {
-        for bad in
-            ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "240.0.0.1", "0.1.2.3"]
-        {
+        for bad in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "240.0.0.1", "0.1.2.3"] {
             assert!(!Address::from(bad.parse::<IpAddr>().unwrap()).is_usable_peer(), "{bad}");
         }
         assert!(Address::from(Ipv4Addr::LOCALHOST).is_usable_peer());

@@ -1,1 +1,82 @@
-//! SCTP associations for tokio: endpoints, associations, paths and their owners.
+//! SCTP associations for tokio: endpoints, associations, paths, and owners who receive what happens.
+//!
+//! An [`Endpoint`] is an SCTP port with its addresses. It has [`Association`]s, made with
+//! [`Endpoint::connect`], [`Endpoint::accept`] or by registering an [`Owner`]; an association has
+//! [`Path`]s, one per address of the peer. Packets travel over raw IP where that is permitted, and
+//! over UDP (RFC 6951) everywhere: no privileges and no kernel module are needed.
+//!
+//! ```
+//! use esock::{Backend, ConnectTo, Endpoint, Received, SendOptions, UdpPort};
+//! use std::net::Ipv4Addr;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let server = Endpoint::builder().port(30400).backend(Backend::Udp).udp_port(UdpPort::Ephemeral).open().await?;
+//! let client = Endpoint::builder().backend(Backend::Udp).udp_port(UdpPort::Ephemeral).open().await?;
+//!
+//! let to = ConnectTo::new([Ipv4Addr::LOCALHOST], 30400).encap_port(server.backend().udp_port.unwrap());
+//! let (connected, accepted) = tokio::join!(client.connect(to), server.accept());
+//! let (association, _receiver) = connected?;
+//! let (_association, mut receiver) = accepted?;
+//!
+//! association.send(SendOptions::default(), "hello").await?;
+//! while let Some(received) = receiver.recv().await {
+//!     if let Received::Message(message) = received {
+//!         assert_eq!(message.payload, "hello");
+//!         break;
+//!     }
+//! }
+//! association.shutdown().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # What is kept, and for how long
+//!
+//! Handles that you hold keep an association: [`Association`], its [`Receiver`], or the [`Owner`]
+//! that it went to. When the last one is dropped the association is shut down gracefully, in the
+//! background, and aborted if that takes longer than [`LINGER`].
+//!
+//! # Slow readers
+//!
+//! What was received stays in its association, charged to its own receive window, until
+//! [`Receiver::recv`] or [`Owner::recv`] takes it. Who does not read closes the window of that
+//! association and nobody else's.
+#![forbid(unsafe_code)]
+
+mod accept;
+mod association;
+mod connect;
+mod context;
+mod endpoint;
+mod error;
+mod inbox;
+mod owner;
+mod path;
+mod receiver;
+mod shard;
+mod state;
+mod task;
+
+pub use association::Association;
+pub use connect::ConnectTo;
+pub use context::Context;
+pub use endpoint::{Endpoint, EndpointBuilder};
+pub use error::{AcceptError, ConnectError, OpenError};
+pub use owner::{Candidate, Owner, OwnerEvent};
+pub use path::Path;
+pub use receiver::{Received, Receiver};
+
+pub use esock_io::{Backend, Chosen, Direction, ENCAPSULATION_PORT, Impairment, UdpPort, host_addresses};
+pub use esock_proto::{
+    Address, AssociationStats, CloseReason, Config, ConfigError, CongestionAlgorithm, Counters, Encapsulation, Event,
+    Message, Negotiated, PathId, PathParameters, PathState, PathStats, Ppid, Rejected, SendError, SendOptions, Ssn,
+    State, StreamId, Tsn, Undelivered,
+};
+
+/// How long an association may take to shut down after its last handle was dropped, before it is aborted.
+pub const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Tests the program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,123 +1,245 @@
 //! The stack: every endpoint and association over one set of sockets.
 
-use crate::*;
-use bytes::Bytes;
+pub(crate) mod cookie;
+mod deadlines;
+mod demux;
+mod endpoints;
+mod icmp;
+mod incoming;
+mod limits;
+mod ootb;
+mod output;
+mod setup;
+mod table;
+mod tags;
 
-/// The verified facts of a COOKIE ECHO.
-#[derive(Debug)]
-pub struct IncomingFacts {}
+use crate::api::{AssocEvent, Encapsulation, Incoming, Message, Peer, SendOptions, State};
+use crate::assoc::{Association, Cx, Identity, Setup};
+use crate::config::{Config, EndpointConfig, StackConfig};
+use crate::error::{ConnectError, NotFound, OpenError, Rejected, SendError};
+use crate::serial::Tsn;
+use crate::stats::{AssociationStats, PathParameters, StackStats};
+use crate::time::Time;
+use crate::types::{Address, AssocId, EndpointId, PathId, VerificationTag};
+use bytes::Bytes;
+use cookie::CookieKeys;
+use endpoints::Endpoints;
+pub use incoming::IncomingFacts;
+use limits::RateLimit;
+use output::Replies;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::VecDeque;
+use table::Table;
+
+/// The registered UDP port for SCTP (RFC 6951 §5.1).
+pub const UDP_PORT: u16 = 9899;
 
 /// Endpoints and associations over one set of sockets.
 ///
 /// Feed it with the `handle_*` methods, then take what it has with the `poll_*` methods: events,
 /// incoming peers, packets, and the time of the next [`Stack::handle_timeout`].
 #[derive(Debug)]
-pub struct Stack {}
+pub struct Stack {
+    config: StackConfig,
+    rng: StdRng,
+    endpoints: Endpoints,
+    table: Table,
+    keys: CookieKeys,
+    incoming: VecDeque<Incoming>,
+    /// Our tags of peers that nobody has decided on yet.
+    undecided: rustc_hash::FxHashSet<u32>,
+    events: VecDeque<AssocEvent>,
+    replies: Replies,
+    ootb_limit: RateLimit,
+    init_limit: RateLimit,
+    stats: StackStats,
+}
 
 impl Stack {
     /// An empty stack. The same `seed` gives the same tags, nonces and jitter; in production it comes
     /// from the system's randomness.
     pub fn new(config: StackConfig, seed: [u8; 32], now: Time) -> Self {
-        todo!()
+        let mut rng = StdRng::from_seed(seed);
+        Self {
+            endpoints: Endpoints::default(),
+            table: Table::new(&mut rng),
+            keys: CookieKeys::new(now, &mut rng),
+            incoming: VecDeque::new(),
+            undecided: Default::default(),
+            events: VecDeque::new(),
+            replies: Replies::default(),
+            ootb_limit: RateLimit::new(config.ootb_replies_per_second, now),
+            init_limit: RateLimit::new(config.init_acks_per_second, now),
+            stats: StackStats::default(),
+            config,
+            rng,
+        }
     }
+
     /// Opens an endpoint. It accepts nobody until [`Stack::set_accepting`].
     pub fn open(&mut self, config: EndpointConfig) -> Result<EndpointId, OpenError> {
-        todo!()
+        self.endpoints.open(config, &mut self.rng)
     }
+
     /// Closes an endpoint: its associations are aborted (`CloseReason::EndpointClosed`).
     pub fn close(&mut self, now: Time, endpoint: EndpointId) {
-        todo!()
+        for id in self.associations(endpoint) {
+            let _ = self.with(now, id, |assoc, cx| assoc.close_endpoint(cx));
+        }
+        self.endpoints.remove(endpoint);
     }
+
     /// The port of an endpoint.
     pub fn endpoint_port(&self, endpoint: EndpointId) -> Option<u16> {
-        todo!()
+        self.endpoints.get(endpoint).map(|endpoint| endpoint.port)
     }
+
     /// The explicit addresses of an endpoint; empty for a wildcard.
     pub fn endpoint_addresses(&self, endpoint: EndpointId) -> &[Address] {
-        todo!()
+        self.endpoints.get(endpoint).map_or(&[], |endpoint| &endpoint.addresses)
     }
+
     /// Whether INITs to this endpoint are answered; while not, they are dropped silently.
     pub fn set_accepting(&mut self, endpoint: EndpointId, accepting: bool) {
-        todo!()
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.accepting = accepting;
+        }
     }
+
     /// Tells a wildcard endpoint which addresses the host has now.
     pub fn set_host_addresses(&mut self, endpoint: EndpointId, addresses: &[Address]) {
-        todo!()
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.host_addresses = addresses.to_vec();
+        }
     }
+
     /// Starts an association. Ends in `Event::Up` or `Event::Closed`.
     pub fn connect(
         &mut self,
         now: Time,
-        endpoint: EndpointId,
+        endpoint_id: EndpointId,
         peer: &Peer,
         config: Option<Config>,
     ) -> Result<AssocId, ConnectError> {
-        todo!()
+        let endpoint = self.endpoints.get(endpoint_id).ok_or(ConnectError::NoEndpoint)?;
+        let first = *peer.addresses.first().ok_or(ConnectError::NoAddress)?;
+        if peer.port == 0 {
+            return Err(ConnectError::BadPort);
+        }
+        for address in &peer.addresses {
+            if !address.is_usable_peer() || endpoint.is_self(*address, peer.port) {
+                return Err(ConnectError::BadAddress(*address));
+            }
+            if self.table.by_peer(endpoint_id, *address, peer.port).is_some() {
+                return Err(ConnectError::Exists);
+            }
+        }
+        let config = config.unwrap_or_else(|| endpoint.config.clone());
+        config.validate().map_err(ConnectError::Config)?;
+        let setup = Setup {
+            advertise: endpoint.advertised(first, None),
+            supported_types: endpoint.supported_types(),
+            ..Setup::default()
+        };
+        let identity = Identity {
+            local_port: endpoint.port,
+            peer_port: peer.port,
+            local_tag: self.table.tags.choose(&mut self.rng),
+            peer_tag: VerificationTag::ZERO,
+            local_tsn: self.config.initial_tsn.unwrap_or(Tsn(self.rng.random())),
+            peer_tsn: Tsn(0),
+        };
+        let mut peer = peer.clone();
+        if !self.config.native && matches!(peer.encapsulation, Encapsulation::Both(_) | Encapsulation::Native) {
+            peer.encapsulation = match peer.encapsulation {
+                Encapsulation::Both(port) => Encapsulation::Udp(port),
+                _ => Encapsulation::Default,
+            };
+        }
+        let id = self.table.next_id();
+        let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
+        let local_for = |remote| endpoint.local_for(remote);
+        let assoc = Association::connect(&mut cx, (id, endpoint_id), identity, &peer, config, setup, local_for);
+        self.insert(assoc);
+        Ok(id)
     }
-    /// The next peer to decide on.
-    pub fn poll_incoming(&mut self) -> Option<Incoming> {
-        todo!()
-    }
-    /// Accepts a peer: makes the association. `None` when it can no longer be made
-    /// (the endpoint was closed, or the stack is full): the peer is refused.
-    pub fn accept(&mut self, now: Time, incoming: Incoming) -> Option<AssocId> {
-        todo!()
-    }
-    /// Refuses a peer with an ABORT that carries `reason` as User-Initiated Abort, if not empty.
-    pub fn refuse(&mut self, now: Time, incoming: Incoming, reason: &[u8]) {
-        todo!()
-    }
-    /// Drops a peer without a word: it may try again.
-    pub fn ignore(&mut self, incoming: Incoming) {
-        todo!()
-    }
+
     /// Takes a message to be sent; it comes back with the error if it cannot be taken.
     /// Never blocks; packets leave with [`Stack::poll_transmit`].
-    pub fn send(
-        &mut self,
-        now: Time,
-        assoc: AssocId,
-        options: SendOptions,
-        payload: Bytes,
-    ) -> Result<(), Rejected> {
-        todo!()
+    pub fn send(&mut self, now: Time, assoc: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {
+        let mut payload = Some(payload);
+        let sent = self.with(now, assoc, |assoc, cx| assoc.send(cx, options, payload.take().unwrap_or_default()));
+        sent.unwrap_or_else(|NotFound| {
+            Err(Rejected { error: SendError::Closed, payload: payload.take().unwrap_or_default() })
+        })
     }
+
     /// The next message that has arrived. Works after the association has ended, until it is released.
-    pub fn recv(&mut self, now: Time, assoc: AssocId) -> Option<Message> {
-        todo!()
+    pub fn recv(&mut self, _now: Time, assoc: AssocId) -> Option<Message> {
+        let entry = self.table.get_mut(assoc)?;
+        let message = entry.assoc.recv();
+        let wants = entry.assoc.wants_transmit();
+        if wants {
+            self.table.activate(assoc);
+        }
+        message
     }
+
+    /// How many messages of an association wait to be read.
+    pub fn ready_messages(&self, assoc: AssocId) -> usize {
+        self.table.get(assoc).map_or(0, |entry| entry.assoc.ready_messages())
+    }
+
     /// Ends an association gracefully: what was taken is delivered first (RFC 9260 §9.2).
     pub fn shutdown(&mut self, now: Time, assoc: AssocId) -> Result<(), NotFound> {
-        todo!()
+        self.with(now, assoc, |assoc, cx| assoc.shutdown(cx))
     }
+
     /// Ends an association at once with an ABORT that carries `reason`; unacknowledged messages come back as events.
     pub fn abort(&mut self, now: Time, assoc: AssocId, reason: &[u8]) -> Result<(), NotFound> {
-        todo!()
+        self.with(now, assoc, |assoc, cx| assoc.abort(cx, reason))
     }
+
     /// Forgets an association: aborted first if it has not ended. Unread messages are dropped and no more events come.
     pub fn release(&mut self, now: Time, assoc: AssocId) {
-        todo!()
+        if self.with(now, assoc, |assoc, cx| assoc.abort(cx, &[])).is_err() {
+            return;
+        }
+        self.remove(assoc);
+        self.events.retain(|(id, _)| *id != assoc);
     }
+
     /// The state of an association, `None` once released.
     pub fn state(&self, assoc: AssocId) -> Option<State> {
-        todo!()
+        self.table.get(assoc).map(|entry| entry.assoc.state())
     }
+
     /// An association at a glance, `None` once released.
     pub fn association(&self, now: Time, assoc: AssocId) -> Option<AssociationStats> {
-        todo!()
+        self.table.get(assoc).map(|entry| entry.assoc.stats(now))
     }
+
     /// All associations of an endpoint that have not been released.
     pub fn associations(&self, endpoint: EndpointId) -> Vec<AssocId> {
-        todo!()
+        self.table.iter().filter(|assoc| assoc.endpoint == endpoint).map(|assoc| assoc.id).collect()
     }
+
+    /// How many associations an endpoint has that have not ended.
+    pub fn association_count(&self, endpoint: EndpointId) -> usize {
+        self.endpoints.get(endpoint).map_or(0, |endpoint| endpoint.associations)
+    }
+
     /// The association of an endpoint with a peer, by any of the peer's addresses.
     pub fn find(&self, endpoint: EndpointId, remote: Address, port: u16) -> Option<AssocId> {
-        todo!()
+        self.table.by_peer(endpoint, remote, port)
     }
+
     /// Makes a path the primary one (RFC 9260 §11.1.5).
-    pub fn set_primary(&mut self, assoc: AssocId, path: PathId) -> Result<(), NotFound> {
-        todo!()
+    pub fn set_primary(&mut self, now: Time, assoc: AssocId, path: PathId) -> Result<(), NotFound> {
+        self.with(now, assoc, |assoc, cx| assoc.set_primary(cx, path))?
     }
+
     /// Changes parameters of a path.
     pub fn set_path_parameters(
         &mut self,
@@ -126,77 +248,83 @@ impl Stack {
         path: PathId,
         parameters: PathParameters,
     ) -> Result<(), NotFound> {
-        todo!()
+        self.with(now, assoc, |assoc, cx| assoc.set_path_parameters(cx, path, parameters))?
     }
+
     /// Sends a HEARTBEAT over a path now (RFC 9260 §11.1.8).
-    pub fn request_heartbeat(
-        &mut self,
-        now: Time,
-        assoc: AssocId,
-        path: PathId,
-    ) -> Result<(), NotFound> {
-        todo!()
+    pub fn request_heartbeat(&mut self, now: Time, assoc: AssocId, path: PathId) -> Result<(), NotFound> {
+        self.with(now, assoc, |assoc, cx| {
+            assoc.paths.get(path).ok_or(NotFound)?;
+            assoc.request_heartbeat(cx, usize::from(path.0));
+            Ok(())
+        })?
     }
+
     /// Counters of the stack.
     pub fn stats(&self) -> StackStats {
-        todo!()
+        StackStats { associations: self.table.len(), ..self.stats }
     }
 
-    /// Takes a packet that has arrived.
-    pub fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>) {
-        todo!()
-    }
-    /// Takes an ICMP report about a packet of ours.
-    pub fn handle_icmp(&mut self, now: Time, icmp: Icmp<'_>) {
-        todo!()
-    }
-    /// Does what is due at `now`. Call it when [`Stack::poll_timeout`]'s time has come; early calls do nothing.
-    pub fn handle_timeout(&mut self, now: Time) {
-        todo!()
-    }
-    /// The next packets to send, written to `buf`: up to `max_segments` packets of equal size, only the last may be shorter.
-    /// `None` when there is nothing to send. `buf` must hold at least 65536 bytes.
-    pub fn poll_transmit(
-        &mut self,
-        now: Time,
-        max_segments: usize,
-        buf: &mut [u8],
-    ) -> Option<Transmit> {
-        todo!()
-    }
     /// The next event.
     pub fn poll_event(&mut self) -> Option<AssocEvent> {
-        todo!()
+        self.events.pop_front()
     }
-    /// When to call [`Stack::handle_timeout`]; `None`: nothing is due.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        todo!()
-    }
-}
 
-impl Incoming {
-    /// The endpoint that it is for.
-    pub fn endpoint(&self) -> EndpointId {
-        self.endpoint
+    /// When to call [`Stack::handle_timeout`]; `None`: nothing is due. Ask when [`Stack::poll_transmit`]
+    /// has nothing more: what arrived is accounted for by then.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.table.deadlines.next()
     }
-    /// The address that its packet came from.
-    pub fn remote(&self) -> Address {
-        todo!()
+
+    /// Does what is due at `now`. Call it when [`Stack::poll_timeout`]'s time has come; early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(id) = self.table.pop_due(now) {
+            let _ = self.with(now, id, |assoc, cx| assoc.handle_timeout(cx));
+        }
     }
-    /// Its SCTP port.
-    pub fn port(&self) -> u16 {
-        todo!()
+
+    /// Calls an association, then enters its deadline and whether it has something to send.
+    fn with<T>(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        call: impl FnOnce(&mut Association, &mut Cx<'_>) -> T,
+    ) -> Result<T, NotFound> {
+        let entry = self.table.get_mut(id).ok_or(NotFound)?;
+        let was_closed = entry.assoc.is_closed();
+        let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
+        let out = call(&mut entry.assoc, &mut cx);
+        if !was_closed && entry.assoc.is_closed() {
+            self.on_closed(now, id);
+        }
+        self.table.settle(id);
+        Ok(out)
     }
-    /// All its addresses, `remote` first.
-    pub fn addresses(&self) -> &[Address] {
-        todo!()
+
+    fn insert(&mut self, assoc: Association) {
+        let id = assoc.id;
+        if let Some(endpoint) = self.endpoints.get_mut(assoc.endpoint) {
+            endpoint.associations += 1;
+        }
+        self.stats.associations_total += 1;
+        self.table.insert(assoc);
+        self.table.settle(id);
     }
-    /// Its UDP port, `None` for native SCTP.
-    pub fn encap_port(&self) -> Option<u16> {
-        todo!()
+
+    /// An association has ended: its tag and addresses are free, what it received stays readable.
+    fn on_closed(&mut self, now: Time, id: AssocId) {
+        // Its last packet leaves before any answer to what still comes in for it, which is out of the blue now.
+        self.send_last_words(now, id);
+        let Some(entry) = self.table.get(id) else { return };
+        let (endpoint, life) = (entry.assoc.endpoint, entry.assoc.config().cookie_life);
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.associations -= 1;
+        }
+        // A cookie with this tag may be around for as long as it lives, and a preservative doubles that.
+        self.table.unlist(now, id, now + life * 2);
     }
-    /// What would be agreed on: streams, adaptation indication.
-    pub fn negotiated(&self) -> Negotiated {
-        todo!()
+
+    fn remove(&mut self, id: AssocId) {
+        self.table.remove(id);
     }
 }

@@ -1,0 +1,209 @@
+//! esock: two drivers in two threads, one association over UDP encapsulation on loopback.
+
+use crate::{Bulk, End, MTU, Plan, RoundTrips};
+use bytes::Bytes;
+use esock_io::{Backend, Driver, DriverConfig, Turn, UdpPort};
+use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Windows and send buffers.
+const WINDOW_BYTES: u32 = 8 << 20;
+
+/// How long a wait lasts at most: the other thread may want us to stop.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// Packets of 1,400 bytes, large windows, the rest as the library has it.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.initial_mtu = MTU;
+    config.pmtud = false;
+    config.receive_window = WINDOW_BYTES;
+    config.send_buffer = WINDOW_BYTES as usize;
+    config
+}
+
+/// One end.
+struct Party {
+    driver: Driver,
+    assoc: AssocId,
+}
+
+/// A driver with an endpoint on loopback.
+fn open() -> (Driver, esock_proto::EndpointId) {
+    let mut driver_config = DriverConfig::default();
+    driver_config.backend = Backend::Udp;
+    driver_config.udp_port = UdpPort::Ephemeral;
+    let mut driver = Driver::open(driver_config).expect("UDP sockets open");
+    let endpoint = driver
+        .open_endpoint(EndpointConfig {
+            port: 0,
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
+            host_addresses: Vec::new(),
+            config: config(),
+        })
+        .expect("the port is free");
+    (driver, endpoint)
+}
+
+/// Two ends with an association between them.
+fn pair() -> (Party, Party) {
+    let (mut a, endpoint_a) = open();
+    let (mut b, endpoint_b) = open();
+    b.stack_mut().set_accepting(endpoint_b, true);
+    let peer = Peer {
+        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+        port: b.stack().endpoint_port(endpoint_b).expect("an open endpoint has a port"),
+        encapsulation: Encapsulation::Udp(b.backend().udp_port.expect("a UDP socket is open")),
+    };
+    let now = a.now();
+    let assoc_a = a.stack_mut().connect(now, endpoint_a, &peer, None).expect("loopback connects");
+    let (mut assoc_b, mut up_a, mut up_b) = (None, false, false);
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while !(up_a && up_b) {
+        assert!(Instant::now() < give_up, "no association after 10 s");
+        for driver in [&mut a, &mut b] {
+            let now = driver.now();
+            driver.turn(now).expect("sockets work");
+        }
+        while let Some(incoming) = b.stack_mut().poll_incoming() {
+            let now = b.now();
+            assoc_b = b.stack_mut().accept(now, incoming);
+        }
+        up_a |= is_up(&mut a);
+        up_b |= is_up(&mut b);
+    }
+    let assoc_b = assoc_b.expect("who is up was accepted");
+    (Party { driver: a, assoc: assoc_a }, Party { driver: b, assoc: assoc_b })
+}
+
+fn is_up(driver: &mut Driver) -> bool {
+    let mut up = false;
+    while let Some((_, event)) = driver.stack_mut().poll_event() {
+        match event {
+            Event::Up(_) => up = true,
+            Event::Closed(reason) => panic!("the association ended: {reason:?}"),
+            _ => {}
+        }
+    }
+    up
+}
+
+impl Party {
+    /// Takes one turn.
+    fn turn(&mut self, now: Time) -> Turn {
+        let turn = self.driver.turn(now).expect("sockets work");
+        while let Some((_, event)) = self.driver.stack_mut().poll_event() {
+            if let Event::Closed(reason) = event {
+                panic!("the association ended: {reason:?}");
+            }
+        }
+        turn
+    }
+
+    /// Waits for the next turn, unless there is more to do now.
+    fn rest(&self, now: Time, turn: Turn) {
+        if !turn.more {
+            let until = turn.deadline.map_or(LONGEST_WAIT, |deadline| deadline.since(now));
+            self.driver.wait(Some(until.min(LONGEST_WAIT))).expect("descriptors are open");
+        }
+    }
+
+    /// Fills the send buffer.
+    fn fill(&mut self, now: Time, message: &Bytes) {
+        let options = SendOptions::default();
+        while self.driver.stack_mut().send(now, self.assoc, options, message.clone()).is_ok() {}
+    }
+
+    /// Reads all that is there: messages and bytes.
+    fn drain(&mut self, now: Time) -> (u64, u64) {
+        let (mut messages, mut bytes) = (0, 0);
+        while let Some(message) = self.driver.stack_mut().recv(now, self.assoc) {
+            messages += 1;
+            bytes += message.payload.len() as u64;
+        }
+        (messages, bytes)
+    }
+}
+
+/// One end sends messages, the other reads them.
+pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
+    let (mut sender, mut receiver) = pair();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        plan.cores.pin(End::Second);
+        scope.spawn(|| {
+            plan.cores.pin(End::First);
+            let message = Bytes::from(vec![7u8; message_bytes]);
+            while !stop.load(Ordering::Relaxed) {
+                let now = sender.driver.now();
+                sender.fill(now, &message);
+                let turn = sender.turn(now);
+                sender.rest(now, turn);
+            }
+        });
+        let mut measure_for = |time: Duration| {
+            let start = Instant::now();
+            let mut bulk = Bulk::default();
+            while start.elapsed() < time {
+                let now = receiver.driver.now();
+                let mut turn = receiver.turn(now);
+                let (messages, bytes) = receiver.drain(now);
+                bulk.messages += messages;
+                bulk.bytes += bytes;
+                // Reading may have opened the window, which the peer is to be told.
+                turn.deadline = receiver.driver.flush(now).deadline;
+                receiver.rest(now, turn);
+            }
+            bulk.time = start.elapsed();
+            bulk
+        };
+        measure_for(plan.warm_up);
+        let result = measure_for(plan.measure);
+        stop.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// A message back and forth.
+pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
+    let (mut client, mut server) = pair();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        plan.cores.pin(End::First);
+        scope.spawn(|| {
+            plan.cores.pin(End::Second);
+            while !stop.load(Ordering::Relaxed) {
+                let now = server.driver.now();
+                let mut turn = server.turn(now);
+                while let Some(message) = server.driver.stack_mut().recv(now, server.assoc) {
+                    let options = SendOptions::default();
+                    let stack = server.driver.stack_mut();
+                    stack.send(now, server.assoc, options, message.payload).expect("room for one");
+                    turn.deadline = server.driver.flush(now).deadline;
+                }
+                server.rest(now, turn);
+            }
+        });
+        let message = Bytes::from(vec![7u8; message_bytes]);
+        let mut times = Vec::with_capacity(plan.exchanges);
+        for exchange in 0..plan.exchanges + plan.exchanges / 10 {
+            let start = Instant::now();
+            let now = client.driver.now();
+            let stack = client.driver.stack_mut();
+            stack.send(now, client.assoc, SendOptions::default(), message.clone()).expect("room for one");
+            client.driver.flush(now);
+            while client.drain(client.driver.now()).0 == 0 {
+                client.driver.wait(Some(LONGEST_WAIT)).expect("descriptors are open");
+                client.turn(client.driver.now());
+            }
+            if exchange >= plan.exchanges / 10 {
+                times.push(start.elapsed());
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        RoundTrips::new(times)
+    })
+}

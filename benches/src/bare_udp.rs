@@ -1,0 +1,87 @@
+//! UDP over loopback with segmentation offload and nothing on top: what the packets cost at least.
+
+use crate::{Bulk, End, PACKET_BYTES, Plan, RoundTrips};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use std::io::IoSliceMut;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const BUFFERS: usize = 8;
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// One end sends batches of segments as fast as it can, the other counts what arrives (not all does:
+/// nothing slows the sender down). Messages larger than a packet are cut into packets.
+pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
+    let destination = receiver.local_addr().expect("a bound socket has an address");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        plan.cores.pin(End::Second);
+        scope.spawn(|| {
+            plan.cores.pin(End::First);
+            let state = UdpSocketState::new((&sender).into()).expect("a UDP socket");
+            sender.set_nonblocking(false).expect("a socket can block");
+            let segment = message_bytes.min(PACKET_BYTES);
+            let contents = vec![7u8; segment * (65507 / segment).min(state.max_gso_segments())];
+            let transmit =
+                Transmit { destination, ecn: None, contents: &contents, segment_size: Some(segment), src_ip: None };
+            while !stop.load(Ordering::Relaxed) {
+                state.try_send((&sender).into(), &transmit).expect("loopback takes packets");
+            }
+        });
+        let state = UdpSocketState::new((&receiver).into()).expect("a UDP socket");
+        let _ = state.set_recv_buffer_size((&receiver).into(), 4 << 20);
+        receiver.set_nonblocking(false).expect("a socket can block");
+        receiver.set_read_timeout(Some(Duration::from_secs(1))).expect("not zero");
+        let mut buffer = vec![0u8; BUFFERS * BUFFER_BYTES];
+        let mut measure_for = |time| {
+            let (start, mut bytes) = (Instant::now(), 0);
+            while start.elapsed() < time {
+                // A blocking batch waits until it is full, so one buffer at a time.
+                let mut slices = [IoSliceMut::new(&mut buffer[..BUFFER_BYTES])];
+                let mut metas = [RecvMeta::default()];
+                let count = state.recv((&receiver).into(), &mut slices, &mut metas).expect("the sender sends");
+                bytes += metas[..count].iter().map(|meta| meta.len as u64).sum::<u64>();
+            }
+            Bulk { bytes, messages: bytes / message_bytes as u64, time: start.elapsed() }
+        };
+        measure_for(plan.warm_up);
+        let result = measure_for(plan.measure);
+        stop.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// A datagram back and forth.
+pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
+    let server = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
+    client.connect(server.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
+    server.connect(client.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
+    let total = plan.exchanges + plan.exchanges / 10;
+    thread::scope(|scope| {
+        plan.cores.pin(End::First);
+        scope.spawn(|| {
+            plan.cores.pin(End::Second);
+            let mut buffer = vec![0u8; message_bytes];
+            for _ in 0..total {
+                server.recv(&mut buffer).expect("the client sends");
+                server.send(&buffer).expect("loopback takes packets");
+            }
+        });
+        let mut buffer = vec![7u8; message_bytes];
+        let mut times = Vec::with_capacity(plan.exchanges);
+        for exchange in 0..total {
+            let start = Instant::now();
+            client.send(&buffer).expect("loopback takes packets");
+            client.recv(&mut buffer).expect("the server answers");
+            if exchange >= plan.exchanges / 10 {
+                times.push(start.elapsed());
+            }
+        }
+        RoundTrips::new(times)
+    })
+}

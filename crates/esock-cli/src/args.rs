@@ -1,0 +1,266 @@
+//! The command line.
+
+use crate::exit::{Exit, Failure};
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use esock::{Config, Ppid, SendOptions, StreamId};
+use std::time::Duration;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0    all went well: either end shut the association down
+  1    another error
+  2    the command line was wrong
+  3    refused: the peer said no, or nobody listens there
+  4    timed out: no answer, or the peer fell silent
+  5    aborted by the peer
+  6    aborted by us: the peer broke the protocol or sent too large a message
+  130  interrupted twice (once: a graceful shutdown), or before there was an association";
+
+/// SCTP associations from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "esock", version, styles = STYLES, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Wait for a peer: lines typed on either side arrive on the other
+    ///
+    /// Binds all addresses unless some are given. Serves one peer, or many with --keep-open: typed
+    /// lines then go to all. Input waits until there is a peer; its end shuts down gracefully.
+    #[command(after_help = EXIT_CODES, override_usage = "esock listen [OPTIONS] [ADDR]... PORT")]
+    Listen(ListenArgs),
+    /// Set up an association with a listening peer: lines typed on either side arrive on the other
+    ///
+    /// The end of input shuts down gracefully.
+    #[command(after_help = EXIT_CODES)]
+    Connect(ConnectArgs),
+    /// Watch two endpoints exchange messages, lose a path and get it back
+    ///
+    /// Runs in this process alone, over UDP encapsulation on loopback, for less than ten seconds.
+    /// The exit status is 0 if everything held that was checked.
+    Demo,
+}
+
+/// `esock listen`
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// SCTP port to listen on (0: any free one), after the addresses or names of this host to use
+    /// [default: all addresses]
+    #[arg(value_name = "[ADDR]... PORT", required = true)]
+    pub words: Vec<String>,
+    /// Serve many peers, one after the other and at once; typed lines go to all
+    #[arg(short, long)]
+    pub keep_open: bool,
+    /// What both commands know.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `esock connect`
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// The peer: one or more addresses or names of it, with its SCTP port at one of them at least
+    ///
+    /// As in 192.0.2.1:30400, [2001:db8::1]:30400, example.net:30400, or with the port as the last
+    /// word: 192.0.2.1 198.51.100.1 30400.
+    #[arg(value_name = "HOST[:PORT]", required = true)]
+    pub peer: Vec<String>,
+    /// The peer's UDP port; the peer is then reached in UDP only [default: 9899, native as well on raw IP]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub encap_port: Option<u16>,
+    /// Our SCTP port; 0 for any free one
+    #[arg(short = 'p', long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub source_port: u16,
+    /// Give up when the association is not up after this many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    pub wait: Option<Duration>,
+    /// What both commands know.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What `listen` and `connect` both know.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// A local address or name to use; may be given many times [default: all]
+    #[arg(short = 'B', long = "bind", value_name = "ADDR")]
+    pub bind: Vec<String>,
+    /// Send on this stream
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub stream: u16,
+    /// Payload protocol identifier of what is sent: a number or a name such as m3ua, diameter, ngap
+    #[arg(long, value_name = "NUMBER|NAME", default_value = "0", value_parser = ppid)]
+    pub ppid: Ppid,
+    /// Send outside the order of the stream
+    #[arg(long)]
+    pub unordered: bool,
+    /// What carries the packets
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
+    pub backend: BackendArg,
+    /// Our UDP port, for UDP encapsulation [default: 9899; when connecting, another if that is taken]
+    #[arg(long, value_name = "PORT")]
+    pub udp_port: Option<u16>,
+    /// Timers and limits
+    #[arg(long, value_name = "NAME", default_value = "rfc", value_parser = preset())]
+    pub preset: String,
+    /// Do not read input: only receive, until the peer ends or we are interrupted
+    #[arg(long)]
+    pub recv_only: bool,
+    /// Say more: the backend, every path, and stream and protocol of every message
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `--backend`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendArg {
+    /// Raw IP where that is permitted, else UDP
+    Auto,
+    /// Native SCTP on raw IP, UDP encapsulation as well (needs root or CAP_NET_RAW)
+    Raw,
+    /// SCTP in UDP (RFC 6951), needs no privileges
+    Udp,
+}
+
+impl ListenArgs {
+    /// The addresses or names to listen on, `--bind` included, and the port.
+    pub fn place(&self) -> Result<(Vec<String>, u16), Failure> {
+        let (last, addresses) = self.words.split_last().map_or(("", &[][..]), |(l, a)| (l, a));
+        let port = last.parse().map_err(|_| {
+            Failure::new(
+                Exit::Usage,
+                format!("`{last}` is not a port: the last word is the SCTP port to listen on, 0 to 65535"),
+            )
+        })?;
+        Ok((addresses.iter().chain(&self.common.bind).cloned().collect(), port))
+    }
+}
+
+impl From<BackendArg> for esock::Backend {
+    fn from(argument: BackendArg) -> Self {
+        match argument {
+            BackendArg::Auto => Self::Auto,
+            BackendArg::Raw => Self::Raw,
+            BackendArg::Udp => Self::Udp,
+        }
+    }
+}
+
+impl CommonArgs {
+    /// How typed lines are sent.
+    pub fn send_options(&self) -> SendOptions {
+        SendOptions {
+            stream: StreamId(self.stream),
+            ppid: self.ppid,
+            unordered: self.unordered,
+            ..SendOptions::default()
+        }
+    }
+
+    /// The configuration of associations: asks for as many streams as `--stream` needs.
+    pub fn config(&self) -> Config {
+        // The parser has checked the name.
+        let mut config = Config::preset(&self.preset).unwrap_or_default();
+        config.outbound_streams = config.outbound_streams.max(self.stream.saturating_add(1));
+        config
+    }
+}
+
+/// The configuration presets by name.
+const PRESETS: [&str; 5] = ["rfc", "ran", "sigtran", "diameter", "webrtc"];
+
+fn preset() -> clap::builder::PossibleValuesParser {
+    PRESETS.into()
+}
+
+fn ppid(text: &str) -> Result<Ppid, String> {
+    if let Some(known) = Ppid::from_name(text) {
+        return Ok(known);
+    }
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    number.map(Ppid).ok_or_else(|| {
+        "give a number from 0 to 4294967295 or a known name such as m3ua, s1ap, diameter, ngap".to_owned()
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "give a number of seconds above 0, such as 5 or 0.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn listen_takes_addresses_before_the_port() {
+        let cli = Cli::parse_from(["esock", "listen", "127.0.0.1", "::1", "30400"]);
+        let Command::Listen(listen) = cli.command else { panic!("not listen") };
+        let (addresses, port) = listen.place().unwrap();
+        assert_eq!(addresses, ["127.0.0.1", "::1"]);
+        assert_eq!(port, 30400);
+    }
+
+    #[test]
+    fn listen_without_a_port_says_so() {
+        let cli = Cli::parse_from(["esock", "listen", "127.0.0.1"]);
+        let Command::Listen(listen) = cli.command else { panic!("not listen") };
+        assert!(listen.place().is_err_and(|failure| failure.to_string().contains("`127.0.0.1`")));
+    }
+
+    #[test]
+    fn a_payload_protocol_is_a_number_or_a_name() {
+        assert_eq!(ppid("ngap"), Ok(Ppid(60)));
+        assert_eq!(ppid("M3UA"), Ok(Ppid(3)));
+        assert_eq!(ppid("4294967295"), Ok(Ppid(u32::MAX)));
+        assert_eq!(ppid("0x2e"), Ok(Ppid(46)));
+        assert!(ppid("4294967296").is_err());
+        assert!(ppid("nagp").is_err_and(|problem| problem.contains("ngap")));
+    }
+
+    #[test]
+    fn as_many_streams_are_asked_for_as_the_chosen_one_needs() {
+        let cli = Cli::parse_from(["esock", "connect", "--stream", "65535", "127.0.0.1:1"]);
+        let Command::Connect(connect) = cli.command else { panic!("not connect") };
+        assert_eq!(connect.common.config().outbound_streams, 65535);
+    }
+
+    #[test]
+    fn every_preset_that_is_offered_exists() {
+        for name in PRESETS {
+            assert!(Config::preset(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wait_must_be_a_time() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["0", "-1", "soon", "inf", "nan", "1e300"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

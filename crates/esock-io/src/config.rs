@@ -1,0 +1,99 @@
+//! What a driver is asked for.
+
+use esock_proto::{Address, StackConfig};
+use std::fmt;
+use std::str::FromStr;
+
+/// The UDP port registered for SCTP over UDP (RFC 6951 §7).
+pub const ENCAPSULATION_PORT: u16 = 9899;
+
+/// Which way packets leave the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Raw IP where it is permitted, else UDP; [`Chosen`](crate::Chosen) says which and why.
+    #[default]
+    Auto,
+    /// Native SCTP on raw IP (protocol 132), and UDP encapsulation as well. Needs Linux and `CAP_NET_RAW`.
+    Raw,
+    /// UDP encapsulation only (RFC 6951). Needs no privileges.
+    Udp,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Raw => "raw",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "raw" => Ok(Self::Raw),
+            "udp" => Ok(Self::Udp),
+            _ => Err(format!("no backend is called `{name}`: use auto, raw or udp")),
+        }
+    }
+}
+
+/// Which UDP port packets are encapsulated from (RFC 6951 §5.1: one for the whole stack).
+///
+/// A port is never shared: `SO_REUSEPORT` is not set, because it hides a clash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum UdpPort {
+    /// [`UdpPort::Prefer`] of [`ENCAPSULATION_PORT`].
+    #[default]
+    Auto,
+    /// This port, for who listens: if somebody has it, [`Driver::open`](crate::Driver::open) fails.
+    /// Beside raw IP a clash is a warning only, and an ephemeral port is used. 0 is [`UdpPort::Ephemeral`].
+    Listen(u16),
+    /// This port if it is free, else an ephemeral one: for who only connects.
+    Prefer(u16),
+    /// A port that the system chooses.
+    Ephemeral,
+}
+
+/// What a [`Driver`](crate::Driver) is opened with.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DriverConfig {
+    /// Which way packets leave the host. `Auto`.
+    pub backend: Backend,
+    /// The UDP port. `Auto`.
+    pub udp_port: UdpPort,
+    /// The addresses that sockets are bound to; empty for the wildcards of IPv4 and IPv6. Empty.
+    ///
+    /// Every endpoint of this driver shares these sockets, so an endpoint can only have addresses
+    /// that are among them.
+    pub addresses: Vec<Address>,
+    /// For the stack; `native` is set by the driver.
+    pub stack: StackConfig,
+    /// The seed of all tags, nonces and jitter: for tests. `None`: the system's randomness.
+    pub seed: Option<[u8; 32]>,
+    /// `SO_RCVBUF` of each socket, in bytes; the system may allow less. 4 MiB.
+    pub receive_buffer_bytes: usize,
+    /// `SO_SNDBUF` of each socket, in bytes; the system may allow less. 4 MiB.
+    pub send_buffer_bytes: usize,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Auto,
+            udp_port: UdpPort::Auto,
+            addresses: Vec::new(),
+            stack: StackConfig::default(),
+            seed: None,
+            receive_buffer_bytes: 4 << 20,
+            send_buffer_bytes: 4 << 20,
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! A stack with its sockets.
+
+use crate::clock;
+use crate::config::{Backend, DriverConfig};
+use crate::error::{ClaimError, DriverError, EndpointError};
+use crate::impair::{Held, Impairment, Packet};
+use crate::sockets::{self, Sent, Sockets};
+use crate::wait::{self, Interest, Ready};
+use esock_proto::{Datagram, EndpointConfig, EndpointId, Stack, Time, Transmit};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Packets of one poll of the stack: what the kernel segments at once.
+const MAX_SEGMENTS: usize = 64;
+
+/// The least that a stack may be given to write to.
+const SEND_BUFFER_BYTES: usize = 1 << 16;
+
+/// Polls of the stack per turn, so that sending does not keep receiving waiting.
+const SENDS_PER_TURN: usize = 64;
+
+/// Turns in a row without a packet after which the error queues are looked at: a queue that nobody
+/// reads keeps its socket ready, and whoever waits for it would spin.
+const IDLE_TURNS: u32 = 2;
+
+/// Random ports tried where an endpoint gave none.
+const PORT_ATTEMPTS: usize = 64;
+
+/// What became of [`DriverConfig::backend`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Chosen {
+    /// `Raw` (native SCTP and UDP encapsulation) or `Udp` (encapsulation only).
+    pub backend: Backend,
+    /// Why, in words for people.
+    pub why: String,
+    /// Our UDP port.
+    pub udp_port: Option<u16>,
+    /// What is not as it was asked for, in words for people.
+    pub warnings: Vec<String>,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Turn {
+    /// When to call again if no socket becomes ready before.
+    pub deadline: Option<Time>,
+    /// Call again at once: there may be more to receive or to send.
+    pub more: bool,
+    /// Packets received in this turn.
+    pub received: usize,
+    /// Batches of packets sent in this turn.
+    pub sent: usize,
+}
+
+/// Counters of a driver, all since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DriverStats {
+    /// Packets received.
+    pub packets_received: u64,
+    /// Packets that the stack gave to be sent.
+    pub packets_sent: u64,
+    /// Bytes of these, without IP and UDP headers.
+    pub bytes_sent: u64,
+    /// System calls that sent them.
+    pub send_calls: u64,
+    /// Packets that this host refused: no route, too large, a firewall.
+    pub send_drops: u64,
+    /// How often a socket took no more for the time being.
+    pub send_blocked: u64,
+}
+
+/// Packets that the socket would not take: they lie in the driver's buffer, from `from` on.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    transmit: Transmit,
+    from: usize,
+}
+
+/// A stack with its sockets. Does nothing by itself: call [`Driver::turn`] when a socket is ready,
+/// when the deadline has come, and after commands to the stack ([`Driver::flush`] suffices there).
+#[derive(Debug)]
+pub struct Driver {
+    stack: Stack,
+    sockets: Sockets,
+    chosen: Chosen,
+    impairment: Impairment,
+    buffer: Box<[u8]>,
+    pending: Option<Pending>,
+    claimed: BTreeMap<u16, u32>,
+    idle_turns: u32,
+    /// What the last wait found; the next turn asks only those.
+    ready: Cell<Option<Ready>>,
+    stats: DriverStats,
+}
+
+impl Driver {
+    /// Opens sockets and an empty stack.
+    pub fn open(mut config: DriverConfig) -> Result<Self, DriverError> {
+        let (sockets, chosen) = sockets::open(&config)?;
+        config.stack.native = chosen.backend == Backend::Raw;
+        let seed = match config.seed {
+            Some(seed) => seed,
+            None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
+        };
+        let impairment_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Ok(Self {
+            stack: Stack::new(config.stack, seed, clock::now()),
+            sockets,
+            chosen,
+            impairment: Impairment::new(impairment_seed),
+            buffer: vec![0; SEND_BUFFER_BYTES].into_boxed_slice(),
+            pending: None,
+            claimed: BTreeMap::new(),
+            idle_turns: 0,
+            ready: Cell::new(None),
+            stats: DriverStats::default(),
+        })
+    }
+
+    /// The stack.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The stack, for commands and events. What it then has to send leaves with [`Driver::flush`].
+    pub fn stack_mut(&mut self) -> &mut Stack {
+        &mut self.stack
+    }
+
+    /// The driver's clock: time since the host booted, which on Linux goes on through a suspend.
+    pub fn now(&self) -> Time {
+        clock::now()
+    }
+
+    /// Which backend this is, and why.
+    pub fn backend(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    /// The bad network that packets pass: by default, a perfect one.
+    pub fn impairment(&mut self) -> &mut Impairment {
+        &mut self.impairment
+    }
+
+    /// Opens an endpoint of the stack and claims its SCTP port. With port 0, a random one is taken that
+    /// can be claimed.
+    pub fn open_endpoint(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError> {
+        if config.port != 0 {
+            self.claim_port(config.port).map_err(EndpointError::Claim)?;
+            let port = config.port;
+            return self.stack.open(config).map_err(|error| {
+                self.release_port(port);
+                EndpointError::Open(error)
+            });
+        }
+        let mut attempts = PORT_ATTEMPTS;
+        loop {
+            let endpoint = self.stack.open(config.clone()).map_err(EndpointError::Open)?;
+            let Some(port) = self.stack.endpoint_port(endpoint) else { return Ok(endpoint) };
+            let Err(error) = self.claim_port(port) else { return Ok(endpoint) };
+            self.stack.close(clock::now(), endpoint);
+            attempts -= 1;
+            if attempts == 0 || !matches!(error, ClaimError::InUse { .. }) {
+                return Err(EndpointError::Claim(error));
+            }
+        }
+    }
+
+    /// Closes an endpoint of the stack, aborting its associations, and gives its SCTP port back.
+    pub fn close_endpoint(&mut self, now: Time, endpoint: EndpointId) {
+        let port = self.stack.endpoint_port(endpoint);
+        self.stack.close(now, endpoint);
+        if let Some(port) = port {
+            self.release_port(port);
+        }
+    }
+
+    /// Claims an SCTP port for this driver and begins to receive its packets. On raw IP only one process
+    /// of a network namespace can have a port; over UDP there is nothing to claim. As often as it was
+    /// claimed, a port must be released; all are when the driver is dropped.
+    ///
+    /// [`Driver::open_endpoint`] does this.
+    pub fn claim_port(&mut self, port: u16) -> Result<(), ClaimError> {
+        if !self.claimed.contains_key(&port) {
+            self.sockets.claim_port(port)?;
+        }
+        *self.claimed.entry(port).or_default() += 1;
+        Ok(())
+    }
+
+    /// Gives a claimed SCTP port back.
+    pub fn release_port(&mut self, port: u16) {
+        let Some(count) = self.claimed.get_mut(&port) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.claimed.remove(&port);
+            self.sockets.release_port(port);
+        }
+    }
+
+    /// What to wait for besides [`Turn::deadline`]. Ask again after each turn: whether it is of interest
+    /// that a socket is writable changes.
+    pub fn interests(&self) -> impl Iterator<Item = Interest> {
+        self.sockets.interests()
+    }
+
+    /// Duplicates of the descriptors of [`Driver::interests`], in their order: for runtimes that want to own
+    /// what they watch.
+    pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.descriptors()
+    }
+
+    /// Waits until a socket is ready or `timeout` has passed (`None`: for ever); may return early. For
+    /// programs without a runtime.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.ready.set(Some(wait::wait(self.sockets.interests(), timeout)?));
+        Ok(())
+    }
+
+    /// Receives what has arrived (a bounded number of packets), feeds the stack, does what is due, and
+    /// sends what there is. Never blocks. An error is a socket's end: the driver is of no more use.
+    pub fn turn(&mut self, now: Time) -> io::Result<Turn> {
+        let ready = self.ready.take().unwrap_or(Ready::ALL);
+        let Self { stack, sockets, impairment, .. } = self;
+        // Packets reach the stack through the one closure, reports through the other.
+        let stack = RefCell::new(stack);
+        let received = sockets.receive(
+            ready,
+            &mut |datagram: Datagram<'_>| {
+                if impairment.receive(now, &datagram) {
+                    stack.borrow_mut().handle_datagram(now, datagram);
+                }
+            },
+            &mut |icmp| stack.borrow_mut().handle_icmp(now, icmp),
+        )?;
+        self.stats.packets_received += received.packets as u64;
+        let mut turn = self.flush(now);
+        turn.received = received.packets;
+        turn.more |= received.more;
+        self.look_at_errors(now, &turn);
+        Ok(turn)
+    }
+
+    /// The second half of [`Driver::turn`]: does what is due and sends what there is, without looking for
+    /// packets. For after a command, where the sockets are watched anyway.
+    pub fn flush(&mut self, now: Time) -> Turn {
+        let mut turn = Turn::default();
+        if self.stack.poll_timeout().is_some_and(|time| time <= now) {
+            self.stack.handle_timeout(now);
+        }
+        if self.send_pending(now) && self.pass_held(now) {
+            turn.more |= self.send_new(now, &mut turn.sent);
+            // What has no delay of its own goes at once.
+            self.pass_held(now);
+        }
+        let due = [self.stack.poll_timeout(), self.impairment.deadline()];
+        turn.deadline = due.into_iter().flatten().min();
+        if self.is_blocked() && turn.deadline.is_some_and(|time| time <= now) {
+            // Held packets are due, and go when the socket is writable.
+            turn.deadline = self.stack.poll_timeout();
+        }
+        turn
+    }
+
+    /// Whether a socket takes no more: nothing is asked of the stack before it does.
+    fn is_blocked(&self) -> bool {
+        self.pending.is_some() || self.sockets.interests().any(|interest| interest.writable)
+    }
+
+    /// Sends what the socket would not take before. Says whether the buffer is free.
+    fn send_pending(&mut self, now: Time) -> bool {
+        let Some(pending) = self.pending.take() else { return true };
+        self.send_from_buffer(now, pending)
+    }
+
+    /// Sends what the stack has; says whether there may be more.
+    fn send_new(&mut self, now: Time, batches: &mut usize) -> bool {
+        for _ in 0..SENDS_PER_TURN {
+            let polled = self.stack.poll_transmit(now, MAX_SEGMENTS, &mut self.buffer);
+            let Some(transmit) = polled else { return false };
+            *batches += 1;
+            let segments = transmit.segment_size.map_or(1, |size| transmit.size.div_ceil(size));
+            self.stats.packets_sent += segments as u64;
+            self.stats.bytes_sent += transmit.size as u64;
+            if self.impairment.affects_outgoing(transmit.remote) {
+                self.impairment.send(now, &transmit, &self.buffer[..transmit.size]);
+            } else if !self.send_from_buffer(now, Pending { transmit, from: 0 }) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sends packets from the buffer; what the socket does not take stays there as `pending`. Says
+    /// whether the buffer is free.
+    fn send_from_buffer(&mut self, now: Time, pending: Pending) -> bool {
+        let Pending { transmit, from } = pending;
+        let Self { stack, sockets, buffer, .. } = self;
+        let data = &buffer[from..transmit.size];
+        let sent = sockets.send(&transmit, data, &mut |icmp| stack.handle_icmp(now, icmp));
+        self.count(sent);
+        if sent.blocked {
+            self.pending = Some(Pending { transmit, from: from + sent.bytes });
+        }
+        !sent.blocked
+    }
+
+    /// Lets those packets pass whose delay is over. Says whether the socket took them all.
+    fn pass_held(&mut self, now: Time) -> bool {
+        while let Some(held) = self.impairment.due(now) {
+            match held.packet {
+                Packet::In { local, remote, encap_port, ecn } => {
+                    let data = &held.data;
+                    let datagram = Datagram { local, remote, encap_port, ecn, data };
+                    self.stack.handle_datagram(now, datagram);
+                }
+                Packet::Out(transmit) => {
+                    if !self.send_held(now, &transmit, held) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn send_held(&mut self, now: Time, transmit: &Transmit, held: Held) -> bool {
+        let Self { stack, sockets, .. } = self;
+        let report = &mut |icmp: esock_proto::Icmp<'_>| stack.handle_icmp(now, icmp);
+        let sent = sockets.send(transmit, &held.data, report);
+        self.count(sent);
+        if sent.blocked {
+            self.impairment.put_back(held);
+        }
+        !sent.blocked
+    }
+
+    fn count(&mut self, sent: Sent) {
+        self.stats.send_calls += sent.calls as u64;
+        self.stats.send_drops += sent.dropped as u64;
+        self.stats.send_blocked += u64::from(sent.blocked);
+    }
+
+    fn look_at_errors(&mut self, now: Time, turn: &Turn) {
+        if turn.received + turn.sent > 0 {
+            self.idle_turns = 0;
+            return;
+        }
+        self.idle_turns += 1;
+        if self.idle_turns >= IDLE_TURNS {
+            let Self { stack, sockets, .. } = self;
+            sockets.drain_errors(&mut |icmp| stack.handle_icmp(now, icmp));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The SCTP ports that are ours.
+
+use super::claim::Claim;
+use crate::error::ClaimError;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One bit per port.
+const WORDS: usize = 65536 / 64;
+
+/// The ports that this driver has claimed, held until they are released or it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    claims: BTreeMap<u16, Claim>,
+    bits: Box<[u64; WORDS]>,
+}
+
+impl Ports {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self { claims: BTreeMap::new(), bits: Box::new([0; WORDS]) }
+    }
+
+    /// Claims a port. Claiming it again is no error and changes nothing.
+    pub(crate) fn claim(&mut self, port: u16) -> Result<(), ClaimError> {
+        if let Entry::Vacant(place) = self.claims.entry(port) {
+            place.insert(Claim::new(port)?);
+            self.bits[usize::from(port / 64)] |= 1 << (port % 64);
+        }
+        Ok(())
+    }
+
+    /// Gives a port back.
+    pub(crate) fn release(&mut self, port: u16) {
+        if self.claims.remove(&port).is_some() {
+            self.bits[usize::from(port / 64)] &= !(1 << (port % 64));
+        }
+    }
+
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> BTreeSet<u16> {
+        self.claims.keys().copied().collect()
+    }
+
+    /// Whether an SCTP packet is for one of them.
+    pub(crate) fn is_ours(&self, packet: &[u8]) -> bool {
+        let Some(&[high, low]) = packet.get(2..4) else { return false };
+        let port = u16::from_be_bytes([high, low]);
+        self.bits[usize::from(port / 64)] & (1 << (port % 64)) != 0
+    }
+}

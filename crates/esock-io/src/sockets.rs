@@ -1,0 +1,223 @@
+//! All the sockets of a driver: batches of packets in and out, without a stack.
+
+mod open;
+
+pub(crate) use open::open;
+
+use crate::error::ClaimError;
+#[cfg(target_os = "linux")]
+use crate::raw::{self, Ports, RawSocket};
+use crate::udp::{self, UdpSocket};
+use crate::wait::{Interest, Ready};
+use esock_proto::{Datagram, Icmp, IcmpKind, Transmit};
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// As much of a packet of ours as goes with a report about it.
+const QUOTED_BYTES: usize = 256;
+
+/// What became of packets that were to be sent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Bytes done with: sent, or dropped. The rest is still to be sent when `blocked`.
+    pub(crate) bytes: usize,
+    /// The socket takes no more now.
+    pub(crate) blocked: bool,
+    /// System calls that took packets.
+    pub(crate) calls: usize,
+    /// Packets that this host refused: no route, too large, a firewall.
+    pub(crate) dropped: usize,
+}
+
+impl Sent {
+    /// There is no such socket: nothing leaves.
+    fn nowhere(bytes: usize, packets: usize) -> Self {
+        Self { bytes, dropped: packets, ..Self::default() }
+    }
+}
+
+/// What a receive call yielded.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Packets, GRO buffers taken apart.
+    pub(crate) packets: usize,
+    /// There may be more.
+    pub(crate) more: bool,
+}
+
+/// A report that this host makes itself about a packet that did not leave.
+pub(crate) fn told<'a>(transmit: &Transmit, kind: IcmpKind, contents: &'a [u8]) -> Icmp<'a> {
+    Icmp {
+        kind,
+        remote: transmit.remote,
+        encap_port: transmit.encap_port,
+        quoted: &contents[..contents.len().min(QUOTED_BYTES)],
+    }
+}
+
+/// All the sockets of a driver. The number of a socket (`SocketId`) counts UDP sockets first.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    udp: Vec<UdpSocket>,
+    #[cfg(target_os = "linux")]
+    raw: Vec<RawSocket>,
+    #[cfg(target_os = "linux")]
+    ports: Ports,
+    /// Where batches are received, one socket after another.
+    buffers: Vec<u8>,
+    /// The socket that takes no more, until something leaves there again.
+    blocked: Option<usize>,
+}
+
+impl Sockets {
+    fn new(udp: Vec<UdpSocket>, #[cfg(target_os = "linux")] raw: Vec<RawSocket>) -> Self {
+        let mut len = udp::RECEIVE_BATCH * udp::RECEIVE_BYTES;
+        #[cfg(target_os = "linux")]
+        if !raw.is_empty() {
+            len = len.max(raw::RECEIVE_BATCH * raw::RECEIVE_BYTES);
+        }
+        Self {
+            udp,
+            #[cfg(target_os = "linux")]
+            raw,
+            #[cfg(target_os = "linux")]
+            ports: Ports::new(),
+            buffers: vec![0; len],
+            blocked: None,
+        }
+    }
+
+    /// Sends packets: all of one path, cut every `segment_size` bytes of `data`.
+    ///
+    /// Where the result says `blocked`, the same packets from `bytes` on are to be sent again when the
+    /// socket is writable.
+    pub(crate) fn send(&mut self, transmit: &Transmit, data: &[u8], report: &mut dyn FnMut(Icmp<'_>)) -> Sent {
+        let (local, remote) = (transmit.local.address, transmit.remote);
+        let (index, sent) = if transmit.encap_port.is_some() {
+            let found = self.udp.iter().position(|socket| socket.serves(local, remote));
+            let found = found.or_else(|| self.udp.iter().position(|s| s.serves(None, remote)));
+            (found, found.map(|index| self.udp[index].send(transmit, data, report)))
+        } else {
+            self.send_native(transmit, data, report)
+        };
+        let (Some(index), Some(sent)) = (index, sent) else {
+            report(told(transmit, IcmpKind::HostUnreachable, data));
+            let packets = transmit.segment_size.map_or(1, |size| data.len().div_ceil(size.max(1)));
+            return Sent::nowhere(data.len(), packets);
+        };
+        if sent.blocked {
+            self.blocked = Some(index);
+        } else if self.blocked == Some(index) {
+            self.blocked = None;
+        }
+        sent
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send_native(
+        &mut self,
+        transmit: &Transmit,
+        data: &[u8],
+        report: &mut dyn FnMut(Icmp<'_>),
+    ) -> (Option<usize>, Option<Sent>) {
+        let (local, remote) = (transmit.local.address, transmit.remote);
+        let found = self.raw.iter().position(|socket| socket.serves(local, remote));
+        let found = found.or_else(|| self.raw.iter().position(|s| s.serves(None, remote)));
+        let sent = found.map(|index| self.raw[index].send(transmit, data, report));
+        (found.map(|index| index + self.udp.len()), sent)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send_native(&mut self, _: &Transmit, _: &[u8], _: &mut dyn FnMut(Icmp<'_>)) -> (Option<usize>, Option<Sent>) {
+        (None, None)
+    }
+
+    /// Receives one batch from each socket that is `ready`. Packets go to `deliver`, what is said about ours to `report`.
+    pub(crate) fn receive(
+        &mut self,
+        ready: Ready,
+        deliver: &mut impl FnMut(Datagram<'_>),
+        report: &mut dyn FnMut(Icmp<'_>),
+    ) -> io::Result<Received> {
+        // Who has just waited does so again, and is told of what is left; others may watch for news only.
+        let watched = ready != Ready::ALL;
+        let mut all = Received::default();
+        let mut add = |one: Received| {
+            all.packets += one.packets;
+            all.more |= one.more;
+        };
+        for (_, socket) in self.udp.iter().enumerate().filter(|(index, _)| ready.has(*index)) {
+            add(socket.receive(&mut self.buffers, watched, deliver, report)?);
+        }
+        #[cfg(target_os = "linux")]
+        for (_, socket) in self.raw.iter().enumerate().filter(|(index, _)| ready.has(self.udp.len() + *index)) {
+            add(socket.receive(&mut self.buffers, &self.ports, watched, deliver, report)?);
+        }
+        Ok(all)
+    }
+
+    /// Reads all error queues. A queue that nobody reads keeps its socket ready for ever.
+    pub(crate) fn drain_errors(&self, report: &mut dyn FnMut(Icmp<'_>)) {
+        for socket in &self.udp {
+            socket.drain_errors(report);
+        }
+        #[cfg(target_os = "linux")]
+        for socket in &self.raw {
+            socket.drain_errors(report);
+        }
+    }
+
+    /// What to wait for.
+    pub(crate) fn interests(&self) -> impl Iterator<Item = Interest> {
+        let udp = self.udp.iter().map(crate::sys::fd);
+        #[cfg(target_os = "linux")]
+        let fds = udp.chain(self.raw.iter().map(crate::sys::fd));
+        #[cfg(not(target_os = "linux"))]
+        let fds = udp;
+        fds.enumerate().map(|(index, fd)| Interest { fd, writable: self.blocked == Some(index) })
+    }
+
+    /// Duplicates of what [`Sockets::interests`] names.
+    pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.interests().map(|interest| crate::sys::duplicate(interest.fd)).collect()
+    }
+
+    /// Claims an SCTP port on raw IP and begins to receive its packets. Without raw IP there is
+    /// nothing to claim: the UDP port tells processes apart.
+    pub(crate) fn claim_port(&mut self, port: u16) -> Result<(), ClaimError> {
+        #[cfg(target_os = "linux")]
+        if !self.raw.is_empty() {
+            self.ports.claim(port)?;
+            if let Err(error) = self.set_filters() {
+                self.ports.release(port);
+                return Err(ClaimError::System { port, error });
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = port;
+        Ok(())
+    }
+
+    /// Gives an SCTP port back.
+    pub(crate) fn release_port(&mut self, port: u16) {
+        #[cfg(target_os = "linux")]
+        if !self.raw.is_empty() {
+            self.ports.release(port);
+            // If the filter stays, packets to the port are still dropped after they were received.
+            let _ = self.set_filters();
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = port;
+    }
+
+    #[cfg(target_os = "linux")]
+    fn set_filters(&self) -> io::Result<()> {
+        let ports = self.ports.all();
+        self.raw.iter().try_for_each(|socket| socket.set_ports(&ports))
+    }
+
+    /// The UDP port, if there is a UDP socket.
+    pub(crate) fn udp_port(&self) -> Option<u16> {
+        self.udp.first().and_then(|socket| socket.port().ok())
+    }
+}

@@ -1,0 +1,42 @@
+//! Telling the user, and only of what is news.
+
+use super::{Association, Cx};
+use crate::api::{Event, PathState};
+
+impl Association {
+    pub(super) fn tell(&self, cx: &mut Cx<'_>, event: Event) {
+        cx.events.push_back((self.id, event));
+    }
+
+    /// Messages may have become ready.
+    pub(super) fn tell_readable(&mut self, cx: &mut Cx<'_>) {
+        if !self.readable_told && self.ready_messages() > 0 {
+            self.readable_told = true;
+            self.tell(cx, Event::Readable);
+        }
+    }
+
+    /// The send buffer may have room again.
+    pub(super) fn tell_writable(&mut self, cx: &mut Cx<'_>) {
+        if self.tx.take_writable() {
+            self.tell(cx, Event::Writable);
+        }
+    }
+
+    /// A path may have changed its state; data goes where it is best.
+    pub(super) fn tell_path(&mut self, cx: &mut Cx<'_>, index: usize, changed: Option<PathState>) {
+        let Some(state) = changed else { return };
+        let path = &self.paths.list[index];
+        let event = Event::Path { path: path.id, remote: path.remote, state };
+        self.tell(cx, event);
+        self.choose_path(cx);
+        self.schedule_heartbeat(cx, index);
+    }
+
+    /// Everything that was not acknowledged goes back to its sender.
+    pub(super) fn tell_undelivered(&mut self, cx: &mut Cx<'_>) {
+        for message in self.tx.take_undelivered() {
+            self.tell(cx, Event::Undelivered(message));
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Setting an association up (RFC 9260 §5.1).
+
+use super::control::Control;
+use super::{Association, Cx, Identity, Phase};
+use crate::api::{CloseReason, Encapsulation, Event, Negotiated, PathState, Peer};
+use crate::assoc::path::Paths;
+use crate::assoc::rx::Rx;
+use crate::assoc::tx::Tx;
+use crate::config::Config;
+use crate::stack::cookie::Cookie;
+use crate::time::Time;
+use crate::transmit::Local;
+use crate::types::{Address, AssocId, EndpointId, VerificationTag};
+use crate::wire::{Cause, Init, InitError, InitParams, OutParams, PacketBuilder, kind, param_type};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// How long native INITs have before the same INIT goes out in UDP as well.
+const UDP_FALLBACK_AFTER: Duration = Duration::from_millis(250);
+/// RFC 9260 §3.3.2: no receiver has less.
+pub const MIN_A_RWND: u32 = 1500;
+
+/// What only an association that is being set up by us needs.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// T1 expirations.
+    pub attempts: u32,
+    /// The path of the last INIT or COOKIE ECHO.
+    pub target: usize,
+    /// Our addresses, for the INIT.
+    pub advertise: Vec<Address>,
+    /// Address types that we can use.
+    pub supported_types: (bool, bool),
+    /// When the INIT goes out in UDP too, and to which port.
+    pub fallback: Option<(Time, u16)>,
+    /// The UDP port that is tried beside native SCTP.
+    pub both: Option<u16>,
+    /// The peer's cookie.
+    pub cookie: Vec<u8>,
+    /// Parameters of the INIT ACK that the peer should hear of.
+    pub unrecognized: Vec<u8>,
+    /// Cookie Preservative to ask for, in milliseconds.
+    pub preservative: Option<u32>,
+    /// When the last INIT or COOKIE ECHO left, once.
+    pub sent: Option<Time>,
+    /// Bit k: ICMP says that nobody is at path k.
+    pub unreachable: u64,
+}
+
+/// What an INIT or INIT ACK with unusable values is answered with.
+pub fn check_init(init: &Init<'_>) -> Result<(), Cause<'static>> {
+    // RFC 9260 §3.3.2, §3.3.3.
+    let bad = init.a_rwnd < MIN_A_RWND || init.outbound_streams == 0 || init.inbound_streams == 0;
+    if bad { Err(Cause::InvalidMandatoryParameter) } else { Ok(()) }
+}
+
+impl Association {
+    fn new(id: AssocId, endpoint: EndpointId, identity: Identity, config: Config, phase: Phase, now: Time) -> Self {
+        let negotiated = Negotiated {
+            outbound_streams: config.outbound_streams,
+            inbound_streams: config.inbound_streams,
+            ..Negotiated::default()
+        };
+        Self {
+            id,
+            endpoint,
+            identity,
+            phase,
+            negotiated,
+            paths: Paths { list: Vec::new(), primary: 0, current: 0 },
+            tx: Tx::new(now, identity.local_tsn, &negotiated, config.send_buffer),
+            rx: Rx::new(identity.peer_tsn, &config),
+            ack: Default::default(),
+            control: Default::default(),
+            timers: Default::default(),
+            error_count: 0,
+            readable_told: false,
+            path_told: 0,
+            counters: Default::default(),
+            config: Box::new(config),
+        }
+    }
+
+    /// ASSOCIATE (RFC 9260 §11.1.2): sends INIT. `locals` gives our end of each path.
+    pub fn connect(
+        cx: &mut Cx<'_>,
+        (id, endpoint): (AssocId, EndpointId),
+        identity: Identity,
+        peer: &Peer,
+        config: Config,
+        mut setup: Setup,
+        local_for: impl Fn(Address) -> Local,
+    ) -> Self {
+        let encap_port = match peer.encapsulation {
+            Encapsulation::Native => None,
+            Encapsulation::Udp(port) => Some(port),
+            Encapsulation::Default => Some(super::super::stack::UDP_PORT),
+            Encapsulation::Both(port) => {
+                setup.fallback = Some((cx.now + UDP_FALLBACK_AFTER, port));
+                setup.both = Some(port);
+                None
+            }
+        };
+        let mut assoc = Self::new(id, endpoint, identity, config, Phase::CookieWait(Box::new(setup)), cx.now);
+        for address in &peer.addresses {
+            if assoc.paths.by_remote(*address).is_none() {
+                assoc.add_path(cx.now, *address, local_for(*address), encap_port);
+            }
+        }
+        assoc.send_init(cx);
+        assoc
+    }
+
+    /// Sends INIT to the current target and starts T1-init.
+    pub(super) fn send_init(&mut self, cx: &mut Cx<'_>) {
+        let Phase::CookieWait(setup) = &mut self.phase else { return };
+        let target = setup.target;
+        setup.sent = (setup.attempts == 0).then_some(cx.now);
+        let both = setup.both.filter(|_| setup.fallback.is_none());
+        self.queue_once(target, Control::Init(None));
+        if let Some(port) = both {
+            self.queue(target, Control::Init(Some(port)));
+        }
+        let rto = self.paths.list[target].rto.current();
+        self.timers.t1 = Some(cx.now + rto);
+        if let Phase::CookieWait(setup) = &self.phase {
+            self.timers.fallback = setup.fallback.map(|(at, _)| at);
+        }
+    }
+
+    /// Native SCTP has not been answered: the same INIT in UDP.
+    pub(super) fn send_fallback_init(&mut self, cx: &mut Cx<'_>) {
+        let Phase::CookieWait(setup) = &mut self.phase else { return };
+        let target = setup.target;
+        if let Some((_, port)) = setup.fallback.take_if(|(at, _)| *at <= cx.now) {
+            self.queue(target, Control::Init(Some(port)));
+        }
+    }
+
+    /// Writes our INIT.
+    pub(super) fn write_init(&self, packet: &mut PacketBuilder<'_>) {
+        let Phase::CookieWait(setup) = &self.phase else { return };
+        let params = OutParams {
+            addresses: &setup.advertise,
+            supported_types: Some(setup.supported_types),
+            preservative: setup.preservative,
+            adaptation: self.config.adaptation,
+            ..OutParams::default()
+        };
+        self.init_fields().write(kind::INIT, &params, packet);
+    }
+
+    /// The fixed part of our INIT, and of an INIT ACK in a collision (§5.2.1: the same values).
+    pub fn init_fields(&self) -> Init<'static> {
+        Init {
+            tag: self.identity.local_tag,
+            a_rwnd: self.config.receive_window,
+            outbound_streams: self.config.outbound_streams,
+            inbound_streams: self.config.inbound_streams,
+            initial_tsn: self.identity.local_tsn,
+            params: &[],
+        }
+    }
+
+    /// INIT ACK.
+    pub(super) fn on_init_ack(
+        &mut self,
+        cx: &mut Cx<'_>,
+        init: &Init<'_>,
+        remote: Address,
+        (local, encap_port): (Local, Option<u16>),
+        local_for: &dyn Fn(Address) -> Local,
+    ) {
+        // §5.2.3: unexpected ones are discarded.
+        if !matches!(self.phase, Phase::CookieWait(_)) {
+            return;
+        }
+        if init.tag == VerificationTag::ZERO {
+            // §3.3.3: the TCB goes; there is no tag to send an ABORT with.
+            let reason = CloseReason::ProtocolViolation { cause: 7, detail: "INIT ACK with Initiate Tag 0" };
+            return self.close(cx, reason);
+        }
+        let refused = match InitParams::parse(init.params, self.config.max_peer_addresses) {
+            Err(InitError::Malformed(_)) => {
+                Err((Cause::ProtocolViolation(b"malformed INIT ACK"), "malformed INIT ACK"))
+            }
+            Ok(params) => match (check_init(init), params.host_name, params.cookie) {
+                (Err(cause), ..) => Err((cause, "INIT ACK with a value that is not allowed")),
+                (_, Some(name), _) => Err((Cause::UnresolvableAddress(name), "INIT ACK with a host name")),
+                (.., None) => {
+                    Err((Cause::MissingParameter(&[param_type::STATE_COOKIE]), "INIT ACK without a State Cookie"))
+                }
+                (.., Some(cookie)) => Ok((cookie.to_vec(), params.clone())),
+            },
+        };
+        self.identity.peer_tag = init.tag;
+        let (cookie, params) = match refused {
+            Ok(taken) => taken,
+            Err((cause, detail)) => {
+                let reason = CloseReason::ProtocolViolation { cause: cause.code(), detail };
+                self.close(cx, reason);
+                let path = self.paths.by_remote(remote).unwrap_or(0);
+                self.queue(path, Control::Abort(super::close::causes_bytes(&[cause])));
+                return;
+            }
+        };
+        self.take_peer(cx.now, init, &params, remote, (local, encap_port), local_for);
+        let Phase::CookieWait(setup) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
+        let mut setup = setup;
+        if let Some(sent) = setup.sent.take() {
+            self.paths.list[self.paths.current].rto.on_measurement(cx.now.since(sent));
+        }
+        setup.cookie = cookie;
+        setup.unrecognized = params.unrecognized;
+        setup.attempts = 0;
+        setup.target = self.paths.current;
+        setup.fallback = None;
+        self.phase = Phase::CookieEchoed(setup);
+        self.control.clear();
+        self.send_cookie_echo(cx);
+    }
+
+    /// Takes what INIT ACK says of the peer: tags, streams, window, addresses.
+    fn take_peer(
+        &mut self,
+        now: Time,
+        init: &Init<'_>,
+        params: &InitParams<'_>,
+        remote: Address,
+        (local, encap_port): (Local, Option<u16>),
+        local_for: &dyn Fn(Address) -> Local,
+    ) {
+        self.identity.peer_tsn = init.initial_tsn;
+        self.rx = Rx::new(init.initial_tsn, &self.config);
+        self.negotiated = Negotiated {
+            outbound_streams: self.config.outbound_streams.min(init.inbound_streams),
+            inbound_streams: self.config.inbound_streams.min(init.outbound_streams),
+            adaptation: params.adaptation,
+            peer_rwnd: init.a_rwnd,
+        };
+        self.tx.negotiate(&self.negotiated);
+        // §5.1.2: the peer's addresses are the source of INIT ACK and those it lists.
+        // §5.4: those that the user gave count as confirmed.
+        let given: Vec<Address> = self.paths.list.iter().map(|path| path.remote).collect();
+        let mut old = std::mem::take(&mut self.paths.list);
+        let listed = params.addresses.iter().copied().filter(|address| *address != remote);
+        for address in std::iter::once(remote).chain(listed) {
+            let at = old.iter().position(|path| path.remote == address);
+            let local = if address == remote { local } else { local_for(address) };
+            self.add_path(now, address, local, encap_port);
+            let Some(path) = self.paths.list.last_mut() else { continue };
+            if let Some(at) = at {
+                path.rto = old.swap_remove(at).rto;
+            }
+            if given.contains(&address) {
+                path.state = PathState::Active;
+            }
+        }
+        // The first address that the user gave is the primary path, if the peer has it.
+        let primary = given.iter().find_map(|address| self.paths.by_remote(*address)).unwrap_or(0);
+        self.paths.primary = primary;
+        self.paths.current = self.paths.by_remote(remote).unwrap_or(primary);
+        self.path_told = primary;
+    }
+
+    /// Sends COOKIE ECHO and starts T1-cookie.
+    pub(super) fn send_cookie_echo(&mut self, cx: &mut Cx<'_>) {
+        let Phase::CookieEchoed(setup) = &mut self.phase else { return };
+        let target = setup.target;
+        setup.sent = (setup.attempts == 0).then_some(cx.now);
+        let unrecognized = std::mem::take(&mut setup.unrecognized);
+        self.queue_once(target, Control::CookieEcho);
+        if !unrecognized.is_empty() {
+            // §3.2.1: what was not understood in INIT ACK is reported behind COOKIE ECHO.
+            let causes = super::close::causes_bytes(&[Cause::UnrecognizedParameters(&unrecognized)]);
+            self.queue(target, Control::Reply(kind::ERROR, causes));
+        }
+        let rto = self.paths.list[target].rto.current();
+        self.timers.t1 = Some(cx.now + rto);
+    }
+
+    /// COOKIE ACK.
+    pub(super) fn on_cookie_ack(&mut self, cx: &mut Cx<'_>) {
+        // §5.2.5: elsewhere it is discarded.
+        let Phase::CookieEchoed(setup) = &mut self.phase else { return };
+        if let Some(sent) = setup.sent.take() {
+            let target = setup.target;
+            self.paths.list[target].rto.on_measurement(cx.now.since(sent));
+        }
+        self.establish(cx);
+    }
+
+    /// Enters ESTABLISHED.
+    pub(super) fn establish(&mut self, cx: &mut Cx<'_>) {
+        self.phase = Phase::Established;
+        self.timers.t1 = None;
+        self.control.retain(|queued| !matches!(queued.control, Control::Init(_) | Control::CookieEcho));
+        self.error_count = 0;
+        self.tx.progress = cx.now;
+        self.tell(cx, Event::Up(self.negotiated));
+        for message in self.tx.take_impossible() {
+            self.tell(cx, Event::Undelivered(message));
+        }
+        for index in 0..self.paths.list.len() {
+            if index != self.paths.current {
+                // §5.4: the others are confirmed, or at least tried, at once.
+                self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
+            }
+            if self.paths.list[index].state == PathState::Active {
+                self.start_path(cx, index);
+            }
+        }
+        self.choose_path(cx);
+    }
+
+    /// A path is confirmed: it is watched, and its MTU is searched.
+    pub(super) fn start_path(&mut self, cx: &mut Cx<'_>, index: usize) {
+        self.schedule_heartbeat(cx, index);
+        let search = self.config.pmtud;
+        if search && self.paths.list[index].change_mtu(|pmtud| pmtud.start(cx.now)) {
+            self.send_mtu_probe(cx, index);
+        }
+    }
+
+    /// ERROR "Stale Cookie" (§5.2.6): begin again, and ask for a longer life.
+    pub(super) fn on_stale_cookie(&mut self, cx: &mut Cx<'_>, staleness_us: u32) {
+        let Phase::CookieEchoed(_) = &self.phase else { return };
+        let Phase::CookieEchoed(mut setup) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
+        // Asked for once: a peer that cannot be satisfied is given up like one that does not answer.
+        let asked = setup.preservative.is_some();
+        setup.attempts += 1;
+        setup.preservative = Some((staleness_us / 1000).saturating_mul(2).clamp(1000, 60_000));
+        let give_up = asked && setup.attempts > self.config.max_init_retransmits;
+        self.phase = Phase::CookieWait(setup);
+        if give_up {
+            return self.close(cx, CloseReason::TimedOut);
+        }
+        self.control.clear();
+        self.send_init(cx);
+    }
+
+    /// Makes the association that an accepted cookie describes, in ESTABLISHED.
+    pub fn accept(
+        cx: &mut Cx<'_>,
+        id: AssocId,
+        cookie: &Cookie,
+        config: Config,
+        local_for: impl Fn(Address) -> Local,
+    ) -> Self {
+        let identity = Identity {
+            local_port: cookie.local_port,
+            peer_port: cookie.peer_port,
+            local_tag: cookie.local_tag,
+            peer_tag: cookie.peer_tag,
+            local_tsn: cookie.local_tsn,
+            peer_tsn: cookie.peer_tsn,
+        };
+        let mut assoc = Self::new(id, cookie.endpoint, identity, config, Phase::Established, cx.now);
+        assoc.take_cookie(cx.now, cookie, local_for);
+        assoc.queue(0, Control::CookieAck);
+        assoc.establish(cx);
+        assoc
+    }
+
+    /// Takes streams, window and paths from a cookie; the sender of the INIT is confirmed (§5.4).
+    pub(super) fn take_cookie(&mut self, now: Time, cookie: &Cookie, local_for: impl Fn(Address) -> Local) {
+        self.negotiated = Negotiated {
+            outbound_streams: cookie.outbound_streams,
+            inbound_streams: cookie.inbound_streams,
+            adaptation: cookie.adaptation,
+            peer_rwnd: cookie.peer_rwnd,
+        };
+        self.tx.negotiate(&self.negotiated);
+        self.paths.list.clear();
+        for (at, address) in cookie.addresses.iter().enumerate() {
+            let local = if at == 0 { cookie.local() } else { local_for(*address) };
+            self.add_path(now, *address, local, cookie.encap_port);
+        }
+        (self.paths.primary, self.paths.current, self.path_told) = (0, 0, 0);
+        if let Some(first) = self.paths.list.first_mut() {
+            first.state = PathState::Active;
+        }
+    }
+
+    /// Bytes that ABORT carries when an INIT would add addresses (§5.2.2).
+    pub fn added_addresses(&self, addresses: &[Address]) -> Vec<Address> {
+        addresses.iter().copied().filter(|address| self.paths.by_remote(*address).is_none()).collect()
+    }
+
+    /// The payload of the COOKIE ECHO.
+    pub(super) fn cookie(&self) -> Bytes {
+        match &self.phase {
+            Phase::CookieEchoed(setup) => Bytes::copy_from_slice(&setup.cookie),
+            _ => Bytes::new(),
+        }
+    }
+}

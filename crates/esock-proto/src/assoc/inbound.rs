@@ -1,0 +1,316 @@
+//! What arrives: chunks, one after the other.
+
+use super::control::Control;
+use super::path::congestion::{Acked, CongestionControl};
+use super::path::{BeatKind, Path};
+use super::rx::Received;
+use super::rx::ack::Arrival;
+use super::tx::SackOutcome;
+use super::{Association, Cx, Phase};
+use crate::api::{CloseReason, Event};
+use crate::transmit::Datagram;
+use crate::types::PathId;
+use crate::wire::{
+    Cause, Chunk, Chunks, Data, HEADER_BYTES, Init, Sack, Tlvs, UnknownAction, abort_reason, code, kind, param_type,
+    parse_cumulative_tsn,
+};
+use bytes::Bytes;
+
+/// A HEARTBEAT is answered up to this size: the answer is as large as the question.
+const MAX_HEARTBEAT_BYTES: usize = 65_000;
+
+/// What to do with the rest of a packet.
+enum Next {
+    Chunk,
+    Stop,
+}
+
+impl Association {
+    /// Takes a packet with our verification tag. `source` is the path of its sender; `None` for an
+    /// address that is not known (only INIT ACK may come from one).
+    pub fn handle_packet(
+        &mut self,
+        cx: &mut Cx<'_>,
+        datagram: &Datagram<'_>,
+        source: Option<usize>,
+        local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
+    ) {
+        self.counters.packets_received += 1;
+        self.handle_chunks(cx, &datagram.data[HEADER_BYTES..], datagram, source, local_for);
+    }
+
+    /// Takes the chunks of a packet, or those behind a COOKIE ECHO.
+    pub fn handle_chunks(
+        &mut self,
+        cx: &mut Cx<'_>,
+        chunks: &[u8],
+        datagram: &Datagram<'_>,
+        source: Option<usize>,
+        local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
+    ) {
+        if let Some(source) = source {
+            self.learn_path(datagram, source);
+        }
+        let had_gaps = self.rx.map.has_gaps();
+        let mut arrival = Arrival::default();
+        for chunk in Chunks::new(chunks) {
+            let Ok(chunk) = chunk else {
+                self.counters.packets_discarded += 1;
+                break;
+            };
+            let next = match (chunk.kind, source) {
+                (kind::INIT_ACK, _) => self.handle_init_ack(cx, &chunk, datagram, local_for),
+                (_, None) => Next::Stop,
+                (kind::DATA, Some(source)) => self.on_data(cx, &chunk, source, &mut arrival),
+                (_, Some(source)) => self.on_control(cx, &chunk, source),
+            };
+            if self.is_closed() || matches!(next, Next::Stop) {
+                break;
+            }
+        }
+        if arrival.data && !self.is_closed() {
+            arrival.gaps = had_gaps || self.rx.map.has_gaps();
+            let source = source.unwrap_or(self.paths.current);
+            self.ack.on_packet(cx.now, arrival, source, self.config.sack_frequency, self.config.sack_delay);
+            if matches!(self.phase, Phase::ShutdownSent) {
+                // §9.2: with SHUTDOWN and SACK at once, and T2 begins anew.
+                self.ack.force();
+                self.send_shutdown(cx, Control::Shutdown, self.paths.current);
+            }
+        }
+        self.tell_readable(cx);
+    }
+
+    /// ABORT or SHUTDOWN COMPLETE with the T bit and the peer's own tag (§8.5.1 B, C).
+    pub fn handle_reflected(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
+        if chunk.kind == kind::ABORT {
+            self.on_abort(cx, abort_reason(chunk));
+        } else {
+            self.on_shutdown_complete(cx);
+        }
+    }
+
+    /// ICMP Packet Too Big: what was made for the old size is sent again (RFC 8899 §4.6).
+    pub fn on_packet_too_big(&mut self, cx: &mut Cx<'_>, index: usize, mtu: u32) {
+        let path = &mut self.paths.list[index];
+        path.change_mtu(|pmtud| pmtud.on_too_big(cx.now, mtu));
+        if path.pmtud.probe_size().is_some_and(|size| u32::from(size) <= mtu) {
+            self.send_mtu_probe(cx, index);
+        }
+    }
+
+    /// The path that a validated packet came over: its encapsulation (RFC 6951 §5.4), and which address
+    /// of ours the peer uses, so that replies leave from there.
+    fn learn_path(&mut self, datagram: &Datagram<'_>, source: usize) {
+        let path = &mut self.paths.list[source];
+        path.packets_received += 1;
+        if path.encap_port != datagram.encap_port {
+            path.change_encapsulation(datagram.encap_port);
+        }
+        if path.local != datagram.local && datagram.local.address.is_some() {
+            path.local = datagram.local;
+        }
+    }
+
+    fn on_control(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>, source: usize) -> Next {
+        match chunk.kind {
+            kind::SACK => self.handle_sack(cx, chunk),
+            kind::HEARTBEAT => self.on_heartbeat(chunk, source),
+            kind::HEARTBEAT_ACK => self.on_heartbeat_ack(cx, chunk),
+            // §8.5.1 B, C: with our own tag the T bit must not be set.
+            kind::ABORT | kind::SHUTDOWN_COMPLETE if chunk.has_t_bit() => {}
+            kind::ABORT => self.on_abort(cx, abort_reason(chunk)),
+            kind::ERROR => self.on_error(cx, chunk),
+            kind::SHUTDOWN => match parse_cumulative_tsn(chunk) {
+                Ok(cumulative) => self.on_shutdown(cx, cumulative),
+                Err(_) => self.counters.packets_discarded += 1,
+            },
+            kind::SHUTDOWN_ACK => self.on_shutdown_ack(cx, source),
+            kind::SHUTDOWN_COMPLETE => self.on_shutdown_complete(cx),
+            kind::COOKIE_ACK => self.on_cookie_ack(cx),
+            // INIT must come alone and with tag 0; COOKIE ECHO first (the stack takes both); ECN is not negotiated.
+            kind::INIT | kind::COOKIE_ECHO => return Next::Stop,
+            kind::ECNE | kind::CWR | kind::PAD => {}
+            unknown => return self.on_unknown(chunk, UnknownAction::of_chunk(unknown), source),
+        }
+        Next::Chunk
+    }
+
+    /// RFC 9260 §3.2: by the high bits.
+    fn on_unknown(&mut self, chunk: &Chunk<'_>, action: UnknownAction, source: usize) -> Next {
+        if action.report {
+            let causes = super::close::causes_bytes(&[Cause::UnrecognizedChunk(chunk.raw)]);
+            self.reply(source, kind::ERROR, causes);
+        }
+        if action.skip { Next::Chunk } else { Next::Stop }
+    }
+
+    fn handle_init_ack(
+        &mut self,
+        cx: &mut Cx<'_>,
+        chunk: &Chunk<'_>,
+        datagram: &Datagram<'_>,
+        local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
+    ) -> Next {
+        // §5.1: it must be the only chunk of its packet.
+        let alone = crate::wire::padded(chunk.raw.len()) >= datagram.data.len() - HEADER_BYTES;
+        match Init::parse(chunk) {
+            Ok(init) if alone => {
+                self.on_init_ack(cx, &init, datagram.remote, (datagram.local, datagram.encap_port), local_for);
+            }
+            _ => self.counters.packets_discarded += 1,
+        }
+        Next::Stop
+    }
+
+    fn on_data(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>, source: usize, arrival: &mut Arrival) -> Next {
+        // §4, §9.2: data is taken from ESTABLISHED until the peer has said that there is no more.
+        if !matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownSent) {
+            return Next::Chunk;
+        }
+        let Ok(data) = Data::parse(chunk) else {
+            self.violate(cx, &Cause::ProtocolViolation(b"DATA chunk too short"), "DATA chunk too short");
+            return Next::Stop;
+        };
+        if data.payload.is_empty() {
+            // §6.2: ABORT with "No User Data".
+            self.violate(cx, &Cause::NoUserData(data.tsn.0), "DATA chunk without data");
+            return Next::Stop;
+        }
+        if data.stream.0 >= self.negotiated.inbound_streams {
+            // §6.5: acknowledged, reported, dropped.
+            self.drop_bad_stream(&data, source);
+            arrival.data = true;
+            return Next::Chunk;
+        }
+        arrival.immediate |= data.flags.is_immediate();
+        match self.rx.on_data(&data, PathId(source as u16)) {
+            Received::New => arrival.data = true,
+            Received::Duplicate => (arrival.data, arrival.duplicates) = (true, true),
+            Received::Dropped => (arrival.data, arrival.dropped) = (true, true),
+            Received::Violation(what) => {
+                self.violate(cx, &Cause::ProtocolViolation(what.as_bytes()), what);
+                return Next::Stop;
+            }
+            Received::TooLarge => {
+                self.close_with_abort(cx, &[Cause::OutOfResource], CloseReason::MessageTooLarge);
+                return Next::Stop;
+            }
+        }
+        Next::Chunk
+    }
+
+    fn drop_bad_stream(&mut self, data: &Data<'_>, source: usize) {
+        if let Some(offset) = self.rx.map.offset_of(data.tsn) {
+            self.rx.map.insert(offset);
+            let causes = super::close::causes_bytes(&[Cause::InvalidStream(data.stream.0)]);
+            self.reply(source, kind::ERROR, causes);
+        }
+    }
+
+    fn handle_sack(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
+        self.counters.sacks_received += 1;
+        // §4: there is nothing to acknowledge before ESTABLISHED.
+        if matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_)) {
+            return;
+        }
+        let Ok(sack) = Sack::parse(chunk) else {
+            self.counters.packets_discarded += 1;
+            return;
+        };
+        match self.tx.on_sack(cx.now, &sack, &mut self.paths) {
+            SackOutcome::Old => {}
+            SackOutcome::Bogus => self.counters.packets_discarded += 1,
+            outcome @ SackOutcome::Taken { .. } => self.after_sack(cx, outcome),
+        }
+    }
+
+    /// Congestion control, timers and error counts of each path, after a SACK was taken.
+    pub(super) fn after_sack(&mut self, cx: &mut Cx<'_>, outcome: SackOutcome) {
+        let SackOutcome::Taken { acked, moved, reneged: _ } = outcome else { return };
+        let recovering = self.tx.in_fast_recovery();
+        let lost = self.paths.list.iter().any(|path| path.sack.lost);
+        let begins = lost && self.tx.enter_fast_recovery();
+        if acked || self.tx.is_held_off() {
+            // §8.1; and an answer to a window probe shows that the peer is there.
+            self.error_count = 0;
+        }
+        let max_burst = self.config.max_burst;
+        for index in 0..self.paths.list.len() {
+            let path = &mut self.paths.list[index];
+            let scratch = path.sack;
+            let pmdcs = path.pmdcs();
+            if scratch.acked_bytes > 0 {
+                let acked = Acked {
+                    bytes: scratch.acked_bytes,
+                    flight_before: scratch.flight_before,
+                    flight_after: path.flight,
+                    cumulative_moved: moved,
+                    in_fast_recovery: recovering,
+                    pmdcs,
+                };
+                path.congestion.get_mut().on_ack(cx.now, acked);
+                path.pmtud.on_progress();
+            }
+            if begins && scratch.lost {
+                path.congestion.get_mut().on_fast_retransmit(cx.now, pmdcs);
+            }
+            // §6.1 D: one event sends no more than it acknowledged and Max.Burst.
+            path.allow_burst(scratch.flight_before, max_burst);
+            path.update_t3(cx.now, scratch.earliest);
+            if scratch.unambiguous {
+                let changed = path.on_answer(false);
+                self.tell_path(cx, index, changed);
+            }
+        }
+        self.tx.check_invariants();
+        self.tell_writable(cx);
+        self.advance_shutdown(cx);
+    }
+
+    fn on_heartbeat(&mut self, chunk: &Chunk<'_>, source: usize) {
+        // §8.3: the information comes back as it is, to where it came from. Not before we know the peer's tag.
+        if matches!(self.phase, Phase::CookieWait(_)) || chunk.value.len() > MAX_HEARTBEAT_BYTES {
+            return;
+        }
+        self.reply(source, kind::HEARTBEAT_ACK, chunk.value.to_vec());
+    }
+
+    fn on_heartbeat_ack(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
+        let info = Tlvs::new(chunk.value).map_while(Result::ok).find(|param| param.kind == param_type::HEARTBEAT_INFO);
+        let Some((id, nonce)) = info.and_then(|info| Path::parse_beat_info(info.value)) else { return };
+        let index = usize::from(id.0);
+        let Some(path) = self.paths.list.get_mut(index) else { return };
+        // §5.4: only the nonce that we sent over that path, and only once.
+        let Some(beat) = path.beats.take(nonce) else { return };
+        self.counters.heartbeat_acks += 1;
+        let was = path.state;
+        // §8.3: it measures the round trip, clears the errors, and confirms the path.
+        path.rto.on_measurement(cx.now.since(beat.sent));
+        let changed = path.on_answer(true);
+        self.error_count = 0;
+        if let BeatKind::Mtu(size) = beat.kind {
+            path.change_mtu(|pmtud| pmtud.on_probe_acked(cx.now, size));
+            self.send_mtu_probe(cx, index);
+        }
+        self.tell_path(cx, index, changed);
+        if was == crate::api::PathState::Unconfirmed {
+            self.start_path(cx, index);
+        }
+    }
+
+    fn on_error(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
+        for cause in Tlvs::new(chunk.value).map_while(Result::ok).take(8) {
+            if cause.kind == code::STALE_COOKIE {
+                let measure = crate::wire::u32_at(cause.value, 0).unwrap_or(0);
+                self.on_stale_cookie(cx, measure);
+                return;
+            }
+            if matches!(self.phase, Phase::CookieWait(_)) {
+                return;
+            }
+            let info = Bytes::copy_from_slice(&cause.value[..cause.value.len().min(256)]);
+            self.tell(cx, Event::PeerError { cause: cause.kind, info });
+        }
+    }
+}

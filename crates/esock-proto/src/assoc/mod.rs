@@ -1,0 +1,244 @@
+//! An association: its state, and which part handles which chunk.
+
+mod close;
+mod control;
+mod events;
+mod handshake;
+mod inbound;
+mod outbound;
+pub mod path;
+mod restart;
+pub mod rx;
+mod shutdown;
+mod timers;
+pub mod tx;
+
+use crate::api::{AssocEvent, Event, Message, Negotiated, SendOptions, State};
+use crate::config::Config;
+use crate::error::{NotFound, Rejected, SendError};
+use crate::serial::Tsn;
+use crate::stats::{AssociationStats, Counters, PathParameters};
+use crate::time::Time;
+use crate::types::{Address, AssocId, EndpointId, PathId, VerificationTag};
+use bytes::Bytes;
+use control::Queued;
+pub use handshake::{Setup, check_init};
+use path::{Path, Paths};
+use rand::rngs::StdRng;
+pub use restart::CookieAction;
+use rx::Rx;
+use rx::ack::Ack;
+use std::collections::VecDeque;
+use timers::Timers;
+use tx::Tx;
+
+/// What the stack lends an association for one call.
+pub struct Cx<'a> {
+    pub now: Time,
+    pub rng: &'a mut StdRng,
+    pub events: &'a mut VecDeque<AssocEvent>,
+}
+
+/// Where an association stands (RFC 9260 §4), with what only that state needs.
+#[derive(Debug)]
+pub enum Phase {
+    CookieWait(Box<Setup>),
+    CookieEchoed(Box<Setup>),
+    Established,
+    ShutdownPending,
+    ShutdownSent,
+    ShutdownReceived,
+    ShutdownAckSent,
+    Closed,
+}
+
+/// The identity of an association on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub local_port: u16,
+    pub peer_port: u16,
+    pub local_tag: VerificationTag,
+    pub peer_tag: VerificationTag,
+    /// Our first TSN.
+    pub local_tsn: Tsn,
+    /// The peer's first TSN.
+    pub peer_tsn: Tsn,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Association {
+    pub id: AssocId,
+    pub endpoint: EndpointId,
+    pub identity: Identity,
+    config: Box<Config>,
+    phase: Phase,
+    negotiated: Negotiated,
+    pub paths: Paths,
+    tx: Tx,
+    rx: Rx,
+    ack: Ack,
+    /// Control chunks to be sent, in order.
+    control: VecDeque<Queued>,
+    timers: Timers,
+    /// Errors in a row, over all paths (RFC 9260 §8.1).
+    error_count: u32,
+    /// `Readable` was told and not all has been read since.
+    readable_told: bool,
+    /// `PathInUse` was told for this path.
+    path_told: usize,
+    counters: Counters,
+}
+
+impl Association {
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::CookieWait(_) => State::CookieWait,
+            Phase::CookieEchoed(_) => State::CookieEchoed,
+            Phase::Established => State::Established,
+            Phase::ShutdownPending => State::ShutdownPending,
+            Phase::ShutdownSent => State::ShutdownSent,
+            Phase::ShutdownReceived => State::ShutdownReceived,
+            Phase::ShutdownAckSent => State::ShutdownAckSent,
+            Phase::Closed => State::Closed,
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes a message to be sent.
+    pub fn send(&mut self, cx: &mut Cx<'_>, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {
+        let verdict = match self.phase {
+            Phase::Closed => Err(SendError::Closed),
+            Phase::ShutdownPending | Phase::ShutdownSent | Phase::ShutdownReceived | Phase::ShutdownAckSent => {
+                Err(SendError::ShuttingDown)
+            }
+            // Before the handshake is over the number of streams is not known: what we asked for counts.
+            Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Established => {
+                self.tx.check(&options, payload.len())
+            }
+        };
+        if let Err(error) = verdict {
+            return Err(Rejected { error, payload });
+        }
+        self.tx.push(options, payload);
+        self.allow_burst();
+        let _ = cx;
+        Ok(())
+    }
+
+    /// The next message.
+    pub fn recv(&mut self) -> Option<Message> {
+        let Some(message) = self.rx.pop() else {
+            self.readable_told = false;
+            return None;
+        };
+        if !self.is_closed() && self.rx.window_update_due() {
+            self.ack.force();
+        }
+        Some(message)
+    }
+
+    pub fn ready_messages(&self) -> usize {
+        self.rx.ready_messages()
+    }
+
+    /// A new event: each path may send Max.Burst packets (RFC 9260 §6.1 D).
+    fn allow_burst(&mut self) {
+        let max_burst = self.config.max_burst;
+        self.paths.list.iter_mut().for_each(|path| path.allow_burst(path.flight, max_burst));
+    }
+
+    pub fn set_primary(&mut self, cx: &mut Cx<'_>, path: PathId) -> Result<(), NotFound> {
+        self.paths.get(path).ok_or(NotFound)?;
+        self.paths.primary = usize::from(path.0);
+        self.choose_path(cx);
+        Ok(())
+    }
+
+    pub fn set_path_parameters(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: PathId,
+        parameters: PathParameters,
+    ) -> Result<(), NotFound> {
+        let path = self.paths.get_mut(id).ok_or(NotFound)?;
+        path.set_parameters(parameters);
+        if !matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Closed) {
+            self.schedule_heartbeat(cx, usize::from(id.0));
+        }
+        Ok(())
+    }
+
+    /// The path that new data goes over from now on.
+    fn choose_path(&mut self, cx: &mut Cx<'_>) {
+        let current = self.paths.select_for_data();
+        self.paths.current = current;
+        self.allow_burst();
+        if current != self.path_told
+            && matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
+        {
+            self.path_told = current;
+            let path = &self.paths.list[current];
+            let event = Event::PathInUse { path: path.id, remote: path.remote };
+            self.tell(cx, event);
+        }
+    }
+
+    fn add_path(&mut self, now: Time, remote: Address, local: crate::transmit::Local, encap_port: Option<u16>) {
+        let id = PathId(self.paths.list.len() as u16);
+        self.paths.list.push(Path::new(id, remote, local, encap_port, &self.config, now));
+    }
+
+    pub fn stats(&self, now: Time) -> AssociationStats {
+        let (tx, rx) = (&self.tx.counters, &self.rx.counters);
+        AssociationStats {
+            endpoint: self.endpoint,
+            state: self.state(),
+            local_port: self.identity.local_port,
+            peer_port: self.identity.peer_port,
+            negotiated: self.negotiated,
+            primary: PathId(self.paths.primary as u16),
+            peer_rwnd: self.tx.rwnd() as u32,
+            a_rwnd: self.rx.announced() as u32,
+            in_flight: self.tx.flight(),
+            queued: self.tx.queued(),
+            send_buffered: self.tx.buffered(),
+            receive_buffered: self.rx.charged(),
+            ready_messages: self.rx.ready_messages(),
+            error_count: self.error_count,
+            stalled_for: self.tx.stalled_for(now),
+            counters: Counters {
+                data_chunks_sent: tx.data_chunks,
+                data_chunks_received: rx.data_chunks,
+                bytes_acked: tx.bytes_acked,
+                bytes_received: rx.bytes,
+                messages_sent: tx.messages,
+                messages_received: rx.messages,
+                retransmissions: tx.retransmissions,
+                fast_retransmissions: tx.fast_retransmissions,
+                duplicates_received: rx.duplicates,
+                window_drops: rx.window_drops,
+                sacks_sent: self.ack.sent,
+                reneged: tx.reneged,
+                window_probes: tx.window_probes,
+                ..self.counters
+            },
+            paths: self.paths.list.iter().enumerate().map(|(at, path)| path.stats(at == self.paths.primary)).collect(),
+        }
+    }
+
+    /// When it wants to be called.
+    pub fn deadline(&self) -> Option<Time> {
+        if self.is_closed() {
+            return None;
+        }
+        [self.timers.deadline(), self.ack.deadline, self.paths.deadline()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,271 @@
+//! What leaves: packets, control chunks first, then what was lost, then what is new (RFC 9260 §6.1, §6.10).
+
+use super::control::{Control, Queued};
+use super::path::{BeatKind, Path};
+use super::{Association, Cx, Phase};
+use crate::transmit::Transmit;
+use crate::types::VerificationTag;
+use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, PacketBuilder, kind, padded, param_type};
+
+/// A batch holds fewer bytes than one UDP datagram may have: it leaves in one send call.
+const MAX_BATCH_BYTES: usize = 65_000;
+
+/// What a packet took along.
+#[derive(Debug, Default, Clone, Copy)]
+struct Wrote {
+    data: bool,
+    /// It is larger than its path's MTU: the IP layer has to fragment it.
+    oversized: bool,
+}
+
+impl Association {
+    /// The next packets, all over one path; `None` when there is nothing to send now.
+    pub fn poll_transmit(&mut self, cx: &mut Cx<'_>, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
+        if let Some(transmit) = self.poll_control(cx, buf) {
+            return Some(transmit);
+        }
+        if self.is_closed() {
+            return None;
+        }
+        match self.data_path() {
+            Some(index) => self.poll_data(cx, index, max_segments, buf),
+            None if self.ack.is_due() => self.poll_sack(buf),
+            None => {
+                self.paths.list.iter_mut().for_each(|path| path.burst_limit = 0);
+                None
+            }
+        }
+    }
+
+    /// Whether [`Association::poll_transmit`] would have something; may be wrong towards yes.
+    pub fn wants_transmit(&self) -> bool {
+        !self.control.is_empty() || (!self.is_closed() && (self.ack.is_due() || self.data_path().is_some()))
+    }
+
+    fn header(&self, tag: VerificationTag) -> Header {
+        Header { source: self.identity.local_port, destination: self.identity.peer_port, tag }
+    }
+
+    fn may_send_data(&self) -> bool {
+        matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
+    }
+
+    /// The path that data can leave over now: what was lost goes first (§6.1 C).
+    fn data_path(&self) -> Option<usize> {
+        if !self.may_send_data() {
+            return None;
+        }
+        self.tx.lost_path(&self.paths).or_else(|| {
+            let index = self.paths.current;
+            self.tx.can_send_new(index, &self.paths).then_some(index)
+        })
+    }
+
+    /// A packet that begins with a control chunk.
+    fn poll_control(&mut self, cx: &mut Cx<'_>, buf: &mut [u8]) -> Option<Transmit> {
+        let Queued { path: index, control } = self.control.pop_front()?;
+        let index = index.min(self.paths.list.len().saturating_sub(1));
+        let path = self.paths.list.get(index)?;
+        let (mut encap_port, mut limit) = (path.encap_port, path.max_packet());
+        let mut alone = false;
+        let mut tag = self.identity.peer_tag;
+        let mut wrote = Wrote::default();
+        match &control {
+            Control::Init(udp) => {
+                (alone, tag) = (true, VerificationTag::ZERO);
+                encap_port = udp.or(encap_port);
+            }
+            Control::Heartbeat(BeatKind::Mtu(size)) => {
+                alone = true;
+                limit = usize::from(*size).saturating_sub(path.lower_headers()) & !3;
+            }
+            // A cookie, an echo or a report may be larger than the path carries in one piece.
+            Control::Reply(_, value) => limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(value.len())),
+            Control::CookieEcho => limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(self.cookie().len())),
+            Control::Abort(_) | Control::ShutdownComplete => alone = true,
+            _ => {}
+        }
+        wrote.oversized = limit > path.max_packet() && !alone;
+        let limit = limit.min(buf.len());
+        let header = self.header(tag);
+        let mut packet = PacketBuilder::new(&mut buf[..limit], header);
+        self.write_control(&control, index, limit, &mut packet);
+        if !alone && !wrote.oversized && !self.is_closed() {
+            self.bundle(cx, index, &mut packet, &mut wrote);
+        }
+        let size = packet.finish();
+        if let Control::ShutdownAck | Control::Shutdown = control {
+            self.ack.deadline = None;
+        }
+        Some(Transmit { encap_port, ..self.transmit(cx, index, size, wrote) })
+    }
+
+    /// Adds to a packet what else goes over its path: control chunks, SACK, data.
+    fn bundle(&mut self, cx: &mut Cx<'_>, index: usize, packet: &mut PacketBuilder<'_>, wrote: &mut Wrote) {
+        while let Some(next) = self.control.front() {
+            let fits = match &next.control {
+                Control::Reply(_, value) => CHUNK_HEADER_BYTES + padded(value.len()) <= packet.room(),
+                Control::Heartbeat(BeatKind::Alive) => packet.room() >= 64,
+                Control::CookieAck | Control::Shutdown | Control::ShutdownAck => packet.room() >= 16,
+                _ => false,
+            };
+            if !fits || next.path != index {
+                break;
+            }
+            if let Some(queued) = self.control.pop_front() {
+                self.write_control(&queued.control, index, 0, packet);
+            }
+        }
+        if !matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_)) && self.ack.is_due() {
+            self.ack.write(&mut self.rx, packet, 0);
+        }
+        if self.data_path() == Some(index) {
+            wrote.data |= self.write_data(cx, index, packet).unwrap_or(false);
+        }
+    }
+
+    fn write_control(&mut self, control: &Control, index: usize, limit: usize, packet: &mut PacketBuilder<'_>) {
+        match control {
+            Control::Init(_) => self.write_init(packet),
+            Control::CookieEcho => packet.chunk(kind::COOKIE_ECHO, 0, &self.cookie()),
+            Control::CookieAck => packet.chunk(kind::COOKIE_ACK, 0, &[]),
+            Control::Shutdown => {
+                packet.chunk(kind::SHUTDOWN, 0, &self.rx.map.cumulative().0.to_be_bytes());
+            }
+            Control::ShutdownAck => packet.chunk(kind::SHUTDOWN_ACK, 0, &[]),
+            Control::ShutdownComplete => packet.chunk(kind::SHUTDOWN_COMPLETE, 0, &[]),
+            Control::Abort(causes) => packet.chunk(kind::ABORT, 0, causes),
+            Control::Reply(kind, value) => packet.chunk(*kind, 0, value),
+            Control::Heartbeat(beat) => {
+                let path = &self.paths.list[index];
+                let sent = match beat {
+                    BeatKind::Alive => path.beats.alive,
+                    BeatKind::Mtu(_) => path.beats.mtu,
+                };
+                let nonce = sent.map_or(0, |beat| beat.nonce);
+                packet.open(kind::HEARTBEAT, 0);
+                packet.tlv(param_type::HEARTBEAT_INFO, &Path::beat_info(path.id, nonce));
+                packet.close();
+                if let BeatKind::Mtu(_) = beat {
+                    packet.pad_to(limit);
+                }
+            }
+        }
+    }
+
+    /// Data packets over a path, as many as fit into one batch of equal sizes.
+    fn poll_data(&mut self, cx: &mut Cx<'_>, index: usize, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
+        self.tx.decay_idle(cx.now, index, &mut self.paths);
+        let limit = self.paths.list[index].max_packet().min(buf.len());
+        let header = self.header(self.identity.peer_tag);
+        let mut wrote = Wrote::default();
+        let mut packet = PacketBuilder::new(&mut buf[..limit], header);
+        if self.ack.is_pending() {
+            // Half a packet is left for data whatever the gaps are.
+            self.ack.write(&mut self.rx, &mut packet, limit / 2);
+        }
+        match self.write_data(cx, index, &mut packet) {
+            Ok(data) => wrote.data = data,
+            Err(needed) => {
+                return self.poll_oversized(cx, index, needed, buf);
+            }
+        }
+        if packet.is_empty() {
+            return None;
+        }
+        let segment = packet.finish();
+        let batch_limit = buf.len().min(MAX_BATCH_BYTES);
+        let (mut size, mut segments) = (segment, 1);
+        // A batch goes on while its packets are (nearly) full: a short first one would make all short.
+        let worthwhile = segment >= limit - limit / 8;
+        while wrote.data && segments < max_segments && size + segment <= batch_limit && self.control.is_empty() {
+            if self.data_path() != Some(index) || !(worthwhile || self.tx.next_fits(segment - HEADER_BYTES)) {
+                break;
+            }
+            let mut packet = PacketBuilder::new(&mut buf[size..size + segment], header);
+            if !self.write_data(cx, index, &mut packet).unwrap_or(false) {
+                break;
+            }
+            let more = self.data_path() == Some(index) && segments + 1 < max_segments;
+            if more && segment - packet.len() <= segment / 8 {
+                // RFC 4820: packets of a batch are equal in size.
+                packet.pad_to(segment);
+            }
+            let wrote_bytes = packet.finish();
+            self.count_data_packet(cx, index);
+            size += wrote_bytes;
+            segments += 1;
+            if wrote_bytes < segment {
+                break;
+            }
+        }
+        let transmit = self.transmit(cx, index, size, wrote);
+        self.counters.packets_sent += segments as u64 - 1;
+        Some(Transmit { segment_size: (segments > 1).then_some(segment), ..transmit })
+    }
+
+    /// A chunk that was made for a larger MTU: it goes alone, and routers may fragment it.
+    fn poll_oversized(&mut self, cx: &mut Cx<'_>, index: usize, needed: usize, buf: &mut [u8]) -> Option<Transmit> {
+        let header = self.header(self.identity.peer_tag);
+        let limit = needed.min(buf.len());
+        let mut packet = PacketBuilder::new(&mut buf[..limit], header);
+        let data = self.write_data(cx, index, &mut packet).ok().filter(|data| *data)?;
+        let size = packet.finish();
+        Some(self.transmit(cx, index, size, Wrote { data, oversized: true }))
+    }
+
+    fn write_data(&mut self, cx: &mut Cx<'_>, index: usize, packet: &mut PacketBuilder<'_>) -> Result<bool, usize> {
+        let mut any = false;
+        if self.tx.lost_path(&self.paths) == Some(index) {
+            any = self.tx.write_lost(packet, index, &mut self.paths)?;
+        }
+        if index == self.paths.current
+            && self.tx.lost_path(&self.paths).is_none()
+            && self.tx.can_send_new(index, &self.paths)
+        {
+            any |= self.tx.write_new(cx.now, packet, index, &mut self.paths);
+        }
+        Ok(any)
+    }
+
+    fn count_data_packet(&mut self, cx: &mut Cx<'_>, index: usize) {
+        let path = &mut self.paths.list[index];
+        path.data_packets_sent += 1;
+        path.last_data = cx.now;
+    }
+
+    /// A packet with nothing but SACK: back over the path that the data came over (§6.4).
+    fn poll_sack(&mut self, buf: &mut [u8]) -> Option<Transmit> {
+        let index = self.paths.select_for_reply(self.ack.source, self.ack.avoid_source);
+        let limit = self.paths.list[index].max_packet().min(buf.len());
+        let mut packet = PacketBuilder::new(&mut buf[..limit], self.header(self.identity.peer_tag));
+        self.ack.write(&mut self.rx, &mut packet, 0);
+        let size = packet.finish();
+        self.counters.packets_sent += 1;
+        Some(self.envelope(index, size, false))
+    }
+
+    /// Accounts for packets that leave over a path.
+    fn transmit(&mut self, cx: &mut Cx<'_>, index: usize, size: usize, wrote: Wrote) -> Transmit {
+        self.counters.packets_sent += 1;
+        if wrote.data {
+            self.count_data_packet(cx, index);
+            // §6.3.2 R1.
+            self.paths.list[index].update_t3(cx.now, false);
+        }
+        self.envelope(index, size, wrote.oversized)
+    }
+
+    fn envelope(&self, index: usize, size: usize, oversized: bool) -> Transmit {
+        let path = &self.paths.list[index];
+        Transmit {
+            local: path.local,
+            remote: path.remote,
+            encap_port: path.encap_port,
+            ecn: None,
+            size,
+            segment_size: None,
+            dont_fragment: !oversized,
+        }
+    }
+}

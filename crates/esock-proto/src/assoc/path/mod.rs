@@ -1,0 +1,248 @@
+//! Paths: one per peer address, each with its own timeout, window, MTU and error count.
+
+pub mod congestion;
+mod failover;
+mod heartbeat;
+mod pmtud;
+mod rto;
+mod select;
+
+use crate::api::PathState;
+use crate::config::Config;
+use crate::serial::Tsn;
+use crate::stats::{PathParameters, PathStats};
+use crate::time::Time;
+use crate::transmit::Local;
+use crate::types::{Address, PathId};
+use crate::wire::{DATA_HEADER_BYTES, HEADER_BYTES};
+use congestion::{CongestionControl, Controller};
+pub use heartbeat::{Beat, BeatKind, Beats};
+use pmtud::Pmtud;
+use rto::Rto;
+use std::time::Duration;
+
+/// A peer's address, and what we know of the way there.
+#[derive(Debug)]
+pub struct Path {
+    pub id: PathId,
+    pub remote: Address,
+    pub local: Local,
+    pub encap_port: Option<u16>,
+    pub state: PathState,
+    pub rto: Rto,
+    pub congestion: Controller,
+    pub pmtud: Pmtud,
+    pub beats: Beats,
+    /// User bytes in flight, last sent over this path.
+    pub flight: usize,
+    /// Errors in a row (RFC 9260 §8.2).
+    pub error_count: u32,
+    /// T3-rtx.
+    pub t3: Option<Time>,
+    /// The chunk whose acknowledgement measures the round-trip time (RFC 9260 §6.3.1 C4), and when it was sent.
+    pub rtt_probe: Option<(Tsn, Time)>,
+    /// When data was last sent.
+    pub last_data: Time,
+    /// User bytes in flight up to which the current event may send (RFC 9260 §6.1 D: what was in flight
+    /// and Max.Burst packets). It ends with the event: what was not used is not saved up.
+    pub burst_limit: usize,
+    pub heartbeat_interval: Option<Duration>,
+    pub path_max_retrans: Option<u32>,
+    pub pf_threshold: Option<u32>,
+    pub data_packets_sent: u64,
+    pub packets_received: u64,
+    pub bytes_sent: u64,
+    pub sack: SackScratch,
+}
+
+/// What one SACK says about a path, gathered while it is walked.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SackScratch {
+    pub acked_bytes: usize,
+    pub acked_chunks: u32,
+    /// The earliest outstanding chunk of the path was acknowledged (§6.3.2 R3).
+    pub earliest: bool,
+    /// The lowest offset newly acknowledged by a gap block.
+    pub lowest_gap: Option<usize>,
+    pub flight_before: usize,
+    /// One past the highest newly acknowledged offset (§7.2.4: HTNA).
+    pub highest: usize,
+    pub lost: bool,
+    pub unambiguous: bool,
+}
+
+/// Bytes of a UDP header.
+const UDP_HEADER_BYTES: usize = 8;
+
+impl Path {
+    pub fn new(id: PathId, remote: Address, local: Local, encap_port: Option<u16>, config: &Config, now: Time) -> Self {
+        let base = if remote.is_ipv4() { 1200 } else { 1280 };
+        let initial = match config.initial_mtu {
+            0 if remote.is_ipv4() => 1400,
+            0 => 1280,
+            mtu => mtu,
+        };
+        let mut path = Self {
+            id,
+            remote,
+            local,
+            encap_port,
+            state: PathState::Unconfirmed,
+            rto: Rto::new(config),
+            congestion: Controller::new(config.congestion, 1),
+            pmtud: Pmtud::new(initial.min(config.max_mtu), base, config.max_mtu),
+            beats: Beats::default(),
+            flight: 0,
+            error_count: 0,
+            t3: None,
+            rtt_probe: None,
+            last_data: now,
+            burst_limit: 0,
+            heartbeat_interval: config.heartbeat_interval,
+            path_max_retrans: config.path_max_retrans,
+            pf_threshold: config.pf_threshold,
+            data_packets_sent: 0,
+            packets_received: 0,
+            bytes_sent: 0,
+            sack: SackScratch::default(),
+        };
+        path.congestion = Controller::new(config.congestion, path.pmdcs());
+        path
+    }
+
+    /// Bytes of headers below SCTP.
+    pub fn lower_headers(&self) -> usize {
+        self.remote.ip_header_bytes() + if self.encap_port.is_some() { UDP_HEADER_BYTES } else { 0 }
+    }
+
+    /// Largest SCTP packet, a multiple of four.
+    pub fn max_packet(&self) -> usize {
+        (usize::from(self.pmtud.mtu()).saturating_sub(self.lower_headers()) & !3)
+            .max(HEADER_BYTES + DATA_HEADER_BYTES + 4)
+    }
+
+    /// Largest payload of a packet with one DATA chunk (the RFC's PMDCS).
+    pub fn pmdcs(&self) -> usize {
+        self.max_packet() - HEADER_BYTES - DATA_HEADER_BYTES
+    }
+
+    pub fn cwnd(&self) -> usize {
+        self.congestion.get().cwnd()
+    }
+
+    /// Whether §6.1 B lets new data go over this path now.
+    pub fn has_room(&self) -> bool {
+        // With nothing in flight no SACK would come that allows more: one packet may always leave.
+        self.flight < self.cwnd() && (self.flight < self.burst_limit || self.flight == 0)
+    }
+
+    /// An event allows Max.Burst packets beyond `flight`.
+    pub fn allow_burst(&mut self, flight: usize, max_burst: u32) {
+        self.burst_limit = self.burst_limit.max(flight + max_burst as usize * self.pmdcs());
+    }
+
+    /// T3-rtx after data left or was acknowledged (RFC 9260 §6.3.2): runs while data is in flight, and
+    /// begins anew when the earliest was acknowledged.
+    pub fn update_t3(&mut self, now: Time, restart: bool) {
+        if self.flight == 0 {
+            self.t3 = None;
+        } else if restart || self.t3.is_none() {
+            self.t3 = Some(now + self.rto.current());
+        }
+    }
+
+    /// The peer uses another encapsulation now; headers, and so the largest packet, change with it.
+    pub fn change_encapsulation(&mut self, encap_port: Option<u16>) {
+        let old = self.pmdcs();
+        self.encap_port = encap_port;
+        let new = self.pmdcs();
+        if old != new {
+            self.congestion.get_mut().on_pmdcs(old, new);
+        }
+    }
+
+    /// Changes the path MTU by `change`, and tells congestion control.
+    pub fn change_mtu<T>(&mut self, change: impl FnOnce(&mut Pmtud) -> T) -> T {
+        let old = self.pmdcs();
+        let out = change(&mut self.pmtud);
+        let new = self.pmdcs();
+        if old != new {
+            self.congestion.get_mut().on_pmdcs(old, new);
+        }
+        out
+    }
+
+    pub fn set_parameters(&mut self, parameters: PathParameters) {
+        if let Some(interval) = parameters.heartbeat_interval {
+            self.heartbeat_interval = interval;
+        }
+        if let Some(retries) = parameters.path_max_retrans {
+            self.path_max_retrans = retries;
+        }
+        if let Some(threshold) = parameters.pf_threshold {
+            self.pf_threshold = threshold;
+        }
+        if let Some(mtu) = parameters.mtu {
+            self.change_mtu(|pmtud| pmtud.fix(mtu.max(576)));
+        }
+    }
+
+    /// The earliest of its timers.
+    pub fn deadline(&self) -> Option<Time> {
+        [self.t3, self.beats.deadline(), self.pmtud.deadline()].into_iter().flatten().min()
+    }
+
+    pub fn stats(&self, primary: bool) -> PathStats {
+        PathStats {
+            id: self.id,
+            remote: self.remote,
+            local: self.local.address,
+            encap_port: self.encap_port,
+            state: self.state,
+            primary,
+            srtt: self.rto.srtt(),
+            rttvar: self.rto.rttvar(),
+            rto: self.rto.current(),
+            cwnd: self.cwnd(),
+            ssthresh: self.congestion.get().ssthresh(),
+            in_flight: self.flight,
+            mtu: self.pmtud.mtu(),
+            error_count: self.error_count,
+            data_packets_sent: self.data_packets_sent,
+            packets_received: self.packets_received,
+            bytes_sent: self.bytes_sent,
+        }
+    }
+}
+
+/// All paths of an association.
+#[derive(Debug)]
+pub struct Paths {
+    pub list: Vec<Path>,
+    /// Index of the primary path.
+    pub primary: usize,
+    /// Index of the path that carries new data.
+    pub current: usize,
+}
+
+impl Paths {
+    pub fn get(&self, id: PathId) -> Option<&Path> {
+        self.list.get(usize::from(id.0))
+    }
+
+    pub fn get_mut(&mut self, id: PathId) -> Option<&mut Path> {
+        self.list.get_mut(usize::from(id.0))
+    }
+
+    /// The path to `remote`; the last one used first, as packets come in runs.
+    pub fn by_remote(&self, remote: Address) -> Option<usize> {
+        if self.list.get(self.current).is_some_and(|path| path.remote == remote) {
+            return Some(self.current);
+        }
+        self.list.iter().position(|path| path.remote == remote)
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        self.list.iter().filter_map(Path::deadline).min()
+    }
+}

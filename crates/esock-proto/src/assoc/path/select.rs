@@ -1,0 +1,48 @@
+//! Which path carries what (RFC 9260 §6.4).
+
+use super::{Path, Paths};
+use crate::api::PathState;
+
+impl Paths {
+    /// How good a path is for data: lower is better. An unconfirmed address carries none (§5.4),
+    /// unless there is nothing else.
+    fn rank(path: &Path) -> (u8, u32) {
+        let class = match path.state {
+            PathState::Active => 0,
+            PathState::PotentiallyFailed => 1,
+            PathState::Inactive => 2,
+            PathState::Unconfirmed => 3,
+        };
+        // Errors tell potentially failed paths apart (RFC 7829 §3.2), active ones are equal.
+        (class, if class == 0 { 0 } else { path.error_count })
+    }
+
+    /// The path for new data: the primary if it is as good as any, else the best; where they are
+    /// equal, the one in use stays.
+    pub fn select_for_data(&self) -> usize {
+        let key = |index: usize| {
+            (Self::rank(&self.list[index]), usize::from(index != self.primary), usize::from(index != self.current))
+        };
+        (0..self.list.len()).min_by_key(|index| key(*index)).unwrap_or(0)
+    }
+
+    /// The path for a chunk to be sent again, last sent over `last`: that one unless it has errors and
+    /// another is active without (§6.4.1).
+    pub fn select_for_retransmission(&self, last: usize) -> usize {
+        let key = |index: usize| {
+            let path = &self.list[index];
+            (Self::rank(path), path.error_count, usize::from(index != last), usize::from(index != self.primary))
+        };
+        (0..self.list.len()).min_by_key(|index| key(*index)).unwrap_or(0)
+    }
+
+    /// The path for a reply to what came over `source`; another one if `avoid`, where there is an active one.
+    pub fn select_for_reply(&self, source: usize, avoid: bool) -> usize {
+        let usable = |index: usize| self.list.get(index).is_some_and(|path| path.state == PathState::Active);
+        if usable(source) && !avoid {
+            return source;
+        }
+        let others = (1..=self.list.len()).map(|step| (source + step) % self.list.len().max(1));
+        others.into_iter().find(|index| usable(*index)).unwrap_or_else(|| source.min(self.list.len().saturating_sub(1)))
+    }
+}

@@ -1,0 +1,216 @@
+//! Receiving: which TSNs have arrived, what is being put together, what is ready, and the window.
+
+pub mod ack;
+mod reassembly;
+mod streams;
+mod tsn_map;
+
+use crate::api::Message;
+use crate::config::Config;
+use crate::serial::Tsn;
+use crate::types::PathId;
+use crate::wire::Data;
+use reassembly::Reassembly;
+use std::collections::VecDeque;
+use streams::InboundStreams;
+pub use tsn_map::TsnMap;
+
+/// What a held chunk or message costs beyond its bytes: its place in a map, its run or message, and what
+/// the allocator adds (house rule 9).
+const OVERHEAD: usize = 192;
+
+/// What became of a DATA chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// New, and taken.
+    New,
+    /// Came before.
+    Duplicate,
+    /// No room: the peer sends it again when the window opens.
+    Dropped,
+    /// The peer breaks the protocol.
+    Violation(&'static str),
+    /// A message larger than is received whole.
+    TooLarge,
+}
+
+/// The receiving half of an association.
+#[derive(Debug)]
+pub struct Rx {
+    pub map: TsnMap,
+    fragments: Reassembly,
+    streams: InboundStreams,
+    ready: VecDeque<Message>,
+    /// Bytes held, with overhead: in fragments and out of order, and ready to be read.
+    held: usize,
+    ready_bytes: usize,
+    window: usize,
+    max_message: usize,
+    /// The window as the peer was last told.
+    announced: usize,
+    /// A chunk was dropped since: the peer waits for the window to open.
+    starved: bool,
+    pub counters: RxCounters,
+}
+
+/// See `stats::Counters`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RxCounters {
+    pub data_chunks: u64,
+    pub bytes: u64,
+    pub duplicates: u64,
+    pub window_drops: u64,
+    pub messages: u64,
+}
+
+impl Rx {
+    pub fn new(peer_initial_tsn: Tsn, config: &Config) -> Self {
+        Self {
+            map: TsnMap::new(peer_initial_tsn.minus(1)),
+            fragments: Reassembly::default(),
+            streams: InboundStreams::default(),
+            ready: VecDeque::new(),
+            held: 0,
+            ready_bytes: 0,
+            window: config.receive_window as usize,
+            max_message: config.largest_inbound_message(),
+            announced: config.receive_window as usize,
+            starved: false,
+            counters: RxCounters::default(),
+        }
+    }
+
+    /// The peer restarted: what was complete stays readable, the rest is gone.
+    pub fn restart(&mut self, peer_initial_tsn: Tsn) {
+        self.map = TsnMap::new(peer_initial_tsn.minus(1));
+        self.fragments = Reassembly::default();
+        self.streams = InboundStreams::default();
+        self.held = 0;
+    }
+
+    /// Takes a DATA chunk. Its stream has been checked.
+    pub fn on_data(&mut self, data: &Data<'_>, path: PathId) -> Received {
+        self.counters.data_chunks += 1;
+        let Some(offset) = self.map.offset_of(data.tsn) else {
+            self.counters.duplicates += 1;
+            self.map.note_duplicate(data.tsn);
+            return Received::Duplicate;
+        };
+        let cost = data.payload.len() + OVERHEAD;
+        if !self.make_room(offset, cost) {
+            self.counters.window_drops += 1;
+            self.starved = true;
+            return Received::Dropped;
+        }
+        let whole = data.flags.is_begin() && data.flags.is_end();
+        let complete = if whole {
+            self.held += cost;
+            Some(Reassembly::whole(data, path))
+        } else {
+            match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, self.max_message) {
+                Ok(complete) => {
+                    self.held += cost;
+                    complete
+                }
+                Err(reassembly::Refused::Violation(what)) => return Received::Violation(what),
+                Err(reassembly::Refused::TooLarge) => return Received::TooLarge,
+            }
+        };
+        self.map.insert(offset);
+        self.counters.bytes += data.payload.len() as u64;
+        if !self.fragments.is_empty() && !self.fragments.is_consistent(self.map.extended_cumulative()) {
+            return Received::Violation("a fragment whose message never begins or never ends");
+        }
+        match complete.map(|message| self.deliver(message)) {
+            Some(Err(())) => Received::Violation("a stream sequence number was used twice"),
+            _ => Received::New,
+        }
+    }
+
+    /// A message is complete: it is ready, or waits for those before it.
+    fn deliver(&mut self, complete: reassembly::Complete) -> Result<(), ()> {
+        let mut next = if complete.message.unordered { Some(complete) } else { self.streams.pass(complete)? };
+        while let Some(complete) = next {
+            let stream = (!complete.message.unordered).then_some(complete.message.stream);
+            self.held -= complete.cost;
+            // Ready, it is one message, however many fragments it took.
+            self.ready_bytes += complete.message.payload.len() + OVERHEAD;
+            self.ready.push_back(complete.message);
+            next = stream.and_then(|stream| self.streams.next(stream));
+        }
+        Ok(())
+    }
+
+    /// Whether a chunk of this cost may be held. The chunk that the cumulative TSN waits for may exceed
+    /// the window, since it sets free what waits behind it; at the hard bound, what came out of order is
+    /// given up for it (RFC 9260 §6.2: reneging).
+    fn make_room(&mut self, offset: usize, cost: usize) -> bool {
+        // Whatever the window, one chunk can be held: a peer may probe with more than a small window.
+        if self.charged() + cost <= self.window || self.charged() == 0 {
+            return true;
+        }
+        if offset > 0 || self.held == 0 {
+            return false;
+        }
+        let hard_bound = self.window + self.window / 8;
+        if self.charged() + cost <= hard_bound {
+            return true;
+        }
+        self.renege();
+        self.charged() + cost <= hard_bound
+    }
+
+    /// Gives up what was received out of order and is not delivered.
+    fn renege(&mut self) {
+        let map = &mut self.map;
+        let mut give_up = |tsn: Tsn| map.remove(tsn);
+        let freed = self.fragments.give_up(&mut give_up) + self.streams.give_up(&mut give_up);
+        self.held -= freed;
+    }
+
+    /// The next message.
+    pub fn pop(&mut self) -> Option<Message> {
+        let message = self.ready.pop_front()?;
+        self.ready_bytes -= message.payload.len() + OVERHEAD;
+        self.counters.messages += 1;
+        Some(message)
+    }
+
+    pub fn ready_messages(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Bytes held, with overhead.
+    pub fn charged(&self) -> usize {
+        self.held + self.ready_bytes
+    }
+
+    /// The window to announce (RFC 9260 §6.2).
+    pub fn a_rwnd(&self) -> usize {
+        let free = self.window.saturating_sub(self.charged());
+        // §6.2 and RFC 1122 4.2.3.3: a sliver of a window is none.
+        if free < (self.window / 16).min(1024) { 0 } else { free }
+    }
+
+    /// Whether the peer should be told that the window has opened: by a good part, and it knew of little.
+    pub fn window_update_due(&self) -> bool {
+        let now = self.a_rwnd();
+        let knows = if self.starved { 0 } else { self.announced };
+        knows < self.window / 2 && now >= knows + self.window / 4
+    }
+
+    /// Notes what a SACK announces.
+    pub fn on_announced(&mut self, a_rwnd: usize) {
+        // What was dropped keeps the peer waiting until a window that takes it is announced.
+        self.starved &= a_rwnd < self.window / 2;
+        self.announced = a_rwnd;
+    }
+
+    pub fn announced(&self) -> usize {
+        self.announced
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,265 @@
+//! Putting fragments together (RFC 9260 §6.9). Fragments of a message have consecutive TSNs, so what
+//! has arrived is a set of runs; a run that begins with B and ends with E is a message.
+
+use crate::api::Message;
+use crate::serial::{Ssn, Tsn};
+use crate::types::{PathId, Ppid, StreamId};
+use crate::wire::Data;
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A message that is complete, with what it was charged.
+#[derive(Debug)]
+pub struct Complete {
+    pub message: Message,
+    pub cost: usize,
+    pub fragments: u32,
+}
+
+/// Why a fragment is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It contradicts its neighbours.
+    Violation(&'static str),
+    /// Its message would be too large.
+    TooLarge,
+}
+
+/// Fragments with consecutive TSNs, all of one message.
+#[derive(Debug)]
+struct Run {
+    first: Tsn,
+    stream: StreamId,
+    ssn: Ssn,
+    ppid: Ppid,
+    unordered: bool,
+    has_begin: bool,
+    has_end: bool,
+    count: u32,
+    len: usize,
+    /// The bytes; what arrives in order goes on in the last part.
+    parts: VecDeque<BytesMut>,
+}
+
+/// All runs, by the extended TSN of their first fragment.
+#[derive(Debug, Default)]
+pub struct Reassembly {
+    runs: BTreeMap<u64, Run>,
+    /// The last message's length: a good guess for the next one's.
+    last_len: usize,
+}
+
+impl Run {
+    fn end(&self, start: u64) -> u64 {
+        start + u64::from(self.count)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.has_begin && self.has_end
+    }
+
+    /// Whether `next` continues this run's message.
+    fn agrees(&self, next: &Self) -> Result<(), Refused> {
+        if self.stream != next.stream || self.unordered != next.unordered || (!self.unordered && self.ssn != next.ssn) {
+            return Err(Refused::Violation("fragments of one message on different streams"));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, mut next: Self) {
+        self.count += next.count;
+        self.len += next.len;
+        self.has_end = next.has_end;
+        match (self.parts.back_mut(), next.parts.len()) {
+            // In order: one copy, into the open part.
+            (Some(open), 1) if open.capacity() - open.len() >= next.parts[0].len() => {
+                open.extend_from_slice(&next.parts[0])
+            }
+            _ => self.parts.append(&mut next.parts),
+        }
+    }
+
+    fn into_complete(mut self, path: PathId) -> Complete {
+        let guessed_well = |part: &BytesMut| part.capacity() <= 2 * part.len() + 1024;
+        let payload = if self.parts.len() == 1 && guessed_well(&self.parts[0]) {
+            self.parts.pop_front().unwrap_or_default()
+        } else {
+            let mut whole = BytesMut::with_capacity(self.len);
+            self.parts.iter().for_each(|part| whole.extend_from_slice(part));
+            whole
+        };
+        Complete {
+            cost: self.len + self.count as usize * super::OVERHEAD,
+            fragments: self.count,
+            message: Message {
+                stream: self.stream,
+                ppid: self.ppid,
+                ssn: self.ssn,
+                tsn: self.first,
+                unordered: self.unordered,
+                path,
+                payload: payload.freeze(),
+            },
+        }
+    }
+}
+
+impl Reassembly {
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether everything below the cumulative TSN makes sense: only the one message that is still
+    /// arriving may lie there, it has its beginning, and nothing else came where it goes on.
+    pub fn is_consistent(&self, cumulative: u64) -> bool {
+        self.runs
+            .first_key_value()
+            .is_none_or(|(start, run)| *start > cumulative || (run.has_begin && run.end(*start) > cumulative))
+    }
+
+    /// A message in one chunk.
+    pub fn whole(data: &Data<'_>, path: PathId) -> Complete {
+        Complete {
+            cost: data.payload.len() + super::OVERHEAD,
+            fragments: 1,
+            message: Message {
+                stream: data.stream,
+                ppid: data.ppid,
+                ssn: data.ssn,
+                tsn: data.tsn,
+                unordered: data.flags.is_unordered(),
+                path,
+                payload: Bytes::copy_from_slice(data.payload),
+            },
+        }
+    }
+
+    /// Takes a fragment whose extended TSN is `at`, which is the very next one if `in_order`. Returns the
+    /// message if it completes one.
+    pub fn insert(
+        &mut self,
+        data: &Data<'_>,
+        at: u64,
+        in_order: bool,
+        path: PathId,
+        max: usize,
+    ) -> Result<Option<Complete>, Refused> {
+        // The hot case: it continues the run before it, in order.
+        let before = self.runs.range_mut(..at).next_back();
+        if let Some((start, run)) = before
+            && run.end(*start) == at
+        {
+            if data.flags.is_begin() != run.has_end {
+                return Err(Refused::Violation("a message begins before the one before it has ended"));
+            }
+            if !data.flags.is_begin() {
+                let start = *start;
+                Self::extend(run, data, max)?;
+                return self.join_next(start, path, max);
+            }
+        }
+        let mut run = Run {
+            first: data.tsn,
+            stream: data.stream,
+            ssn: data.ssn,
+            ppid: data.ppid,
+            unordered: data.flags.is_unordered(),
+            has_begin: data.flags.is_begin(),
+            has_end: data.flags.is_end(),
+            count: 1,
+            len: data.payload.len(),
+            parts: VecDeque::with_capacity(1),
+        };
+        if run.len > max {
+            return Err(Refused::TooLarge);
+        }
+        // A fragment that ends a message is followed by one that begins the next.
+        let next = self.runs.get(&(at + 1));
+        if next.is_some_and(|next| next.has_begin != run.has_end) {
+            return Err(Refused::Violation("a message begins before the one before it has ended"));
+        }
+        if let Some(next) = next.filter(|_| !run.has_end) {
+            run.agrees(next)?;
+        }
+        // Room for a message like the last one; only in order, where there is one such run at a time: a
+        // peer must not make us set aside more than it sends.
+        let room = if run.has_begin && in_order { self.last_len.min(max) } else { 0 };
+        let mut part = BytesMut::with_capacity(room.max(data.payload.len()));
+        part.extend_from_slice(data.payload);
+        run.parts.push_back(part);
+        self.runs.insert(at, run);
+        self.join_next(at, path, max)
+    }
+
+    fn extend(run: &mut Run, data: &Data<'_>, max: usize) -> Result<(), Refused> {
+        if run.stream != data.stream
+            || run.unordered != data.flags.is_unordered()
+            || (!run.unordered && run.ssn != data.ssn)
+        {
+            return Err(Refused::Violation("fragments of one message on different streams"));
+        }
+        if run.len + data.payload.len() > max {
+            return Err(Refused::TooLarge);
+        }
+        run.count += 1;
+        run.len += data.payload.len();
+        run.has_end = data.flags.is_end();
+        match run.parts.back_mut() {
+            // Growing by doubling keeps it at one copy and a bit.
+            Some(open) => {
+                if open.capacity() - open.len() < data.payload.len() {
+                    open.reserve(data.payload.len().max(open.len()).min(max - open.len()));
+                }
+                open.extend_from_slice(data.payload);
+            }
+            None => run.parts.push_back(BytesMut::from(data.payload)),
+        }
+        Ok(())
+    }
+
+    /// Joins the run at `start` with the one behind it, if that continues it; takes it out if it is complete.
+    fn join_next(&mut self, start: u64, path: PathId, max: usize) -> Result<Option<Complete>, Refused> {
+        let Some(run) = self.runs.get(&start) else { return Ok(None) };
+        let end = run.end(start);
+        if !run.has_end
+            && let Some(next) = self.runs.get(&end)
+        {
+            if next.has_begin {
+                return Err(Refused::Violation("a message begins before the one before it has ended"));
+            }
+            run.agrees(next)?;
+            if run.len + next.len > max {
+                return Err(Refused::TooLarge);
+            }
+            if let Some(next) = self.runs.remove(&end)
+                && let Some(run) = self.runs.get_mut(&start)
+            {
+                run.append(next);
+            }
+        }
+        if !self.runs.get(&start).is_some_and(Run::is_complete) {
+            return Ok(None);
+        }
+        let complete = self.runs.remove(&start).map(|run| run.into_complete(path));
+        if let Some(complete) = &complete {
+            self.last_len = complete.message.payload.len();
+        }
+        Ok(complete)
+    }
+
+    /// Gives up runs that lie wholly beyond the cumulative TSN. Returns their cost.
+    pub fn give_up(&mut self, take_back: &mut impl FnMut(Tsn) -> bool) -> usize {
+        let mut freed = 0;
+        self.runs.retain(|_, run| {
+            let keep = !take_back(run.first);
+            if !keep {
+                (1..run.count).for_each(|more| {
+                    take_back(run.first.plus(more));
+                });
+                freed += run.len + run.count as usize * super::OVERHEAD;
+            }
+            keep
+        });
+        freed
+    }
+}

@@ -1,0 +1,149 @@
+use super::*;
+use crate::serial::Ssn;
+use crate::types::{Ppid, StreamId};
+use crate::wire::DataFlags;
+
+fn config() -> Config {
+    Config { receive_window: 64 << 10, ..Config::default() }
+}
+
+fn rx() -> Rx {
+    Rx::new(Tsn(u32::MAX - 1), &config())
+}
+
+/// The chunk `at` places after the first; flags as letters.
+fn data<'a>(at: u32, ssn: u16, flags: &str, payload: &'a [u8]) -> Data<'a> {
+    let bit = |letter, bit| if flags.contains(letter) { bit } else { 0 };
+    Data {
+        flags: DataFlags(bit('B', DataFlags::BEGIN) | bit('E', DataFlags::END) | bit('U', DataFlags::UNORDERED)),
+        tsn: Tsn(u32::MAX - 1).plus(at),
+        stream: StreamId(1),
+        ssn: Ssn(ssn),
+        ppid: Ppid(7),
+        payload,
+    }
+}
+
+fn take(rx: &mut Rx, data: Data<'_>) -> Received {
+    rx.on_data(&data, PathId(0))
+}
+
+#[test]
+fn fragments_in_any_order_become_the_message_across_the_tsn_wrap() {
+    let orders: [[u32; 4]; 6] = [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [2, 0, 3, 1], [0, 3, 1, 2], [3, 0, 2, 1]];
+    for order in orders {
+        let mut rx = rx();
+        for at in order {
+            let flags = ["B", "", "", "E"][at as usize];
+            let byte = [b'a' + at as u8; 3];
+            assert_eq!(take(&mut rx, data(at, 0, flags, &byte)), Received::New, "{order:?}");
+        }
+        let message = rx.pop().unwrap();
+        assert_eq!(&message.payload[..], b"aaabbbcccddd", "{order:?}");
+        assert_eq!((message.ppid, message.tsn), (Ppid(7), Tsn(u32::MAX - 1)));
+        assert_eq!((rx.charged(), rx.map.cumulative()), (0, Tsn(1)));
+        assert!(!rx.map.has_gaps());
+    }
+}
+
+#[test]
+fn ordered_messages_wait_for_their_turn_and_unordered_ones_do_not() {
+    let mut rx = rx();
+    take(&mut rx, data(2, 2, "BE", b"third"));
+    take(&mut rx, data(1, 1, "BE", b"second"));
+    take(&mut rx, data(3, 0, "BEU", b"now"));
+    assert_eq!(&rx.pop().unwrap().payload[..], b"now");
+    assert!(rx.pop().is_none());
+    take(&mut rx, data(0, 0, "BE", b"first"));
+    let all: Vec<_> = std::iter::from_fn(|| rx.pop()).map(|message| message.payload).collect();
+    assert_eq!(all, [&b"first"[..], b"second", b"third"]);
+    assert_eq!(rx.charged(), 0);
+}
+
+#[test]
+fn duplicates_are_noticed_and_reported_once() {
+    let mut rx = rx();
+    take(&mut rx, data(0, 0, "BE", b"x"));
+    take(&mut rx, data(2, 1, "BE", b"y"));
+    assert_eq!(take(&mut rx, data(0, 0, "BE", b"x")), Received::Duplicate);
+    assert_eq!(take(&mut rx, data(2, 1, "BE", b"y")), Received::Duplicate);
+    assert_eq!(rx.map.take_duplicates().len(), 2);
+    assert!(rx.map.take_duplicates().is_empty());
+    let gaps: Vec<_> = rx.map.gaps(9).map(|gap| (gap.start, gap.end)).collect();
+    assert_eq!(gaps, [(2, 2)]);
+}
+
+#[test]
+fn contradicting_fragments_are_a_violation() {
+    let cases: [&[(u32, u16, &str)]; 6] = [
+        &[(0, 0, "B"), (1, 0, "B")],
+        &[(0, 0, "B"), (1, 1, "E")],
+        &[(1, 0, "B"), (0, 0, "B")],
+        &[(0, 0, "BE"), (1, 1, "E")],
+        &[(1, 0, ""), (0, 0, "BE")],
+        &[(0, 0, "B"), (1, 1, "BE")],
+    ];
+    for case in cases {
+        let mut rx = rx();
+        let outcomes: Vec<_> =
+            case.iter().map(|(at, ssn, flags)| take(&mut rx, data(*at, *ssn, flags, b"zz"))).collect();
+        assert!(matches!(outcomes.last(), Some(Received::Violation(_))), "{case:?}: {outcomes:?}");
+    }
+    let mut rx = rx();
+    take(&mut rx, data(0, 0, "BE", b"x"));
+    assert!(matches!(take(&mut rx, data(1, 0, "BE", b"x")), Received::Violation(_)), "an SSN used twice");
+}
+
+#[test]
+fn memory_is_bounded_by_the_window_and_the_lowest_gap_can_always_be_filled() {
+    let mut rx = rx();
+    let payload = [0; 1000];
+    // Message 0 misses its first chunk; everything else waits behind it.
+    let mut taken = 0;
+    for at in 1..1000 {
+        if take(&mut rx, data(at, at as u16, "BE", &payload)) == Received::New {
+            taken += 1;
+        }
+        assert!(rx.charged() <= (64 << 10) + (64 << 10) / 8);
+    }
+    assert!((50..70).contains(&taken), "{taken}");
+    assert!(rx.a_rwnd() < 1000 + OVERHEAD, "no room for one more: {}", rx.a_rwnd());
+    assert_eq!(take(&mut rx, data(0, 0, "BE", &payload)), Received::New);
+    assert_eq!(rx.ready_messages(), taken + 1);
+    while rx.pop().is_some() {}
+    assert_eq!((rx.charged(), rx.a_rwnd()), (0, 64 << 10));
+}
+
+#[test]
+fn at_the_hard_bound_what_came_out_of_order_is_given_up() {
+    let mut rx = rx();
+    let payload = [0; 1000];
+    for at in 20..1000 {
+        take(&mut rx, data(at, at as u16, "BE", &payload));
+    }
+    assert!(rx.map.has_gaps());
+    // Stream order holds everything back: SSN 0 comes last.
+    for at in 0..19 {
+        assert_eq!(take(&mut rx, data(at, at as u16 + 1, "BE", &payload)), Received::New);
+    }
+    assert!(!rx.map.has_gaps(), "the peer is told that they are missing again");
+    assert_eq!(rx.map.cumulative(), Tsn(u32::MAX - 1).plus(18));
+    assert!(rx.charged() <= (64 << 10) + (64 << 10) / 8);
+}
+
+#[test]
+fn a_message_beyond_the_limit_is_refused_while_it_arrives() {
+    let mut rx = Rx::new(Tsn(u32::MAX - 1), &Config { max_message: 2500, ..config() });
+    assert_eq!(take(&mut rx, data(0, 0, "B", &[0; 1000])), Received::New);
+    assert_eq!(take(&mut rx, data(1, 0, "", &[0; 1000])), Received::New);
+    assert_eq!(take(&mut rx, data(2, 0, "", &[0; 1000])), Received::TooLarge);
+}
+
+#[test]
+fn a_tsn_far_ahead_is_not_taken() {
+    let mut rx = rx();
+    assert_eq!(take(&mut rx, data(70_000, 0, "BE", b"far")), Received::Duplicate);
+    assert!(rx.map.is_too_far(Tsn(u32::MAX - 1).plus(70_000)));
+    assert!(rx.map.take_duplicates().is_empty());
+    assert_eq!(rx.charged(), 0);
+}

@@ -1,0 +1,232 @@
+//! What happens when time has passed (RFC 9260 §6.3.3, §8, §9.2).
+
+use super::control::Control;
+use super::path::congestion::CongestionControl;
+use super::path::{Beat, BeatKind};
+use super::{Association, Cx, Phase};
+use crate::api::{CloseReason, PathState};
+use crate::time::Time;
+use rand::RngExt;
+use std::time::Duration;
+
+/// An MTU probe is answered within this, however short the RTO: it is larger than what it is compared with.
+const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The timers of the association; those of its paths are with them.
+#[derive(Debug, Default)]
+pub struct Timers {
+    /// T1-init or T1-cookie.
+    pub t1: Option<Time>,
+    /// T2-shutdown.
+    pub t2: Option<Time>,
+    pub t2_path: usize,
+    /// T5-shutdown-guard.
+    pub guard: Option<Time>,
+    /// When the INIT goes out in UDP too.
+    pub fallback: Option<Time>,
+}
+
+impl Timers {
+    pub fn deadline(&self) -> Option<Time> {
+        [self.t1, self.t2, self.guard, self.fallback].into_iter().flatten().min()
+    }
+
+    pub fn stop(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn is_due(timer: &mut Option<Time>, now: Time) -> bool {
+    timer.take_if(|at| *at <= now).is_some()
+}
+
+impl Association {
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if self.is_closed() {
+            return;
+        }
+        if self.deadline().is_some_and(|at| cx.now.since(at) > self.config.rto_max) {
+            self.on_suspended(cx);
+        }
+        self.ack.on_timer(cx.now);
+        if is_due(&mut self.timers.fallback, cx.now) {
+            self.send_fallback_init(cx);
+        }
+        if is_due(&mut self.timers.t1, cx.now) {
+            self.on_t1(cx);
+        }
+        if is_due(&mut self.timers.t2, cx.now) {
+            self.on_t2(cx);
+        }
+        if is_due(&mut self.timers.guard, cx.now) {
+            self.close_with_abort(cx, &[], CloseReason::TimedOut);
+        }
+        for index in 0..self.paths.list.len() {
+            if self.is_closed() {
+                return;
+            }
+            if is_due(&mut self.paths.list[index].t3, cx.now) {
+                self.on_t3(cx, index);
+            }
+            self.on_beat_timers(cx, index);
+            self.on_mtu_timers(cx, index);
+        }
+    }
+
+    /// Timers are later than any timeout: the process or the host slept. What went unanswered says nothing
+    /// of the paths; they are asked before errors are counted.
+    fn on_suspended(&mut self, cx: &mut Cx<'_>) {
+        let forming = matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_));
+        for index in 0..self.paths.list.len() {
+            let path = &mut self.paths.list[index];
+            if path.t3.is_some() {
+                path.t3 = Some(cx.now + path.rto.current());
+            }
+            path.beats.mtu = None;
+            if path.beats.alive.take().is_some() || (!forming && path.heartbeat_interval.is_some()) {
+                self.send_heartbeat(cx, index, BeatKind::Alive);
+            }
+        }
+    }
+
+    /// T1-init, T1-cookie: again, over the next address; at last give up.
+    fn on_t1(&mut self, cx: &mut Cx<'_>) {
+        let count = self.paths.list.len();
+        let max = self.config.max_init_retransmits;
+        let (Phase::CookieWait(setup) | Phase::CookieEchoed(setup)) = &mut self.phase else { return };
+        setup.attempts += 1;
+        if setup.attempts > max {
+            return self.close(cx, CloseReason::TimedOut);
+        }
+        self.paths.list[setup.target].rto.back_off();
+        setup.target = (setup.target + 1) % count.max(1);
+        // The timeout is one for the setup, whichever address is tried: it goes on doubling.
+        let rto = self.paths.list.iter().map(|path| path.rto.current()).max();
+        match self.phase {
+            Phase::CookieWait(_) => self.send_init(cx),
+            _ => self.send_cookie_echo(cx),
+        }
+        self.timers.t1 = rto.map(|rto| cx.now + rto);
+    }
+
+    /// T2-shutdown: again, over another address if there is one.
+    fn on_t2(&mut self, cx: &mut Cx<'_>) {
+        let path = self.timers.t2_path;
+        self.paths.list[path].rto.back_off();
+        if self.count_error(cx, path, true) {
+            return;
+        }
+        let next = self.paths.select_for_retransmission(path);
+        match self.phase {
+            Phase::ShutdownSent => self.send_shutdown(cx, Control::Shutdown, next),
+            Phase::ShutdownAckSent => self.send_shutdown(cx, Control::ShutdownAck, next),
+            _ => {}
+        }
+    }
+
+    /// T3-rtx (§6.3.3).
+    fn on_t3(&mut self, cx: &mut Cx<'_>, index: usize) {
+        if self.paths.list[index].flight == 0 {
+            return;
+        }
+        self.counters.t3_timeouts += 1;
+        // §6.1 A: a probe of a closed window that the peer answers says that it is there.
+        let answered_probe = self.tx.is_held_off();
+        let path = &mut self.paths.list[index];
+        if !answered_probe {
+            let pmdcs = path.pmdcs();
+            path.congestion.get_mut().on_timeout(cx.now, pmdcs);
+            if path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
+                self.send_mtu_probe(cx, index);
+            }
+        }
+        let path = &mut self.paths.list[index];
+        path.rto.back_off();
+        path.rtt_probe = None;
+        self.tx.on_t3(index, &mut self.paths);
+        if !answered_probe {
+            self.count_error(cx, index, true);
+        }
+    }
+
+    /// An error on a path (§8.1, §8.2). Returns whether it ended the association.
+    fn count_error(&mut self, cx: &mut Cx<'_>, index: usize, counts_for_association: bool) -> bool {
+        if counts_for_association {
+            self.error_count += 1;
+            if self.error_count > self.config.assoc_max_retrans {
+                self.close_with_abort(cx, &[], CloseReason::TimedOut);
+                return true;
+            }
+        }
+        let changed = self.paths.list[index].on_error();
+        self.tell_path(cx, index, changed);
+        false
+    }
+
+    fn on_beat_timers(&mut self, cx: &mut Cx<'_>, index: usize) {
+        let path = &mut self.paths.list[index];
+        if path.beats.alive.take_if(|beat| beat.expires <= cx.now).is_some() {
+            // §8.3: unanswered; the timeout backs off. An unconfirmed address says nothing of the association.
+            path.rto.back_off();
+            let confirmed = path.state != PathState::Unconfirmed;
+            if self.count_error(cx, index, confirmed) {
+                return;
+            }
+            let path = &self.paths.list[index];
+            if path.beats.next.is_some_and(|at| at <= cx.now) || path.state != PathState::Active {
+                self.schedule_heartbeat(cx, index);
+            }
+        }
+        let path = &mut self.paths.list[index];
+        if is_due(&mut path.beats.next, cx.now) {
+            if path.is_busy(cx.now) || path.beats.alive.is_some() {
+                self.schedule_heartbeat(cx, index);
+            } else {
+                self.send_heartbeat(cx, index, BeatKind::Alive);
+            }
+        }
+    }
+
+    fn on_mtu_timers(&mut self, cx: &mut Cx<'_>, index: usize) {
+        let path = &mut self.paths.list[index];
+        let lost = path.beats.mtu.take_if(|beat| beat.expires <= cx.now);
+        if let Some(Beat { kind: BeatKind::Mtu(size), .. }) = lost {
+            path.pmtud.on_probe_lost(cx.now, size);
+        }
+        path.pmtud.on_timer(cx.now);
+        if path.beats.mtu.is_none() && path.pmtud.wants_probe() && path.state == PathState::Active {
+            self.send_mtu_probe(cx, index);
+        }
+    }
+
+    /// Sets the time of the next HEARTBEAT over a path.
+    pub(super) fn schedule_heartbeat(&mut self, cx: &mut Cx<'_>, index: usize) {
+        let jitter = cx.rng.random::<f64>();
+        self.paths.list[index].schedule_heartbeat(cx.now, jitter);
+    }
+
+    /// Sends a HEARTBEAT over a path.
+    pub(super) fn send_heartbeat(&mut self, cx: &mut Cx<'_>, index: usize, kind: BeatKind) {
+        let nonce = cx.rng.random();
+        let path = &mut self.paths.list[index];
+        let timeout = match kind {
+            BeatKind::Alive => path.beat_timeout(),
+            BeatKind::Mtu(_) => path.beat_timeout().max(MIN_PROBE_TIMEOUT),
+        };
+        path.beats.on_sent(Beat { kind, nonce, sent: cx.now, expires: cx.now + timeout });
+        self.counters.heartbeats_sent += 1;
+        self.queue(index, Control::Heartbeat(kind));
+        if kind == BeatKind::Alive {
+            self.schedule_heartbeat(cx, index);
+        }
+    }
+
+    /// Sends the next probe of the MTU search, if it wants one.
+    pub(super) fn send_mtu_probe(&mut self, cx: &mut Cx<'_>, index: usize) {
+        let path = &self.paths.list[index];
+        if let Some(size) = path.pmtud.probe_size().filter(|_| path.beats.mtu.is_none()) {
+            self.send_heartbeat(cx, index, BeatKind::Mtu(size));
+        }
+    }
+}

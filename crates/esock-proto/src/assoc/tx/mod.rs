@@ -1,0 +1,240 @@
+//! Sending: what was taken from the user, what is on its way, what was lost.
+
+mod packetize;
+mod sack;
+mod send_queue;
+mod sent;
+
+use crate::api::{Negotiated, SendOptions, Undelivered};
+use crate::bits::BitRing;
+use crate::error::SendError;
+use crate::serial::{Ssn, Tsn};
+use crate::streams::StreamTable;
+use crate::time::Time;
+use bytes::Bytes;
+pub use sack::SackOutcome;
+use send_queue::SendQueue;
+pub use sent::SentChunk;
+use std::collections::VecDeque;
+
+/// What a message costs beyond its bytes, so that many small ones are bounded too.
+const MESSAGE_OVERHEAD: usize = 64;
+
+/// A message of which at least one fragment has been sent.
+#[derive(Debug)]
+struct Outgoing {
+    options: SendOptions,
+    ssn: Ssn,
+    payload: Bytes,
+}
+
+/// The sending half of an association.
+#[derive(Debug)]
+pub struct Tx {
+    queue: SendQueue,
+    /// Messages in the order of their first fragments; the first has serial `first_message`.
+    messages: VecDeque<Outgoing>,
+    first_message: u32,
+    /// Bytes of the last message of `messages` that are not in chunks yet.
+    unsent_of_last: usize,
+    /// Chunks from `cumulative + 1` on.
+    sent: VecDeque<SentChunk>,
+    /// By offset into `sent`: gap-acked, marked for retransmission, counting miss indications.
+    acked: BitRing,
+    lost: BitRing,
+    watched: BitRing,
+    lost_chunks: usize,
+    /// Everything up to here was acknowledged (the RFC's Cumulative TSN Ack Point).
+    cumulative: Tsn,
+    ssns: StreamTable,
+    outbound_streams: u16,
+    /// The peer's window less what is in flight.
+    rwnd: usize,
+    /// User bytes in flight over all paths.
+    flight: usize,
+    /// Exit point of fast recovery (§7.2.4).
+    fast_recovery: Option<Tsn>,
+    /// §7.2.4 step 3: the first packet of a fast retransmit ignores cwnd.
+    fast_retransmit_due: bool,
+    /// User bytes taken and not acknowledged, and the same with overhead.
+    buffered: usize,
+    charged: usize,
+    limit: usize,
+    /// Somebody waits for room.
+    blocked: bool,
+    /// When the cumulative TSN last moved, or data was first in flight.
+    pub progress: Time,
+    /// The peer's window as it was last told.
+    a_rwnd: usize,
+    /// A SACK came since data was last sent.
+    answered: bool,
+    pub counters: TxCounters,
+}
+
+/// See `stats::Counters`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TxCounters {
+    pub data_chunks: u64,
+    pub retransmissions: u64,
+    pub fast_retransmissions: u64,
+    pub bytes_acked: u64,
+    pub messages: u64,
+    pub reneged: u64,
+    pub window_probes: u64,
+}
+
+impl Tx {
+    pub fn new(now: Time, initial_tsn: Tsn, negotiated: &Negotiated, limit: usize) -> Self {
+        Self {
+            queue: SendQueue::default(),
+            messages: VecDeque::new(),
+            first_message: 0,
+            unsent_of_last: 0,
+            sent: VecDeque::new(),
+            acked: BitRing::default(),
+            lost: BitRing::default(),
+            watched: BitRing::default(),
+            lost_chunks: 0,
+            cumulative: initial_tsn.minus(1),
+            ssns: StreamTable::default(),
+            outbound_streams: negotiated.outbound_streams,
+            rwnd: negotiated.peer_rwnd as usize,
+            flight: 0,
+            fast_recovery: None,
+            fast_retransmit_due: false,
+            buffered: 0,
+            charged: 0,
+            limit,
+            blocked: false,
+            progress: now,
+            a_rwnd: negotiated.peer_rwnd as usize,
+            answered: false,
+            counters: TxCounters::default(),
+        }
+    }
+
+    /// The handshake is over: what the peer said.
+    pub fn negotiate(&mut self, negotiated: &Negotiated) {
+        self.outbound_streams = negotiated.outbound_streams;
+        self.rwnd = negotiated.peer_rwnd as usize;
+        self.a_rwnd = self.rwnd;
+    }
+
+    /// Whether a message could be taken now.
+    pub fn check(&mut self, options: &SendOptions, len: usize) -> Result<(), SendError> {
+        if len == 0 {
+            return Err(SendError::Empty);
+        }
+        if options.stream.0 >= self.outbound_streams {
+            return Err(SendError::BadStream { stream: options.stream, count: self.outbound_streams });
+        }
+        if len > self.limit {
+            return Err(SendError::TooLarge { len, limit: self.limit });
+        }
+        // An empty buffer takes whatever is allowed at all.
+        if self.charged > 0 && self.charged + len + MESSAGE_OVERHEAD > self.limit {
+            self.blocked = true;
+            return Err(SendError::Full);
+        }
+        Ok(())
+    }
+
+    /// Takes a message that [`Tx::check`] let pass.
+    pub fn push(&mut self, options: SendOptions, payload: Bytes) {
+        self.buffered += payload.len();
+        self.charged += payload.len() + MESSAGE_OVERHEAD;
+        self.counters.messages += 1;
+        self.queue.push(options, payload);
+    }
+
+    /// Whether somebody who was told `Full` should try again; told once.
+    pub fn take_writable(&mut self) -> bool {
+        // A quarter free: a wake-up is worth a batch.
+        let writable = self.blocked && self.charged <= self.limit - self.limit / 4;
+        if writable {
+            self.blocked = false;
+        }
+        writable
+    }
+
+    /// Whether the peer has no room for the oldest chunk that it lacks: what is in flight probes its window.
+    pub(super) fn window_is_closed(&self) -> bool {
+        self.sent.front().is_some_and(|oldest| self.a_rwnd < usize::from(oldest.len))
+    }
+
+    /// Whether the peer is there and merely takes nothing: its window is closed, and it said so since data
+    /// was last sent (RFC 9260 §6.1 A: no reason to count errors).
+    pub fn is_held_off(&self) -> bool {
+        self.answered && self.window_is_closed()
+    }
+
+    /// Whether everything taken was acknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.buffered == 0
+    }
+
+    pub fn flight(&self) -> usize {
+        self.flight
+    }
+
+    pub fn rwnd(&self) -> usize {
+        self.rwnd
+    }
+
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// User bytes that are not in chunks yet.
+    pub fn queued(&self) -> usize {
+        self.unsent_of_last + self.queue.bytes()
+    }
+
+    pub fn cumulative(&self) -> Tsn {
+        self.cumulative
+    }
+
+    /// The TSN of the next new chunk.
+    pub fn next_tsn(&self) -> Tsn {
+        self.cumulative.plus(self.sent.len() as u32 + 1)
+    }
+
+    /// Takes everything back that was not acknowledged, oldest first.
+    pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        let whole = std::mem::take(&mut self.messages).into_iter();
+        let started = whole.map(|message| Undelivered {
+            maybe_received: true,
+            options: message.options,
+            payload: message.payload,
+        });
+        let waiting =
+            self.queue.drain().map(|(options, payload)| Undelivered { maybe_received: false, options, payload });
+        let all = started.chain(waiting).collect();
+        self.sent = VecDeque::new();
+        self.acked.reset();
+        self.lost.reset();
+        self.watched.reset();
+        (self.lost_chunks, self.unsent_of_last, self.flight) = (0, 0, 0);
+        (self.buffered, self.charged) = (0, 0);
+        all
+    }
+
+    /// The peer allows fewer streams than were asked for: messages that were taken for the others go back.
+    pub fn take_impossible(&mut self) -> Vec<Undelivered> {
+        let gone = self.queue.take_beyond(self.outbound_streams);
+        self.buffered -= gone.iter().map(|(_, payload)| payload.len()).sum::<usize>();
+        self.charged -= gone.iter().map(|(_, payload)| payload.len() + MESSAGE_OVERHEAD).sum::<usize>();
+        gone.into_iter().map(|(options, payload)| Undelivered { maybe_received: false, options, payload }).collect()
+    }
+
+    /// Recounts what is kept incrementally.
+    pub fn check_invariants(&self) {
+        if cfg!(debug_assertions) && self.sent.len() < 64 {
+            let in_flight = |at: &usize| !self.acked.get(*at) && !self.lost.get(*at);
+            let flight: usize = (0..self.sent.len()).filter(in_flight).map(|at| usize::from(self.sent[at].len)).sum();
+            debug_assert_eq!(flight, self.flight, "flight size");
+            let lost = (0..self.sent.len()).filter(|at| self.lost.get(*at)).count();
+            debug_assert_eq!(lost, self.lost_chunks, "chunks marked for retransmission");
+        }
+    }
+}

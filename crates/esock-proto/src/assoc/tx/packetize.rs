@@ -1,0 +1,179 @@
+//! Filling packets with DATA chunks (RFC 9260 §6.1, §6.9, §6.10).
+
+use super::{Outgoing, SentChunk, Tx};
+use crate::assoc::path::Paths;
+use crate::assoc::path::congestion::CongestionControl;
+use crate::serial::Ssn;
+use crate::time::Time;
+use crate::wire::{DATA_HEADER_BYTES, DataFlags, PacketBuilder, padded};
+
+/// A fragment that merely fills the rest of a packet is at least this long.
+const MIN_FILL_BYTES: usize = 128;
+
+impl Tx {
+    /// The path that the first chunk to be sent again goes over, if it may be sent now.
+    pub fn lost_path(&self, paths: &Paths) -> Option<usize> {
+        let first = self.lost.next_set(0).filter(|_| self.lost_chunks > 0)?;
+        let index = paths.select_for_retransmission(usize::from(self.sent[first].path));
+        let path = &paths.list[index];
+        // §6.1 C: limited by cwnd; §7.2.4 step 3: but for the first packet of a fast retransmit.
+        (self.fast_retransmit_due || path.flight < path.cwnd()).then_some(index)
+    }
+
+    /// Whether new data may be sent over path `index` now.
+    pub fn can_send_new(&self, index: usize, paths: &Paths) -> bool {
+        // §6.1 A: a window that has closed is probed with one chunk, when nothing else is in flight.
+        let next = if self.unsent_of_last > 0 { self.unsent_of_last } else { self.queue.next_len().unwrap_or(0) };
+        let path = &paths.list[index];
+        next > 0 && path.has_room() && (self.flight == 0 || self.rwnd >= next.min(path.pmdcs()))
+    }
+
+    /// Whether the next chunk fits whole into `room` bytes of a packet.
+    pub fn next_fits(&self, room: usize) -> bool {
+        let waiting = if self.unsent_of_last > 0 { Some(self.unsent_of_last) } else { self.queue.next_len() };
+        let lost =
+            self.lost.next_set(0).filter(|_| self.lost_chunks > 0).map(|offset| usize::from(self.sent[offset].len));
+        lost.or(waiting).is_some_and(|len| DATA_HEADER_BYTES + padded(len) <= room)
+    }
+
+    /// Writes chunks that are to be sent again. Returns whether any was written; `Err` says how large a
+    /// packet the first one needs, when it fits none of this path's.
+    pub fn write_lost(
+        &mut self,
+        packet: &mut PacketBuilder<'_>,
+        index: usize,
+        paths: &mut Paths,
+    ) -> Result<bool, usize> {
+        let mut any = false;
+        let mut next = self.lost.next_set(0);
+        while let Some(offset) = next {
+            let size = DATA_HEADER_BYTES + padded(usize::from(self.sent[offset].len));
+            if size > packet.room() {
+                if !any && packet.is_empty() {
+                    return Err(packet.len() + size);
+                }
+                break;
+            }
+            let path = &paths.list[index];
+            if !self.fast_retransmit_due && path.flight >= path.cwnd() {
+                break;
+            }
+            let Some(data) = self.data_at(offset) else { break };
+            packet.data(&data);
+            self.lost.clear(offset);
+            self.lost_chunks -= 1;
+            self.sent[offset].path = index as u16;
+            self.sent[offset].sent_again = true;
+            self.put_in_flight(offset, index, paths);
+            paths.list[index].bytes_sent += u64::from(self.sent[offset].len);
+            self.counters.retransmissions += 1;
+            self.counters.data_chunks += 1;
+            any = true;
+            next = self.lost.next_set(offset + 1);
+        }
+        if any {
+            self.fast_retransmit_due = false;
+        }
+        Ok(any)
+    }
+
+    /// Writes new chunks while the path, the peer's window and the packet have room. Returns whether any was written.
+    pub fn write_new(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths) -> bool {
+        let pmdcs = paths.list[index].pmdcs();
+        let mut any = false;
+        loop {
+            let path = &paths.list[index];
+            if path.flight >= path.cwnd() {
+                break;
+            }
+            let starts = self.unsent_of_last == 0;
+            let waiting = if starts { self.queue.next_len().unwrap_or(0) } else { self.unsent_of_last };
+            let Some(room) = packet.room().checked_sub(DATA_HEADER_BYTES).filter(|_| waiting > 0) else { break };
+            let mut len = waiting;
+            if padded(waiting) > room {
+                // §6.9: only what fits no packet is fragmented; such a message may begin in what another left.
+                let fits_alone = starts && waiting <= pmdcs;
+                if fits_alone || (room < MIN_FILL_BYTES && !packet.is_empty()) {
+                    break;
+                }
+                len = room & !3;
+            }
+            // §6.1 A: never beyond the peer's window, but for a probe; a small rest of it is not worth a chunk.
+            let probe = len > self.rwnd;
+            if probe && self.flight > 0 {
+                break;
+            }
+            if starts && !self.start_message() {
+                break;
+            }
+            self.write_chunk(now, packet, index, paths, len);
+            any = true;
+            if probe {
+                self.counters.window_probes += 1;
+                break;
+            }
+        }
+        any
+    }
+
+    /// Moves the next message from the queue to the ring, where its chunks find it.
+    fn start_message(&mut self) -> bool {
+        let Some((options, payload)) = self.queue.pop() else { return false };
+        // §6.5: unordered messages have no sequence number.
+        let ssn = if options.unordered { Ssn(0) } else { self.ssns.take(options.stream) };
+        self.unsent_of_last = payload.len();
+        self.messages.push_back(Outgoing { options, ssn, payload });
+        true
+    }
+
+    fn write_chunk(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths, len: usize) {
+        let Some(message) = self.messages.back() else { return };
+        let offset = message.payload.len() - self.unsent_of_last;
+        let mut flags = 0;
+        if offset == 0 {
+            flags |= DataFlags::BEGIN;
+        }
+        if len == self.unsent_of_last {
+            flags |= DataFlags::END;
+            if message.options.sack_immediately {
+                flags |= DataFlags::IMMEDIATE;
+            }
+        }
+        if message.options.unordered {
+            flags |= DataFlags::UNORDERED;
+        }
+        let at = self.sent.len();
+        if at == 0 {
+            self.progress = now;
+        }
+        self.sent.push_back(SentChunk {
+            message: self.first_message.wrapping_add(self.messages.len() as u32 - 1),
+            offset: offset as u32,
+            len: len as u16,
+            path: index as u16,
+            flags: DataFlags(flags),
+            misses: 0,
+            sent_again: false,
+        });
+        self.unsent_of_last -= len;
+        self.watched.set(at);
+        self.put_in_flight(at, index, paths);
+        let path = &mut paths.list[index];
+        path.rtt_probe.get_or_insert((self.cumulative.plus(at as u32 + 1), now));
+        path.bytes_sent += len as u64;
+        path.last_data = now;
+        self.counters.data_chunks += 1;
+        if let Some(data) = self.data_at(at) {
+            packet.data(&data);
+        }
+    }
+
+    /// §7.2.1: a path that was idle does not keep its whole window.
+    pub fn decay_idle(&self, now: Time, index: usize, paths: &mut Paths) {
+        let path = &mut paths.list[index];
+        if path.flight == 0 && path.data_packets_sent > 0 {
+            let (idle, rto, pmdcs) = (now.since(path.last_data), path.rto.current(), path.pmdcs());
+            path.congestion.get_mut().on_idle(idle, rto, pmdcs);
+        }
+    }
+}

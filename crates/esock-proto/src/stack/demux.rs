@@ -1,0 +1,119 @@
+//! Whose packet it is: by our verification tag, else by the peer's address (RFC 9260 §8.5).
+
+use super::Stack;
+use crate::api::State;
+use crate::time::Time;
+use crate::transmit::Datagram;
+use crate::types::{AssocId, VerificationTag};
+use crate::wire::{Chunk, Chunks, HEADER_BYTES, Header, checksum_ok, kind};
+
+impl Stack {
+    /// Takes a packet that has arrived.
+    pub fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>) {
+        self.stats.packets_received += 1;
+        let Ok(header) = Header::parse(datagram.data) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        // RFC 9260 §8.4: nothing that comes from or went to a non-unicast address.
+        if !datagram.remote.is_usable_peer() || datagram.local.address.is_some_and(|local| !local.is_usable_peer()) {
+            self.stats.malformed += 1;
+            return;
+        }
+        let by_tag = if header.tag == VerificationTag::ZERO { None } else { self.find_by_tag(&header) };
+        if !checksum_ok(datagram.data) {
+            self.stats.malformed += 1;
+            self.stats.bad_checksum += 1;
+            return;
+        }
+        let Some(Ok(first)) = Chunks::new(&datagram.data[HEADER_BYTES..]).next() else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if header.tag == VerificationTag::ZERO {
+            // §8.5.1 A: only INIT has no tag.
+            if first.kind == kind::INIT {
+                self.handle_init(now, &datagram, &header, &first);
+            } else {
+                self.stats.malformed += 1;
+            }
+            return;
+        }
+        match (by_tag, first.kind) {
+            (existing, kind::COOKIE_ECHO) => {
+                let existing = existing.or_else(|| self.find_by_peer(&datagram, &header));
+                self.handle_cookie_echo(now, &datagram, &header, &first, existing);
+            }
+            (Some(id), first_kind) => self.handle_own(now, &datagram, &header, id, first_kind),
+            (None, _) => self.handle_foreign(now, &datagram, &header, &first),
+        }
+    }
+
+    /// The association that has this tag, if the ports are its own too.
+    fn find_by_tag(&self, header: &Header) -> Option<AssocId> {
+        let id = self.table.by_tag(header.tag)?;
+        let identity = &self.table.get(id)?.assoc.identity;
+        (identity.local_port == header.destination && identity.peer_port == header.source).then_some(id)
+    }
+
+    fn find_by_peer(&self, datagram: &Datagram<'_>, header: &Header) -> Option<AssocId> {
+        let endpoint = self.endpoints.find(datagram.local.address, header.destination)?;
+        self.table.by_peer(endpoint, datagram.remote, header.source)
+    }
+
+    /// A packet with our tag.
+    fn handle_own(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header, id: AssocId, first: u8) {
+        let forming = matches!(self.state(id), Some(State::CookieWait | State::CookieEchoed));
+        if first == kind::SHUTDOWN_ACK && forming {
+            // §8.5.1 E.
+            return self.answer_shutdown_ack(now, datagram, header);
+        }
+        let Some(entry) = self.table.get(id) else { return };
+        let source = entry.assoc.paths.by_remote(datagram.remote);
+        let was_forming = entry.assoc.state() == State::CookieWait;
+        if was_forming {
+            // INIT ACK replaces the peer's addresses.
+            self.table.unlist_paths(id);
+        }
+        let (endpoints, endpoint) = (&self.endpoints, entry_endpoint(&self.table, id));
+        let local_for = |remote| {
+            endpoint.and_then(|id| endpoints.get(id)).map(|endpoint| endpoint.local_for(remote)).unwrap_or_default()
+        };
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let was_closed = entry.assoc.is_closed();
+        let mut cx = crate::assoc::Cx { now, rng: &mut self.rng, events: &mut self.events };
+        entry.assoc.handle_packet(&mut cx, datagram, source, &local_for);
+        let closed = entry.assoc.is_closed();
+        if was_forming && !closed {
+            self.table.list_paths(id);
+        }
+        if closed && !was_closed {
+            self.on_closed(now, id);
+        }
+        // Its deadline is entered when it has sent what the packets of this batch brought about.
+        self.table.activate(id);
+    }
+
+    /// A packet whose tag is none of ours.
+    fn handle_foreign(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header, first: &Chunk<'_>) {
+        let Some(id) = self.find_by_peer(datagram, header) else {
+            return self.handle_out_of_the_blue(now, datagram, header);
+        };
+        let Some(entry) = self.table.get(id) else { return };
+        let forming = matches!(entry.assoc.state(), State::CookieWait | State::CookieEchoed);
+        let reflected = first.has_t_bit() && header.tag == entry.assoc.identity.peer_tag;
+        match first.kind {
+            kind::SHUTDOWN_ACK if forming => self.answer_shutdown_ack(now, datagram, header),
+            // §8.5.1 B, C: with the T bit, the tag is the one that we put into packets to the peer.
+            kind::ABORT | kind::SHUTDOWN_COMPLETE if reflected => {
+                let _ = self.with(now, id, |assoc, cx| assoc.handle_reflected(cx, first));
+            }
+            // §8.5: silently discarded.
+            _ => {}
+        }
+    }
+}
+
+fn entry_endpoint(table: &super::table::Table, id: AssocId) -> Option<crate::types::EndpointId> {
+    table.get(id).map(|entry| entry.assoc.endpoint)
+}

@@ -1,0 +1,243 @@
+//! Endpoints: an SCTP port and its addresses; what a peer is told of them, and which one a path uses.
+
+use crate::config::{Config, EndpointConfig};
+use crate::error::OpenError;
+use crate::transmit::Local;
+use crate::types::{Address, AddressScope, EndpointId};
+use rand::{Rng, RngExt};
+use rustc_hash::FxHashMap;
+use std::net::IpAddr;
+
+/// One endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub port: u16,
+    /// Empty: all of the host's.
+    pub addresses: Vec<Address>,
+    pub host_addresses: Vec<Address>,
+    pub config: Config,
+    pub accepting: bool,
+    pub associations: usize,
+}
+
+/// All endpoints of a stack.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    by_id: FxHashMap<u32, Endpoint>,
+    by_port: FxHashMap<u16, Vec<EndpointId>>,
+    last_id: u32,
+}
+
+impl Endpoint {
+    /// Whether a packet to `local` is for this endpoint.
+    fn serves(&self, local: Option<Address>) -> bool {
+        self.addresses.is_empty() || local.is_none_or(|local| self.addresses.contains(&local))
+    }
+
+    fn overlaps(&self, addresses: &[Address]) -> bool {
+        self.addresses.is_empty()
+            || addresses.is_empty()
+            || self.addresses.iter().any(|address| addresses.contains(address))
+    }
+
+    /// Our end of a path to `remote`: of explicit addresses the one nearest to it; else the host's routes choose.
+    pub fn local_for(&self, remote: Address) -> Local {
+        let same_family = self.addresses.iter().filter(|address| address.is_ipv4() == remote.is_ipv4());
+        let address = same_family
+            .copied()
+            .reduce(|best, next| if common_prefix(next, remote) > common_prefix(best, remote) { next } else { best });
+        Local { address, ..Local::default() }
+    }
+
+    /// Whether `remote` and `port` name this very endpoint.
+    pub fn is_self(&self, remote: Address, port: u16) -> bool {
+        port == self.port
+            && if self.addresses.is_empty() {
+                self.host_addresses.contains(&remote)
+            } else {
+                self.addresses.contains(&remote)
+            }
+    }
+
+    /// The address types that we can use.
+    pub fn supported_types(&self) -> (bool, bool) {
+        let known = if self.addresses.is_empty() { &self.host_addresses } else { &self.addresses };
+        if known.is_empty() {
+            return (true, true);
+        }
+        (known.iter().any(|address| address.is_ipv4()), known.iter().any(|address| !address.is_ipv4()))
+    }
+
+    /// The addresses that a peer at `remote` is told (RFC 9260 §3.3.2): explicit ones, else the host's;
+    /// only those that it can reach, and of types that it supports. None where there is only one: the
+    /// packet's source says it, and a NAT on the way may change it (RFC 6951 §5.2).
+    pub fn advertised(&self, remote: Address, supported: Option<(bool, bool)>) -> Vec<Address> {
+        let explicit = !self.addresses.is_empty();
+        let all = if explicit { &self.addresses } else { &self.host_addresses };
+        let (v4, v6) = supported.unwrap_or((true, true));
+        let told: Vec<Address> = all
+            .iter()
+            .copied()
+            .filter(|address| if address.is_ipv4() { v4 } else { v6 })
+            .filter(|address| match (address.scope(), remote.scope()) {
+                // What stays on this host is told to this host alone; a peer on it needs nothing else.
+                (AddressScope::Loopback, peer) => peer == AddressScope::Loopback,
+                (_, AddressScope::Loopback) => explicit,
+                // Link-local addresses mean something on one link only.
+                (AddressScope::Link, peer) => explicit && peer == AddressScope::Link,
+                (_, AddressScope::Link) => explicit,
+                // A peer with a global address cannot reach private ones, unless the user says so.
+                (AddressScope::Private, AddressScope::Global) => explicit,
+                _ => true,
+            })
+            .collect();
+        if told.len() == 1 { Vec::new() } else { told }
+    }
+}
+
+impl Endpoints {
+    /// Opens an endpoint.
+    pub fn open(&mut self, mut config: EndpointConfig, rng: &mut impl Rng) -> Result<EndpointId, OpenError> {
+        config.config.validate().map_err(OpenError::Config)?;
+        // The wildcard of either family stands for all addresses.
+        if config.addresses.iter().any(|address| address.is_unspecified()) {
+            config.addresses.clear();
+        }
+        let port = if config.port == 0 { self.free_port(rng)? } else { config.port };
+        for holder in self.on_port(port) {
+            if self.by_id.get(&holder.0).is_some_and(|endpoint| endpoint.overlaps(&config.addresses)) {
+                return Err(OpenError::InUse { by: holder, port });
+            }
+        }
+        self.last_id += 1;
+        let id = EndpointId(self.last_id);
+        self.by_port.entry(port).or_default().push(id);
+        let endpoint = Endpoint {
+            port,
+            addresses: config.addresses,
+            host_addresses: config.host_addresses,
+            config: config.config,
+            accepting: false,
+            associations: 0,
+        };
+        self.by_id.insert(id.0, endpoint);
+        Ok(id)
+    }
+
+    /// A random port of the ephemeral range (RFC 6335) that no endpoint has.
+    fn free_port(&self, rng: &mut impl Rng) -> Result<u16, OpenError> {
+        let start: u16 = rng.random_range(49152..=65535);
+        let range = (start..=65535).chain(49152..start);
+        let free = |port: &u16| self.by_port.get(port).is_none_or(Vec::is_empty);
+        range.into_iter().find(free).ok_or(OpenError::NoFreePort)
+    }
+
+    pub fn get(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.by_id.get(&id.0)
+    }
+
+    pub fn get_mut(&mut self, id: EndpointId) -> Option<&mut Endpoint> {
+        self.by_id.get_mut(&id.0)
+    }
+
+    /// The endpoint that a packet to `local` and `port` is for.
+    pub fn find(&self, local: Option<Address>, port: u16) -> Option<EndpointId> {
+        let holders = self.by_port.get(&port)?;
+        holders.iter().copied().find(|id| self.get(*id).is_some_and(|endpoint| endpoint.serves(local)))
+    }
+
+    /// Whether any endpoint has the port.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.by_port.contains_key(&port)
+    }
+
+    /// The endpoints that have the port.
+    pub fn on_port(&self, port: u16) -> impl Iterator<Item = EndpointId> + '_ {
+        self.by_port.get(&port).into_iter().flatten().copied()
+    }
+
+    /// Closes an endpoint.
+    pub fn remove(&mut self, id: EndpointId) {
+        if let Some(endpoint) = self.by_id.remove(&id.0)
+            && let Some(holders) = self.by_port.get_mut(&endpoint.port)
+        {
+            holders.retain(|holder| *holder != id);
+            if holders.is_empty() {
+                self.by_port.remove(&endpoint.port);
+            }
+        }
+    }
+}
+
+/// How many leading bits two addresses of one family share.
+fn common_prefix(one: Address, other: Address) -> u32 {
+    match (one.ip(), other.ip()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    fn address(text: &str) -> Address {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn config(port: u16, addresses: &[&str]) -> EndpointConfig {
+        EndpointConfig {
+            port,
+            addresses: addresses.iter().map(|text| address(text)).collect(),
+            host_addresses: ["127.0.0.1", "::1", "10.0.0.5", "192.0.2.7", "fe80::1", "2001:db8::7"]
+                .map(address)
+                .to_vec(),
+            config: Config::default(),
+        }
+    }
+
+    #[test]
+    fn a_port_is_taken_once_per_address_and_wildcards_overlap_with_all() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut endpoints = Endpoints::default();
+        let first = endpoints.open(config(7, &["10.0.0.1"]), &mut rng).unwrap();
+        let second = endpoints.open(config(7, &["10.0.0.2"]), &mut rng).unwrap();
+        let taken = OpenError::InUse { by: first, port: 7 };
+        assert_eq!(endpoints.open(config(7, &[]), &mut rng), Err(taken.clone()));
+        assert_eq!(endpoints.open(config(7, &["::"]), &mut rng), Err(taken.clone()));
+        assert_eq!(endpoints.open(config(7, &["10.0.0.3", "10.0.0.1"]), &mut rng), Err(taken));
+        assert_eq!(endpoints.find(Some(address("10.0.0.2")), 7), Some(second));
+        assert_eq!(endpoints.find(Some(address("10.0.0.9")), 7), None);
+        endpoints.remove(first);
+        endpoints.remove(second);
+        endpoints.open(config(7, &[]), &mut rng).unwrap();
+    }
+
+    #[test]
+    fn a_wildcard_tells_a_peer_only_what_it_can_reach() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut endpoints = Endpoints::default();
+        let id = endpoints.open(config(7, &[]), &mut rng).unwrap();
+        let told = |peer, types| endpoints.get(id).unwrap().advertised(address(peer), types);
+        let list = |texts: &[&str]| texts.iter().map(|text| address(text)).collect::<Vec<_>>();
+        assert_eq!(told("127.0.0.1", None), list(&["127.0.0.1", "::1"]));
+        assert_eq!(told("10.0.0.9", None), list(&["10.0.0.5", "192.0.2.7", "2001:db8::7"]));
+        assert_eq!(told("198.51.100.1", None), list(&["192.0.2.7", "2001:db8::7"]));
+        // One address needs no list.
+        assert_eq!(told("198.51.100.1", Some((true, false))), []);
+    }
+
+    #[test]
+    fn an_explicit_list_wins_and_each_path_uses_the_nearest_address() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut endpoints = Endpoints::default();
+        let id = endpoints.open(config(7, &["10.0.1.1", "10.0.2.1"]), &mut rng).unwrap();
+        let endpoint = endpoints.get(id).unwrap();
+        assert_eq!(endpoint.advertised(address("198.51.100.1"), None).len(), 2);
+        assert_eq!(endpoint.local_for(address("10.0.2.9")).address, Some(address("10.0.2.1")));
+        assert_eq!(endpoint.local_for(address("2001:db8::1")).address, None);
+    }
+}

@@ -1,0 +1,284 @@
+//! INIT and COOKIE ECHO (RFC 9260 §5.1, §5.2): no state before a valid cookie comes back.
+
+use super::Stack;
+use super::cookie::{Cookie, CookieError};
+use super::incoming::IncomingFacts;
+use crate::api::{Incoming, State};
+use crate::assoc::{CookieAction, Cx, check_init};
+use crate::serial::Tsn;
+use crate::time::Time;
+use crate::transmit::Datagram;
+use crate::types::{Address, AssocId, EndpointId, VerificationTag};
+use crate::wire::{Cause, Chunk, HEADER_BYTES, Header, Init, InitParams, OutParams, kind, padded};
+use rand::RngExt;
+use std::time::Duration;
+
+/// The longest life that a Cookie Preservative can add.
+const MAX_EXTENSION: Duration = Duration::from_secs(60);
+
+/// What an INIT ACK says of us, and what its cookie remembers of an association that exists.
+struct Ours {
+    fields: Init<'static>,
+    ties: (VerificationTag, VerificationTag),
+}
+
+impl Stack {
+    /// INIT.
+    pub(super) fn handle_init(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header, chunk: &Chunk<'_>) {
+        // §5.1: it comes alone; §3.3.2: with a tag.
+        let alone = padded(chunk.raw.len()) >= datagram.data.len() - HEADER_BYTES;
+        let init = match Init::parse(chunk) {
+            Ok(init) if alone && init.tag != VerificationTag::ZERO => init,
+            _ => {
+                self.stats.malformed += 1;
+                return;
+            }
+        };
+        let back = Header { source: header.destination, destination: header.source, tag: init.tag };
+        let Some(endpoint) = self.endpoints.find(datagram.local.address, header.destination) else {
+            return self.answer_init_to_nobody(now, datagram, &back, &[]);
+        };
+        if self.endpoints.get(endpoint).is_none_or(|endpoint| endpoint.is_self(datagram.remote, header.source)) {
+            return;
+        }
+        let max = self.endpoints.get(endpoint).map_or(0, |endpoint| endpoint.config.max_peer_addresses);
+        let params = match (check_init(&init), InitParams::parse(init.params, max)) {
+            (Err(cause), _) => return self.answer_init_to_nobody(now, datagram, &back, &[cause]),
+            (_, Err(_)) => {
+                let cause = Cause::ProtocolViolation(b"malformed INIT");
+                return self.answer_init_to_nobody(now, datagram, &back, &[cause]);
+            }
+            // §5.1.2 B.
+            (_, Ok(InitParams { host_name: Some(name), .. })) => {
+                return self.answer_init_to_nobody(now, datagram, &back, &[Cause::UnresolvableAddress(name)]);
+            }
+            (Ok(()), Ok(params)) => params,
+        };
+        let addresses = self.peer_addresses(endpoint, datagram.remote, header.source, &params);
+        let existing = addresses.iter().find_map(|address| self.table.by_peer(endpoint, *address, header.source));
+        let ours = match existing {
+            Some(id) => self.ours_for_existing(now, datagram, &back, id, &addresses),
+            None => self.ours_for_new(endpoint),
+        };
+        let Some(ours) = ours else { return };
+        if !self.init_limit.allow(now) {
+            self.stats.rate_limited += 1;
+            return;
+        }
+        self.send_init_ack(now, datagram, &back, endpoint, &init, &params, &ours, addresses);
+    }
+
+    /// The peer's addresses: where the packet came from, and those it lists that it can have.
+    fn peer_addresses(
+        &self,
+        endpoint: EndpointId,
+        remote: Address,
+        port: u16,
+        params: &InitParams<'_>,
+    ) -> Vec<Address> {
+        let is_self =
+            |address: Address| self.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.is_self(address, port));
+        // A link-local address is meant on the link that the packet came over.
+        let scoped = params.addresses.iter().map(|address| Address::new(address.ip(), remote.scope_id()));
+        let listed = scoped.filter(|address| *address != remote && !is_self(*address));
+        std::iter::once(remote).chain(listed).collect()
+    }
+
+    /// A new association: fresh numbers; nobody is told of an endpoint that does not accept.
+    fn ours_for_new(&mut self, endpoint: EndpointId) -> Option<Ours> {
+        let endpoint = self.endpoints.get(endpoint).filter(|endpoint| endpoint.accepting)?;
+        let fields = Init {
+            tag: self.table.tags.choose(&mut self.rng),
+            a_rwnd: endpoint.config.receive_window,
+            outbound_streams: endpoint.config.outbound_streams,
+            inbound_streams: endpoint.config.inbound_streams,
+            initial_tsn: self.config.initial_tsn.unwrap_or(Tsn(self.rng.random())),
+            params: &[],
+        };
+        Some(Ours { fields, ties: Default::default() })
+    }
+
+    /// An association with this peer exists (§5.2.1, §5.2.2). `None` when the INIT is not answered with INIT ACK.
+    fn ours_for_existing(
+        &mut self,
+        now: Time,
+        datagram: &Datagram<'_>,
+        back: &Header,
+        id: AssocId,
+        addresses: &[Address],
+    ) -> Option<Ours> {
+        let assoc = &self.table.get(id)?.assoc;
+        let fields = assoc.init_fields();
+        let ties = (assoc.identity.local_tag, assoc.identity.peer_tag);
+        let added = assoc.added_addresses(addresses);
+        match assoc.state() {
+            State::CookieWait => return Some(Ours { fields, ties: Default::default() }),
+            State::ShutdownAckSent => {
+                // §9.2: the peer has not seen our SHUTDOWN ACK.
+                let _ = self.with(now, id, |assoc, _| assoc.repeat_shutdown_ack());
+                return None;
+            }
+            _ => {}
+        }
+        if !added.is_empty() {
+            // §5.2.2: an attacker could add its own address; the association is not touched.
+            let mut list = Vec::new();
+            for address in added.iter().take(16) {
+                crate::wire::write_address_param(*address, &mut list);
+            }
+            self.answer_init_to_nobody(now, datagram, back, &[Cause::RestartWithNewAddresses(&list)]);
+            return None;
+        }
+        let echoed = self.state(id) == Some(State::CookieEchoed);
+        let fields = if echoed {
+            fields
+        } else {
+            Init { tag: self.table.tags.choose(&mut self.rng), initial_tsn: Tsn(self.rng.random()), ..fields }
+        };
+        Some(Ours { fields, ties })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of the INIT; they meet nowhere else")]
+    fn send_init_ack(
+        &mut self,
+        now: Time,
+        datagram: &Datagram<'_>,
+        back: &Header,
+        endpoint_id: EndpointId,
+        init: &Init<'_>,
+        params: &InitParams<'_>,
+        ours: &Ours,
+        addresses: Vec<Address>,
+    ) {
+        let Some(endpoint) = self.endpoints.get(endpoint_id) else { return };
+        let extension = Duration::from_millis(params.preservative.unwrap_or(0).into()).min(MAX_EXTENSION);
+        let cookie = Cookie {
+            created: now,
+            life: endpoint.config.cookie_life + extension,
+            endpoint: endpoint_id,
+            local_port: back.source,
+            peer_port: back.destination,
+            local_tag: ours.fields.tag,
+            peer_tag: init.tag,
+            local_tsn: ours.fields.initial_tsn,
+            peer_tsn: init.initial_tsn,
+            peer_rwnd: init.a_rwnd,
+            outbound_streams: ours.fields.outbound_streams.min(init.inbound_streams),
+            inbound_streams: ours.fields.inbound_streams.min(init.outbound_streams),
+            adaptation: params.adaptation,
+            tie_local: ours.ties.0,
+            tie_peer: ours.ties.1,
+            local_address: datagram.local.address,
+            encap_port: datagram.encap_port,
+            addresses,
+        };
+        let adaptation = endpoint.config.adaptation;
+        let told = endpoint.advertised(datagram.remote, params.supported_types);
+        let sealed = self.keys.seal(now, &mut self.rng, &cookie);
+        let out = OutParams {
+            addresses: &told,
+            cookie: Some(&sealed),
+            unrecognized: &params.unrecognized,
+            adaptation,
+            ..OutParams::default()
+        };
+        let size = HEADER_BYTES + 64 + 20 * told.len() + sealed.len() + 2 * params.unrecognized.len();
+        self.stats.init_acks_sent += 1;
+        self.reply(datagram, *back, size, |packet| ours.fields.write(kind::INIT_ACK, &out, packet));
+    }
+
+    /// COOKIE ECHO. `existing` is the association that its tag or sender belongs to.
+    pub(super) fn handle_cookie_echo(
+        &mut self,
+        now: Time,
+        datagram: &Datagram<'_>,
+        header: &Header,
+        chunk: &Chunk<'_>,
+        existing: Option<AssocId>,
+    ) {
+        let opened = self.keys.open(now, &mut self.rng, chunk.value);
+        let (cookie, stale) = match opened {
+            Ok(cookie) => (cookie, None),
+            Err(CookieError::Stale(by, cookie)) => (*cookie, Some(by)),
+            Err(CookieError::Forged) => {
+                self.stats.bad_cookies += 1;
+                return;
+            }
+        };
+        // §5.1.5: it must be for these ports, this tag, and a peer at this address.
+        let bound = cookie.local_port == header.destination
+            && cookie.peer_port == header.source
+            && cookie.local_tag == header.tag
+            && cookie.addresses.contains(&datagram.remote)
+            && self.endpoints.get(cookie.endpoint).is_some_and(|endpoint| endpoint.port == header.destination);
+        if !bound {
+            self.stats.bad_cookies += 1;
+            return;
+        }
+        let existing = existing.filter(|id| self.table.get(*id).is_some_and(|entry| !entry.assoc.is_closed()));
+        let same = existing.and_then(|id| self.table.get(id)).is_some_and(|entry| entry.assoc.is_same(&cookie));
+        if let Some(by) = stale.filter(|_| !same) {
+            // §5.1.5 step 3, §5.2.4 step 3.
+            self.stats.stale_cookies += 1;
+            let back = Header { source: header.destination, destination: header.source, tag: cookie.peer_tag };
+            let measure = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
+            self.reply_causes(datagram, back, kind::ERROR, 0, &[Cause::StaleCookie(measure)]);
+            return;
+        }
+        let rest = datagram.data.get(HEADER_BYTES + padded(chunk.raw.len())..).unwrap_or_default();
+        match existing {
+            Some(id) => self.cookie_for_existing(now, datagram, &cookie, id, rest),
+            None => self.cookie_for_new(now, datagram, cookie, rest),
+        }
+    }
+
+    fn cookie_for_new(&mut self, now: Time, datagram: &Datagram<'_>, cookie: Cookie, rest: &[u8]) {
+        let accepting = self.endpoints.get(cookie.endpoint).is_some_and(|endpoint| endpoint.accepting);
+        let replayed = self.table.tags.is_retired(now, cookie.local_tag);
+        if !accepting || replayed || self.incoming.len() >= self.config.max_incoming {
+            return;
+        }
+        // A repetition while the user still thinks about the first.
+        if !self.undecided.insert(cookie.local_tag.0) {
+            return;
+        }
+        let facts = IncomingFacts {
+            local: datagram.local,
+            remote: datagram.remote,
+            encap_port: datagram.encap_port,
+            rest: rest.to_vec(),
+            cookie,
+        };
+        self.incoming.push_back(Incoming { endpoint: facts.cookie.endpoint, facts: Box::new(facts) });
+    }
+
+    fn cookie_for_existing(&mut self, now: Time, datagram: &Datagram<'_>, cookie: &Cookie, id: AssocId, rest: &[u8]) {
+        let Some(entry) = self.table.get(id) else { return };
+        let action = entry.assoc.cookie_action(cookie);
+        if action == CookieAction::Discard {
+            return;
+        }
+        let (endpoint_id, life) = (entry.assoc.endpoint, entry.assoc.config().cookie_life);
+        let old_tag = entry.assoc.identity.local_tag;
+        self.table.unlist_paths(id);
+        let endpoints = &self.endpoints;
+        let local_for =
+            |remote| endpoints.get(endpoint_id).map(|endpoint| endpoint.local_for(remote)).unwrap_or_default();
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
+        let source = entry.assoc.paths.by_remote(datagram.remote).unwrap_or(0);
+        entry.assoc.on_cookie(&mut cx, cookie, action, source, local_for);
+        let source = entry.assoc.paths.by_remote(datagram.remote);
+        entry.assoc.handle_chunks(&mut cx, rest, datagram, source, &local_for);
+        let (new_tag, closed) = (entry.assoc.identity.local_tag, entry.assoc.is_closed());
+        if new_tag != old_tag {
+            self.table.tags.retire(now, old_tag, now + life * 2);
+            self.table.tags.insert(new_tag, id);
+        }
+        self.table.list_paths(id);
+        if closed {
+            self.on_closed(now, id);
+        }
+        self.table.settle(id);
+    }
+}

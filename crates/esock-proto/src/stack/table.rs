@@ -1,0 +1,186 @@
+//! Where the associations are: by slot, by our tag, by the peer's address; who is due, who has to send.
+
+use super::deadlines::Deadlines;
+use super::tags::Tags;
+use crate::assoc::Association;
+use crate::time::Time;
+use crate::types::{Address, AssocId, EndpointId, VerificationTag};
+use rand::{Rng, RngExt};
+use siphasher::sip::SipHasher13;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+/// Keys that a peer chooses are hashed with SipHash (house rule 10), seeded from the stack's seed.
+#[derive(Debug, Clone)]
+struct Keyed(u64, u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+/// An association in its slot.
+#[derive(Debug)]
+pub struct Entry {
+    pub assoc: Box<Association>,
+    /// What stands for it among the deadlines.
+    deadline: Option<Time>,
+    /// Whether it stands among those that have to send.
+    active: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Table {
+    slots: Slab<Entry>,
+    generation: u32,
+    pub tags: Tags,
+    peers: HashMap<(EndpointId, Address, u16), AssocId, Keyed>,
+    pub deadlines: Deadlines,
+    active: VecDeque<AssocId>,
+}
+
+impl Table {
+    pub fn new(rng: &mut impl Rng) -> Self {
+        Self {
+            slots: Slab::new(),
+            generation: 0,
+            tags: Tags::default(),
+            peers: HashMap::with_hasher(Keyed(rng.random(), rng.random())),
+            deadlines: Deadlines::default(),
+            active: VecDeque::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The identifier of the association that is inserted next.
+    pub fn next_id(&mut self) -> AssocId {
+        self.generation = self.generation.wrapping_add(1);
+        AssocId { slot: self.slots.vacant_key() as u32, generation: self.generation }
+    }
+
+    /// Inserts an association that has the identifier of [`Table::next_id`].
+    pub fn insert(&mut self, assoc: Association) {
+        let id = assoc.id;
+        self.tags.insert(assoc.identity.local_tag, id);
+        let slot = self.slots.insert(Entry { assoc: Box::new(assoc), deadline: None, active: false });
+        debug_assert_eq!(slot, id.slot(), "next_id names the slot");
+        self.list_paths(id);
+    }
+
+    /// Enters the peer's addresses; one that another association has stays with it.
+    pub fn list_paths(&mut self, id: AssocId) {
+        let Some(entry) = self.slots.get(id.slot()) else { return };
+        let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
+        for path in &entry.assoc.paths.list {
+            self.peers.entry((endpoint, path.remote, port)).or_insert(id);
+        }
+    }
+
+    /// Takes the peer's addresses out again.
+    pub fn unlist_paths(&mut self, id: AssocId) {
+        let Some(entry) = self.slots.get(id.slot()) else { return };
+        let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
+        for path in &entry.assoc.paths.list {
+            if self.peers.get(&(endpoint, path.remote, port)) == Some(&id) {
+                self.peers.remove(&(endpoint, path.remote, port));
+            }
+        }
+    }
+
+    /// The association has ended: nothing finds it any more but its identifier.
+    pub fn unlist(&mut self, now: Time, id: AssocId, retire_until: Time) {
+        self.unlist_paths(id);
+        if let Some(entry) = self.slots.get(id.slot()) {
+            self.tags.retire(now, entry.assoc.identity.local_tag, retire_until);
+        }
+    }
+
+    pub fn get(&self, id: AssocId) -> Option<&Entry> {
+        self.slots.get(id.slot()).filter(|entry| entry.assoc.id == id)
+    }
+
+    pub fn get_mut(&mut self, id: AssocId) -> Option<&mut Entry> {
+        self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Association> {
+        self.slots.iter().map(|(_, entry)| &*entry.assoc)
+    }
+
+    pub fn by_peer(&self, endpoint: EndpointId, remote: Address, port: u16) -> Option<AssocId> {
+        self.peers.get(&(endpoint, remote, port)).copied()
+    }
+
+    pub fn by_tag(&self, tag: VerificationTag) -> Option<AssocId> {
+        self.tags.find(tag)
+    }
+
+    /// Enters an association's deadline, and that it may have something to send.
+    pub fn settle(&mut self, id: AssocId) {
+        let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) else { return };
+        self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
+        if entry.assoc.wants_transmit() {
+            self.activate(id);
+        }
+    }
+
+    /// Enters an association's deadline.
+    pub fn settle_deadline(&mut self, id: AssocId) {
+        if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) {
+            self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
+        }
+    }
+
+    /// Puts an association among those that have to send, once.
+    pub fn activate(&mut self, id: AssocId) {
+        if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| !entry.active) {
+            entry.active = true;
+            self.active.push_back(id);
+        }
+    }
+
+    /// Whether any association may have to send.
+    pub fn has_active(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// The next association that has to send.
+    pub fn next_active(&mut self) -> Option<AssocId> {
+        while let Some(id) = self.active.pop_front() {
+            if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) {
+                entry.active = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The next association whose time has come.
+    pub fn pop_due(&mut self, now: Time) -> Option<AssocId> {
+        while let Some(slot) = self.deadlines.pop_due(now) {
+            let Some(entry) = self.slots.get_mut(slot as usize) else { continue };
+            entry.deadline = None;
+            // The deadline may have moved later since it was entered.
+            if entry.assoc.deadline().is_some_and(|at| at <= now) {
+                return Some(entry.assoc.id);
+            }
+            self.deadlines.update(slot, &mut entry.deadline, entry.assoc.deadline());
+        }
+        None
+    }
+
+    pub fn remove(&mut self, id: AssocId) {
+        if self.get(id).is_some() {
+            let mut entry = self.slots.remove(id.slot());
+            self.deadlines.remove(id.slot, &mut entry.deadline);
+        }
+    }
+}

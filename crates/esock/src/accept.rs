@@ -1,0 +1,32 @@
+//! Waiting for peers.
+
+use crate::endpoint::Core;
+use crate::error::AcceptError;
+use esock_proto::AssocId;
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// The next association of the backlog.
+pub(crate) async fn accept(core: &Core) -> Result<AssocId, AcceptError> {
+    core.shard.with(|state, _| {
+        if let Some(endpoint) = state.endpoints.get_mut(&core.id).filter(|endpoint| !endpoint.accepting) {
+            endpoint.accepting = true;
+            state.driver.stack_mut().set_accepting(core.id, true);
+        }
+    });
+    poll_fn(|cx| {
+        let mut state = core.shard.lock();
+        if state.stopped {
+            return Poll::Ready(Err(AcceptError));
+        }
+        let Some(endpoint) = state.endpoints.get_mut(&core.id) else { return Poll::Ready(Err(AcceptError)) };
+        match endpoint.backlog.pop_front() {
+            Some(id) => Poll::Ready(Ok(id)),
+            None => {
+                endpoint.acceptors.add(cx.waker());
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,203 @@
+//! Handles of associations.
+
+use crate::endpoint::Core;
+use crate::path::Path;
+use crate::state::State as ShardState;
+use crate::{Address, AssociationStats, CloseReason, PathId, Rejected, SendError, SendOptions, State};
+use bytes::Bytes;
+use esock_proto::{AssocId, Time};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What keeps an association: dropping the last one ends it gracefully.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub core: Arc<Core>,
+    pub id: AssocId,
+}
+
+impl Handle {
+    pub fn new(core: Arc<Core>, id: AssocId) -> Arc<Self> {
+        Arc::new(Self { core, id })
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.shard.with(|state, now| state.orphan(now, self.id));
+    }
+}
+
+/// An association with a peer. Clones are the same association.
+#[derive(Debug, Clone)]
+pub struct Association(Arc<Handle>);
+
+impl PartialEq for Association {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id && Arc::ptr_eq(&self.0.core, &other.0.core)
+    }
+}
+
+impl Eq for Association {}
+
+impl Association {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        Self(handle)
+    }
+
+    pub(crate) fn id(&self) -> AssocId {
+        self.0.id
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    /// Calls `command` under the lock and sends what it brought about.
+    pub(crate) fn with<T>(&self, command: impl FnOnce(&mut ShardState, Time) -> T) -> T {
+        self.0.core.shard.with(command)
+    }
+
+    /// Sends a message, waiting while the send buffer is full. Messages to one stream arrive in order
+    /// unless they are unordered. It is taken when this returns, not yet acknowledged: if the
+    /// association fails it comes back as [`Event::Undelivered`](crate::Event::Undelivered).
+    ///
+    /// Cancel safe: a message is taken whole or not at all; dropped while it waits, nothing was sent.
+    pub async fn send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
+        let mut payload = Some(payload.into());
+        poll_fn(|cx| {
+            self.with(|state, now| {
+                let Some(taken) = payload.take() else { return Poll::Ready(Ok(())) };
+                match self.offer(state, now, options, taken, Some(cx)) {
+                    Err(Rejected { error: SendError::Full, payload: back }) => {
+                        payload = Some(back);
+                        Poll::Pending
+                    }
+                    done => Poll::Ready(done),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Sends a message if there is room for it now; else it comes back with [`SendError::Full`].
+    pub fn try_send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
+        let payload = payload.into();
+        self.with(|state, now| self.offer(state, now, options, payload, None))
+    }
+
+    /// Sends all of `messages`, oldest first, under one lock as far as there is room; waits for room for the
+    /// rest. What was taken leaves the queue. An error concerns the message that is then at the front.
+    ///
+    /// Cancel safe: what is still in the queue was not taken.
+    pub async fn send_many(&self, messages: &mut VecDeque<(SendOptions, Bytes)>) -> Result<(), SendError> {
+        poll_fn(|cx| {
+            self.with(|state, now| {
+                while let Some((options, payload)) = messages.pop_front() {
+                    let offered = self.offer(state, now, options, payload, Some(&mut *cx));
+                    if let Err(Rejected { error, payload }) = offered {
+                        messages.push_front((options, payload));
+                        return if error == SendError::Full { Poll::Pending } else { Poll::Ready(Err(error)) };
+                    }
+                }
+                Poll::Ready(Ok(()))
+            })
+        })
+        .await
+    }
+
+    /// Offers a message to the stack; if there is no room, `cx` is woken when there is.
+    fn offer(
+        &self,
+        state: &mut ShardState,
+        now: Time,
+        options: SendOptions,
+        payload: Bytes,
+        cx: Option<&mut Context<'_>>,
+    ) -> Result<(), Rejected> {
+        if state.stopped {
+            return Err(Rejected { error: SendError::Closed, payload });
+        }
+        let offered = state.driver.stack_mut().send(now, self.id(), options, payload);
+        if let (Err(Rejected { error: SendError::Full, .. }), Some(cx)) = (&offered, cx)
+            && let Some(inbox) = state.inboxes.get_mut(&self.id())
+        {
+            inbox.writers.add(cx.waker());
+        }
+        offered
+    }
+
+    /// Ends the association gracefully: what was taken is delivered and acknowledged first. Returns
+    /// when it has ended, and why.
+    ///
+    /// Cancel safe: the shutdown goes on, whether or not somebody waits for it.
+    pub async fn shutdown(&self) -> CloseReason {
+        // NotFound: it has ended already.
+        let _ = self.with(|state, now| state.driver.stack_mut().shutdown(now, self.id()));
+        self.closed().await
+    }
+
+    /// Ends the association at once, with an ABORT that carries `reason`. Messages that were not
+    /// acknowledged come back as events.
+    pub fn abort(&self, reason: &[u8]) {
+        // NotFound: it has ended already.
+        let _ = self.with(|state, now| state.driver.stack_mut().abort(now, self.id(), reason));
+    }
+
+    /// Waits until the association has ended, and says why. Cancel safe.
+    pub async fn closed(&self) -> CloseReason {
+        poll_fn(|cx| {
+            let mut state = self.0.core.shard.lock();
+            let Some(inbox) = state.inboxes.get_mut(&self.id()) else {
+                return Poll::Ready(CloseReason::EndpointClosed);
+            };
+            match &inbox.closed {
+                Some(reason) => Poll::Ready(reason.clone()),
+                None => {
+                    inbox.closers.add(cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.0.core.shard.lock().driver.stack().state(self.id()).unwrap_or(State::Closed)
+    }
+
+    /// The association at a glance; `None` if its endpoint has gone.
+    pub fn stats(&self) -> Option<AssociationStats> {
+        let state = self.0.core.shard.lock();
+        state.driver.stack().association(state.driver.now(), self.id())
+    }
+
+    /// Its paths, in the order in which they became known.
+    pub fn paths(&self) -> Vec<Path> {
+        let ids = self.stats().map(|stats| stats.paths.into_iter().map(|path| path.id));
+        ids.into_iter().flatten().map(|id| Path::new(self.clone(), id)).collect()
+    }
+
+    /// One of its paths.
+    pub fn path(&self, id: PathId) -> Option<Path> {
+        self.paths().into_iter().find(|path| path.id() == id)
+    }
+
+    /// The peer's SCTP port.
+    pub fn peer_port(&self) -> u16 {
+        self.stats().map_or(0, |stats| stats.peer_port)
+    }
+
+    /// The peer's addresses, one per path.
+    pub fn peer_addresses(&self) -> Vec<Address> {
+        self.stats().map(|stats| stats.paths.iter().map(|path| path.remote).collect()).unwrap_or_default()
+    }
+
+    /// How often the peer has restarted. Order is promised within a generation.
+    pub fn generation(&self) -> u64 {
+        self.0.core.shard.lock().inboxes.get(&self.id()).map_or(0, |inbox| inbox.generation)
+    }
+}

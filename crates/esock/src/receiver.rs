@@ -1,0 +1,115 @@
+//! Receiving from one association.
+
+use crate::inbox::{Inbox, Next};
+use crate::state::State;
+use crate::{Association, Event, Message};
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// What an association has for its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received {
+    /// A message from the peer, whole.
+    Message(Message),
+    /// Something has happened. [`Event::Up`] comes first, [`Event::Closed`] last.
+    Event(Event),
+}
+
+impl From<Next> for Received {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Event(event) => Self::Event(event),
+            Next::Message(message) => Self::Message(message),
+        }
+    }
+}
+
+/// The receiving end of an association: there is one. Keeps the association as an
+/// [`Association`] does.
+#[derive(Debug)]
+pub struct Receiver {
+    association: Association,
+}
+
+impl Receiver {
+    pub(crate) fn new(association: Association) -> Self {
+        Self { association }
+    }
+
+    /// The association.
+    pub fn association(&self) -> &Association {
+        &self.association
+    }
+
+    fn take<T>(&self, take: impl FnOnce(&mut Inbox, &mut State) -> T) -> Option<T> {
+        let shard = &self.association.core().shard;
+        let id = self.association.id();
+        let call = |state: &mut State| {
+            // Taken out for the time of the call, since the stack stands beside it.
+            let mut inbox = state.inboxes.remove(&id)?;
+            let out = take(&mut inbox, state);
+            state.inboxes.insert(id, inbox);
+            Some(out)
+        };
+        let mut state = shard.lock();
+        let out = call(&mut state);
+        let wants_transmit = state.driver.stack().wants_transmit();
+        drop(state);
+        if wants_transmit {
+            // Reading has opened the window: the peer is told at once.
+            shard.with(|_, _| ());
+        }
+        out
+    }
+
+    /// The next message or event, in the order in which they came; `None` after [`Event::Closed`].
+    ///
+    /// Cancel safe: nothing is lost when it is dropped.
+    pub async fn recv(&mut self) -> Option<Received> {
+        poll_fn(|cx| {
+            let polled = self.take(|inbox, state| match inbox.next(state.driver.stack_mut()) {
+                Some(next) => Poll::Ready(Some(next.into())),
+                None if inbox.finished => Poll::Ready(None),
+                None => {
+                    inbox.reader.add(cx.waker());
+                    Poll::Pending
+                }
+            });
+            polled.unwrap_or(Poll::Ready(None))
+        })
+        .await
+    }
+
+    /// The next message or event, if there is one now.
+    pub fn try_recv(&mut self) -> Option<Received> {
+        self.take(|inbox, state| inbox.next(state.driver.stack_mut()).map(Received::from)).flatten()
+    }
+
+    /// Appends up to `max` messages and events to `out` under one lock, waiting for the first; returns
+    /// how many. 0 after [`Event::Closed`], or if `max` is 0.
+    ///
+    /// Cancel safe: nothing is lost when it is dropped.
+    pub async fn recv_many(&mut self, out: &mut Vec<Received>, max: usize) -> usize {
+        if max == 0 {
+            return 0;
+        }
+        poll_fn(|cx| {
+            let before = out.len();
+            let polled = self.take(|inbox, state| {
+                while out.len() - before < max
+                    && let Some(next) = inbox.next(state.driver.stack_mut())
+                {
+                    out.push(next.into());
+                }
+                if out.len() == before && !inbox.finished {
+                    inbox.reader.add(cx.waker());
+                    return Poll::Pending;
+                }
+                Poll::Ready(out.len() - before)
+            });
+            polled.unwrap_or(Poll::Ready(0))
+        })
+        .await
+    }
+}

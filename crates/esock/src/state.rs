@@ -1,0 +1,254 @@
+//! What a shard's lock protects: the driver, and who waits for what.
+
+use crate::inbox::{Inbox, Sink, Waiters};
+use crate::owner::Filter;
+use esock_io::Driver;
+use esock_proto::{AssocId, CloseReason, EndpointId, Event, Incoming, Time};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::task::Waker;
+
+/// Associations that were accepted and that nobody has taken; more peers have to try again.
+const MAX_BACKLOG: usize = 128;
+
+/// An owner's line.
+#[derive(Debug, Default)]
+pub struct OwnerState {
+    /// Associations that have something, each once.
+    pub ready: VecDeque<AssocId>,
+    pub waiters: Waiters,
+}
+
+/// An endpoint, as far as the API is concerned.
+#[derive(Debug, Default)]
+pub struct EndpointState {
+    /// `accept` has been called.
+    pub accepting: bool,
+    pub backlog: VecDeque<AssocId>,
+    pub acceptors: Waiters,
+    /// In order of registration.
+    pub owners: Vec<(u64, Filter)>,
+    /// Nobody holds it any more: it goes when its associations have gone.
+    pub closing: bool,
+    /// Tasks that wait for its associations to go.
+    pub closers: Waiters,
+}
+
+/// A peer that filters have to be asked about, outside the lock.
+#[derive(Debug)]
+pub struct Question {
+    pub incoming: Incoming,
+    pub filters: Vec<(u64, Filter)>,
+    pub associations: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    pub driver: Driver,
+    pub inboxes: HashMap<AssocId, Inbox>,
+    pub endpoints: HashMap<EndpointId, EndpointState>,
+    pub owners: HashMap<u64, OwnerState>,
+    pub last_owner: u64,
+    /// Associations without handles, and when they are aborted.
+    pub orphans: BTreeMap<(Time, AssocId), ()>,
+    pub questions: Vec<Question>,
+    /// Tasks to be woken when the lock is released.
+    pub wakes: Vec<Waker>,
+    /// Until when the background task sleeps.
+    pub sleeps_until: Option<Time>,
+    /// The background task has ended, or ends: no new endpoints here.
+    pub stopped: bool,
+}
+
+impl State {
+    pub fn new(driver: Driver) -> Self {
+        Self {
+            driver,
+            inboxes: HashMap::new(),
+            endpoints: HashMap::new(),
+            owners: HashMap::new(),
+            last_owner: 0,
+            orphans: BTreeMap::new(),
+            questions: Vec::new(),
+            wakes: Vec::new(),
+            sleeps_until: None,
+            stopped: false,
+        }
+    }
+
+    /// Takes from the stack what has happened.
+    pub fn dispatch(&mut self, now: Time) {
+        while let Some(incoming) = self.driver.stack_mut().poll_incoming() {
+            self.on_incoming(now, incoming);
+        }
+        while let Some((id, event)) = self.driver.stack_mut().poll_event() {
+            self.on_event(now, id, event);
+        }
+        while let Some(((at, id), ())) = self.orphans.pop_first() {
+            if at > now {
+                self.orphans.insert((at, id), ());
+                break;
+            }
+            self.release(now, id);
+        }
+    }
+
+    fn on_incoming(&mut self, now: Time, incoming: Incoming) {
+        let id = incoming.endpoint();
+        let stack = self.driver.stack_mut();
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return stack.ignore(incoming) };
+        if endpoint.owners.is_empty() {
+            if endpoint.accepting {
+                self.take_into_backlog(now, incoming);
+            } else {
+                stack.ignore(incoming);
+            }
+            return;
+        }
+        let associations = stack.association_count(id);
+        self.questions.push(Question { incoming, filters: endpoint.owners.clone(), associations });
+    }
+
+    fn take_into_backlog(&mut self, now: Time, incoming: Incoming) {
+        let endpoint_id = incoming.endpoint();
+        let stack = self.driver.stack_mut();
+        let Some(endpoint) = self.endpoints.get_mut(&endpoint_id) else { return stack.ignore(incoming) };
+        if endpoint.backlog.len() >= MAX_BACKLOG {
+            return stack.ignore(incoming);
+        }
+        if let Some(id) = stack.accept(now, incoming) {
+            self.inboxes.insert(id, Inbox::new(id, Sink::Receiver));
+            endpoint.backlog.push_back(id);
+            endpoint.acceptors.wake(&mut self.wakes);
+        }
+    }
+
+    /// A filter has decided.
+    pub fn answer(&mut self, now: Time, incoming: Incoming, owner: Option<u64>) {
+        let endpoint = incoming.endpoint();
+        match owner {
+            Some(owner) if self.owners.contains_key(&owner) => {
+                if let Some(id) = self.driver.stack_mut().accept(now, incoming) {
+                    self.inboxes.insert(id, Inbox::new(id, Sink::Owner { owner, queued: false }));
+                }
+            }
+            // The owner went while its filter thought.
+            Some(_) => self.driver.stack_mut().ignore(incoming),
+            None if self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.accepting) => {
+                self.take_into_backlog(now, incoming);
+            }
+            None => self.driver.stack_mut().refuse(now, incoming, b""),
+        }
+    }
+
+    fn on_event(&mut self, now: Time, id: AssocId, event: Event) {
+        let ready = self.driver.stack().ready_messages(id);
+        let Some(inbox) = self.inboxes.get_mut(&id) else { return };
+        match &event {
+            Event::Writable => {
+                inbox.writers.wake(&mut self.wakes);
+                return;
+            }
+            Event::Readable => return self.wake_reader(id),
+            Event::Up(negotiated) => {
+                inbox.up = Some(*negotiated);
+                // Who waits in `connect` waits for this or for the end.
+                inbox.closers.wake(&mut self.wakes);
+            }
+            Event::Restarted(negotiated) => {
+                inbox.up = Some(*negotiated);
+                inbox.generation += 1;
+                inbox.writers.wake(&mut self.wakes);
+            }
+            Event::ShutdownReceived => inbox.writers.wake(&mut self.wakes),
+            Event::Closed(reason) => {
+                inbox.closed = Some(reason.clone());
+                inbox.writers.wake(&mut self.wakes);
+                inbox.closers.wake(&mut self.wakes);
+            }
+            _ => {}
+        }
+        let ended = matches!(event, Event::Closed(_));
+        inbox.push(event, ready);
+        let orphan = inbox.orphan;
+        self.wake_reader(id);
+        if ended {
+            self.wake_endpoint_closers();
+            if orphan {
+                self.release(now, id);
+            }
+        }
+    }
+
+    fn wake_endpoint_closers(&mut self) {
+        self.endpoints.values_mut().for_each(|endpoint| endpoint.closers.wake(&mut self.wakes));
+    }
+
+    /// Something is there to be read: wakes the receiver, or puts the association into its owner's line.
+    pub fn wake_reader(&mut self, id: AssocId) {
+        let Some(inbox) = self.inboxes.get_mut(&id) else { return };
+        match &mut inbox.sink {
+            Sink::Receiver => inbox.reader.wake(&mut self.wakes),
+            Sink::Owner { owner, queued } => {
+                if let Some(owner) = self.owners.get_mut(owner) {
+                    if !*queued {
+                        *queued = true;
+                        owner.ready.push_back(id);
+                    }
+                    owner.waiters.wake(&mut self.wakes);
+                }
+            }
+        }
+    }
+
+    /// The last handle of an association was dropped.
+    pub fn orphan(&mut self, now: Time, id: AssocId) {
+        let Some(inbox) = self.inboxes.get_mut(&id) else { return };
+        inbox.orphan = true;
+        if inbox.closed.is_some() {
+            return self.release(now, id);
+        }
+        // NotFound: it has gone already.
+        let _ = self.driver.stack_mut().shutdown(now, id);
+        self.orphans.insert((now + crate::LINGER, id), ());
+    }
+
+    /// Forgets an association, and its endpoint if that only waited for it.
+    pub fn release(&mut self, now: Time, id: AssocId) {
+        let endpoint = self.driver.stack().association(now, id).map(|stats| stats.endpoint);
+        self.driver.stack_mut().release(now, id);
+        self.inboxes.remove(&id);
+        self.orphans.retain(|(_, orphan), ()| *orphan != id);
+        if let Some(endpoint) = endpoint {
+            self.close_if_done(now, endpoint);
+        }
+    }
+
+    /// Closes an endpoint that nobody holds once its associations have gone.
+    pub fn close_if_done(&mut self, now: Time, endpoint: EndpointId) {
+        let closing = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.closing);
+        if closing && self.driver.stack().association_count(endpoint) == 0 {
+            self.driver.close_endpoint(now, endpoint);
+            self.endpoints.remove(&endpoint);
+        }
+    }
+
+    /// The driver failed: everybody is told.
+    pub fn fail(&mut self) {
+        self.stopped = true;
+        for inbox in self.inboxes.values_mut().filter(|inbox| inbox.closed.is_none()) {
+            inbox.closed = Some(CloseReason::EndpointClosed);
+            inbox.push(Event::Closed(CloseReason::EndpointClosed), usize::MAX >> 1);
+            inbox.reader.wake(&mut self.wakes);
+            inbox.writers.wake(&mut self.wakes);
+            inbox.closers.wake(&mut self.wakes);
+        }
+        for owner in self.owners.values_mut() {
+            owner.waiters.wake(&mut self.wakes);
+        }
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.acceptors.wake(&mut self.wakes);
+            endpoint.closers.wake(&mut self.wakes);
+        }
+    }
+}

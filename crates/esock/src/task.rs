@@ -1,0 +1,110 @@
+//! The background task of a shard: waits for packets, deadlines and kicks, and runs the turns.
+
+use crate::shard::Shard;
+use esock_proto::Time;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Sleeps are cut to this: timers of the runtime have a range.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// Tells everybody when the task ends, however it ends: a runtime that shuts down drops it.
+struct Farewell(Arc<Shard>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.fail();
+        let wakes = std::mem::take(&mut state.wakes);
+        drop(state);
+        wakes.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+/// Starts the task of a shard on the current runtime.
+pub fn spawn(shard: Arc<Shard>) -> io::Result<()> {
+    let descriptors = shard.lock().driver.descriptors()?;
+    // Whatever they are, tokio watches them as it does its own: they are never read here.
+    let watched = descriptors.into_iter().map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd)));
+    let sockets = watched.collect::<io::Result<Vec<_>>>()?;
+    tokio::spawn(run(Farewell(shard), sockets));
+    Ok(())
+}
+
+async fn run(farewell: Farewell, sockets: Vec<UdpSocket>) {
+    let shard = &farewell.0;
+    loop {
+        let Ok(turn) = shard.turn() else { return };
+        if turn.more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let Some((sleep, blocked)) = prepare_to_sleep(shard, turn.deadline) else { return };
+        let ready = wait_ready(&sockets, &blocked);
+        match sleep {
+            Some(sleep) => {
+                tokio::select! {
+                    _ = ready => {}
+                    () = shard.kick.notified() => {}
+                    () = tokio::time::sleep(sleep.min(LONGEST_SLEEP)) => {}
+                }
+            }
+            None => {
+                tokio::select! {
+                    _ = ready => {}
+                    () = shard.kick.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+/// How long to sleep at most, and which sockets are full; `None` when there is nothing left to do.
+fn prepare_to_sleep(shard: &Shard, turn_deadline: Option<Time>) -> Option<(Option<Duration>, Vec<bool>)> {
+    let mut state = shard.lock();
+    if state.endpoints.is_empty() && !state.driver.stack().wants_transmit() {
+        state.stopped = true;
+        return None;
+    }
+    let now = state.driver.now();
+    let deadlines: [Option<Time>; 3] =
+        [state.driver.stack().poll_timeout(), turn_deadline, state.orphans.first_key_value().map(|((at, _), ())| *at)];
+    let deadline = deadlines.into_iter().flatten().min();
+    state.sleeps_until = deadline;
+    let blocked = state.driver.interests().map(|interest| interest.writable).collect();
+    Some((deadline.map(|at| at.since(now)), blocked))
+}
+
+/// Waits until any socket is readable, or a full one writable. Readiness is cleared at once: the turn that
+/// follows reads until there is no more.
+async fn wait_ready(sockets: &[UdpSocket], blocked: &[bool]) -> io::Result<()> {
+    poll_fn(|cx| {
+        let mut any = false;
+        for (socket, blocked) in sockets.iter().zip(blocked) {
+            if let Poll::Ready(ready) = socket.poll_recv_ready(cx) {
+                ready?;
+                clear(socket, Interest::READABLE);
+                any = true;
+            }
+            if *blocked && let Poll::Ready(ready) = socket.poll_send_ready(cx) {
+                ready?;
+                clear(socket, Interest::WRITABLE);
+                any = true;
+            }
+        }
+        if any { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Forgets that a socket is ready until it becomes so again.
+fn clear(socket: &UdpSocket, interest: Interest) {
+    let would_block = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    // The error is our own.
+    let _ = socket.try_io(interest, would_block);
+}

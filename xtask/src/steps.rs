@@ -1,0 +1,91 @@
+//! The parts of `cargo xtask test`.
+
+use std::time::Duration;
+
+/// A part: a cargo command and what to make of it.
+#[derive(Debug)]
+pub struct Step {
+    /// Its name in the report.
+    pub name: &'static str,
+    /// Arguments to cargo.
+    pub arguments: &'static [&'static str],
+    /// Environment of the command.
+    pub environment: Vec<(&'static str, String)>,
+    /// Whether tests run in it: then at least one must.
+    pub tests: bool,
+    /// How long it may take on two cores, built from nothing; longer is reported.
+    pub limit: Duration,
+}
+
+/// All parts together may take this long, on two cores.
+pub const TOTAL_LIMIT: Duration = Duration::from_secs(18 * 60);
+
+/// How long installing packages may take.
+pub const PACKAGES_LIMIT: Duration = Duration::from_secs(180);
+
+/// How many seeded simulation runs are made unless ESOCK_SIM_RUNS says otherwise.
+const SIM_RUNS: &str = "2000";
+
+/// The parts, in the order in which they run: what fails fast comes first.
+pub fn steps(peers: bool) -> Vec<Step> {
+    let runs = std::env::var("ESOCK_SIM_RUNS").unwrap_or_else(|_| SIM_RUNS.to_owned());
+    let mut interop = Vec::new();
+    if !peers {
+        interop.push(("ESOCK_NO_PEERS", "1".to_owned()));
+    }
+    vec![
+        check("format", 30, &["fmt", "--all", "--check"]),
+        check("clippy", 180, CLIPPY),
+        Step {
+            environment: vec![("RUSTDOCFLAGS", "-D warnings".to_owned())],
+            ..check("docs", 120, &["doc", "--workspace", "--no-deps", "--locked"])
+        },
+        tests("unit", 240, UNIT),
+        tests("doc tests", 120, &["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]),
+        Step { environment: vec![("ESOCK_SIM_RUNS", runs)], ..tests("simulation", 300, SIMULATION) },
+        Step { environment: interop, ..tests("interop", 300, INTEROP) },
+    ]
+}
+
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+
+/// Unit tests, and the tests of each crate's `tests/`; benchmarks would run for minutes as tests.
+const UNIT: &[&str] = &[
+    "test",
+    "--workspace",
+    "--exclude",
+    "esock-sim",
+    "--exclude",
+    "esock-interop",
+    "--lib",
+    "--bins",
+    "--tests",
+    "--examples",
+    "--locked",
+    "--no-fail-fast",
+];
+
+const SIMULATION: &[&str] = &["test", "--package", "esock-sim", "--lib", "--tests", "--locked", "--no-fail-fast"];
+
+/// Shows the output of tests that passed too: it says which peers were skipped.
+const INTEROP: &[&str] = &[
+    "test",
+    "--package",
+    "esock-interop",
+    "--lib",
+    "--bins",
+    "--tests",
+    "--locked",
+    "--no-fail-fast",
+    "--",
+    "--show-output",
+];
+
+fn check(name: &'static str, limit: u64, arguments: &'static [&'static str]) -> Step {
+    let limit = Duration::from_secs(limit);
+    Step { name, arguments, environment: Vec::new(), tests: false, limit }
+}
+
+fn tests(name: &'static str, limit: u64, arguments: &'static [&'static str]) -> Step {
+    Step { tests: true, ..check(name, limit, arguments) }
+}

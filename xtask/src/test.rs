@@ -1,0 +1,103 @@
+//! `cargo xtask test`: every check and test of the repository.
+
+use crate::exec::{self, Ended};
+use crate::packages;
+use crate::parse::Parser;
+use crate::report::{Part, Report};
+use crate::steps::{self, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether the tests with other implementations run.
+    pub peers: bool,
+}
+
+/// Runs all parts, each whatever became of those before, and prints the report.
+pub fn run(root: &Path, options: Options) -> ExitCode {
+    let started = Instant::now();
+    let deadline = started + TOTAL_LIMIT;
+    let mut report = Report::new(options.peers);
+
+    if options.peers {
+        heading("packages", "Debian packages of the interop tests");
+        let began = Instant::now();
+        let problem = packages::ensure(deadline.min(began + PACKAGES_LIMIT)).err();
+        report.add(Part::check("packages", began.elapsed(), PACKAGES_LIMIT, problem));
+    }
+    heading("manifests", "every package states the minimum Rust version");
+    let began = Instant::now();
+    let problem = rust_versions(root).err();
+    report.add(Part::check("manifests", began.elapsed(), TOTAL_LIMIT, problem));
+
+    for step in steps::steps(options.peers) {
+        report.add(run_step(root, &step, deadline));
+    }
+    report.finish(started.elapsed(), TOTAL_LIMIT)
+}
+
+fn run_step(root: &Path, step: &Step, deadline: Instant) -> Part {
+    heading(step.name, &format!("cargo {}", step.arguments.join(" ")));
+    let began = Instant::now();
+    let mut command = cargo(root);
+    command.args(step.arguments).envs(step.environment.iter().map(|(name, value)| (name, value)));
+    let mut parser = Parser::default();
+    let ended = exec::run(&mut command, deadline, |line| {
+        if step.tests {
+            parser.line(line);
+        }
+    });
+    let problem = match ended {
+        Ended::Well => None,
+        Ended::Badly(why) => Some(why),
+        Ended::OutOfTime => Some("stopped: the time for all parts was used up".to_owned()),
+    };
+    if step.tests {
+        Part::tests(step.name, began.elapsed(), step.limit, problem, parser.finish())
+    } else {
+        Part::check(step.name, began.elapsed(), step.limit, problem)
+    }
+}
+
+/// Every package must say which Rust it needs: cargo and clippy hold it to that.
+fn rust_versions(root: &Path) -> Result<(), String> {
+    let output = cargo(root)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
+        .output()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let metadata = String::from_utf8_lossy(&output.stdout);
+    let silent = metadata.matches("\"rust_version\":null").count();
+    let stated = metadata.matches("\"rust_version\":\"").count();
+    println!("{stated} packages state it, {silent} do not");
+    if silent == 0 && stated > 0 {
+        Ok(())
+    } else {
+        Err("a package has no rust-version: add `rust-version.workspace = true`".to_owned())
+    }
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+fn heading(name: &str, what: &str) {
+    println!("\n=== {name}: {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_of_the_workspace_states_its_rust_version() {
+        rust_versions(&crate::root()).unwrap();
+    }
+}
