@@ -49,6 +49,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int all_received, peer_done; /* under lock */
 static uint64_t received_sum;
+static int peer_shutdown;
 
 /* One write a line, so that lines of several threads and processes do not mingle. */
 static void say(const char *format, ...)
@@ -168,6 +169,7 @@ static void fast_timers(sock_t s)
 	struct sctp_rtoinfo rto;
 	struct sctp_assocparams assoc;
 	struct sctp_paddrparams path;
+	struct sctp_sack_info sack;
 
 	memset(&rto, 0, sizeof(rto));
 	rto.srto_initial = 200;
@@ -183,6 +185,11 @@ static void fast_timers(sock_t s)
 	path.spp_pathmaxrxt = 2;
 	path.spp_flags = SPP_HB_ENABLE;
 	must_set(s, IPPROTO_SCTP, SCTP_PEER_ADDR_PARAMS, &path, sizeof(path), "SCTP_PEER_ADDR_PARAMS");
+	/* Well below both ends' RTO.Min, or every lone packet would be sent twice. */
+	memset(&sack, 0, sizeof(sack));
+	sack.sack_delay = 20;
+	sack.sack_freq = 2;
+	must_set(s, IPPROTO_SCTP, SCTP_DELAYED_SACK, &sack, sizeof(sack), "SCTP_DELAYED_SACK");
 }
 
 static void configure(sock_t s, int family)
@@ -380,22 +387,27 @@ static void on_message(const struct sctp_rcvinfo *info)
 	pthread_mutex_unlock(&lock);
 }
 
-/* The reason of a User-Initiated Abort (cause 12) in an ABORT chunk, if that is what `info` holds. */
+/* The first cause of an ABORT and, of a User-Initiated Abort (12), the reason. */
 static void say_lost(const uint8_t *info, size_t length)
 {
 	char reason[256] = "";
 	unsigned cause = 0;
 
-	if (length >= 8) {
-		size_t n = (size_t)info[6] << 8 | info[7];
+	/* usrsctp hands out the chunk with its header (type 6), Linux what follows it. */
+	if (length >= 4 && info[0] == 6) {
+		info += 4;
+		length -= 4;
+	}
+	if (length >= 4) {
+		size_t n = (size_t)info[2] << 8 | info[3];
 
-		cause = (unsigned)info[4] << 8 | info[5];
+		cause = (unsigned)info[0] << 8 | info[1];
 		n = n > 4 ? n - 4 : 0;
-		if (n > length - 8)
-			n = length - 8;
+		if (n > length - 4)
+			n = length - 4;
 		if (n >= sizeof(reason))
 			n = sizeof(reason) - 1;
-		memcpy(reason, info + 8, n);
+		memcpy(reason, info + 4, n);
 		reason[n] = 0;
 		for (size_t i = 0; i < n; i++)
 			if (reason[i] == ' ')
@@ -439,6 +451,7 @@ static int on_notification(const union sctp_notification *notification, size_t l
 		return 0;
 	case SCTP_SHUTDOWN_EVENT:
 		say("event=peer-shutdown");
+		peer_shutdown = 1;
 		return 0;
 	default:
 		return 0;
@@ -460,7 +473,8 @@ static void receive_until_the_end(void)
 		if (n < 0)
 			fail("receive");
 		if (n == 0) {
-			say("event=closed how=end-of-file");
+			/* Linux says so when the peer's SHUTDOWN has come, before the handshake that follows is over. */
+			say("event=closed how=%s", peer_shutdown ? "shutdown" : "end-of-file");
 			return;
 		}
 		if (flags & MSG_NOTIFICATION) {
@@ -482,6 +496,26 @@ static void receive_until_the_end(void)
 
 /* ---- the command line ----------------------------------------------------------------------------------- */
 
+/* Tells what a workload is, for the test that compares this implementation of it with the one in Rust. */
+static void describe(const char *text)
+{
+	struct workload w;
+	uint64_t sum = 0;
+	uint32_t unordered = 0;
+	uint8_t *buffer;
+
+	if (workload_parse(&w, text) < 0)
+		fail("workload");
+	buffer = malloc(w.largest ? w.largest : 1);
+	for (uint32_t i = 0; i < w.count; i++) {
+		sum += workload_sum(i, buffer, workload_fill(&w, i, buffer));
+		unordered += !!workload_unordered(&w, i);
+	}
+	say("event=workload messages=%u bytes=%" PRIu64 " unordered=%u sum=%016" PRIx64, w.count, w.total, unordered, sum);
+	free(buffer);
+	quit(0);
+}
+
 static void parse_options(int argc, char **argv)
 {
 	static const struct option long_options[] = {
@@ -490,6 +524,7 @@ static void parse_options(int argc, char **argv)
 		{ "udp", 1, NULL, 'u' },      { "send", 1, NULL, 's' },        { "expect", 1, NULL, 'e' },
 		{ "end", 1, NULL, 'E' },      { "streams", 1, NULL, 'S' },     { "fast", 0, NULL, 'f' },
 		{ "buffer", 1, NULL, 'b' },   { "pace-us", 1, NULL, 'c' },     { "time-limit", 1, NULL, 'T' },
+		{ "describe", 1, NULL, 'd' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c, bad = 0;
@@ -511,6 +546,7 @@ static void parse_options(int argc, char **argv)
 		case 'b': options.buffer = (uint32_t)atol(optarg); break;
 		case 'c': options.pace_us = (uint32_t)atol(optarg); break;
 		case 'T': options.time_limit = (uint32_t)atol(optarg); break;
+		case 'd': describe(optarg); break;
 		default: bad = 1;
 		}
 	}
