@@ -56,7 +56,8 @@ struct Run<'a> {
     /// `ledgers[k]`: what host k sends.
     ledgers: [Ledger; 2],
     restarted: bool,
-    ended: bool,
+    /// The association that was told to end.
+    ended: Option<AssocId>,
     ever_up: [bool; 2],
     next_look: Time,
 }
@@ -106,7 +107,7 @@ impl<'a> Run<'a> {
             ends: [end(), end()],
             ledgers: Default::default(),
             restarted: false,
-            ended: false,
+            ended: None,
             ever_up: [false; 2],
             next_look: start,
         }
@@ -182,7 +183,7 @@ impl<'a> Run<'a> {
 
     fn special_end(&self) -> Option<Time> {
         match self.scenario.ending {
-            Ending::ShutdownAt(_, at) | Ending::AbortAt(_, at) if !self.ended => Some(at),
+            Ending::ShutdownAt(_, at) | Ending::AbortAt(_, at) if at > self.network.now => Some(at),
             _ => None,
         }
     }
@@ -339,9 +340,11 @@ impl<'a> Run<'a> {
             Ending::WhenDone if self.is_idle() => (0, false),
             _ => return,
         };
-        let again = matches!(self.scenario.ending, Ending::WhenDone) || !self.ended;
-        let Some(assoc) = self.ends[host].assoc.filter(|_| again) else { return };
-        self.ended = true;
+        // Once for each association: after a crash there is another.
+        let assoc =
+            self.ends[host].assoc.filter(|assoc| self.ended != Some(*assoc) && self.ends[host].closed.is_none());
+        let Some(assoc) = assoc else { return };
+        self.ended = Some(assoc);
         self.ends[host].shut = true;
         let stack = &mut self.network.hosts[host].stack;
         // It may have ended already.
