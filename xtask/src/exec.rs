@@ -24,11 +24,7 @@ pub fn run(command: &mut Command, deadline: Instant, mut on_line: impl FnMut(&st
     }
 }
 
-fn try_run(
-    command: &mut Command,
-    deadline: Instant,
-    on_line: &mut dyn FnMut(&str),
-) -> io::Result<Ended> {
+fn try_run(command: &mut Command, deadline: Instant, on_line: &mut dyn FnMut(&str)) -> io::Result<Ended> {
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -143,9 +139,7 @@ mod tests {
         assert_eq!(ended, Ended::Badly("exit status: 3".to_owned()));
         let mut missing = Command::new("esock-no-such-program");
         let deadline = Instant::now() + Duration::from_secs(30);
-        assert!(
-            matches!(run(&mut missing, deadline, |_| ()), Ended::Badly(why) if why.contains("esock-no-such"))
-        );
+        assert!(matches!(run(&mut missing, deadline, |_| ()), Ended::Badly(why) if why.contains("esock-no-such")));
     }
 
     #[test]

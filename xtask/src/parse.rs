@@ -56,19 +56,13 @@ impl Parser {
             self.section = None;
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.result(result);
-        } else if let Some(section) =
-            line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
-        {
+        } else if let Some(section) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
             self.section = Some(section.to_owned());
-        } else if let Some((name, rest)) =
-            line.strip_prefix("skipped: ").and_then(|rest| rest.split_once(": "))
-        {
+        } else if let Some((name, rest)) = line.strip_prefix("skipped: ").and_then(|rest| rest.split_once(": ")) {
             let who = self.section.clone().unwrap_or_else(|| name.to_owned());
             let what = format!("{name}: {rest}");
             self.outcome.skipped.insert(self.qualified(&who), what);
-        } else if let Some((name, verdict)) =
-            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
-        {
+        } else if let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
             self.verdict(name, verdict);
         }
     }
@@ -190,9 +184,6 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 
     #[test]
     fn chatter_is_not_taken_for_results() {
-        assert_eq!(
-            parse("running 3 tests\ntesting: 5 failed; 2 passed\nskipped:"),
-            Outcome::default()
-        );
+        assert_eq!(parse("running 3 tests\ntesting: 5 failed; 2 passed\nskipped:"), Outcome::default());
     }
 }

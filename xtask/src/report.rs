@@ -17,12 +17,7 @@ pub struct Part {
 
 impl Part {
     /// A part without tests; `problem` if it failed.
-    pub fn check(
-        name: &'static str,
-        took: Duration,
-        limit: Duration,
-        problem: Option<String>,
-    ) -> Self {
+    pub fn check(name: &'static str, took: Duration, limit: Duration, problem: Option<String>) -> Self {
         Self { name, took, limit, problem, outcome: None }
     }
 
@@ -83,15 +78,10 @@ impl Report {
         let allowed = limit.as_secs() / 60;
         line(
             &mut text,
-            format_args!(
-                "{:<12}{:>8.1} s of {allowed} minutes allowed{over}",
-                "total",
-                took.as_secs_f64()
-            ),
+            format_args!("{:<12}{:>8.1} s of {allowed} minutes allowed{over}", "total", took.as_secs_f64()),
         );
 
-        let failed_parts: Vec<&Part> =
-            self.parts.iter().filter(|part| part.failed_itself()).collect();
+        let failed_parts: Vec<&Part> = self.parts.iter().filter(|part| part.failed_itself()).collect();
         let mut failed = failed_parts.len() + usize::from(took > limit);
         for part in failed_parts {
             line(&mut text, format_args!("failed: {}", part.name));
@@ -112,27 +102,18 @@ impl Report {
         }
         let peer_missing = self.peers && !all.skipped.is_empty();
         if peer_missing {
-            line(
-                &mut text,
-                format_args!("a peer was skipped: that is a failure (unless --no-peers)"),
-            );
+            line(&mut text, format_args!("a peer was skipped: that is a failure (unless --no-peers)"));
         }
-        line(
-            &mut text,
-            format_args!("{} passed, {failed} failed, {} skipped", all.passed(), all.not_run()),
-        );
+        line(&mut text, format_args!("{} passed, {failed} failed, {} skipped", all.passed(), all.not_run()));
         (text, failed == 0 && !peer_missing)
     }
 }
 
 fn part_line(text: &mut String, part: &Part) {
     let mut says = match &part.outcome {
-        Some(outcome) => format!(
-            "{} passed, {} failed, {} skipped",
-            outcome.passed(),
-            outcome.failed,
-            outcome.not_run()
-        ),
+        Some(outcome) => {
+            format!("{} passed, {} failed, {} skipped", outcome.passed(), outcome.failed, outcome.not_run())
+        }
         None => if part.problem.is_some() { "failed" } else { "ok" }.to_owned(),
     };
     if let (Some(problem), Some(_)) = (&part.problem, &part.outcome) {
@@ -186,8 +167,7 @@ mod tests {
 
     #[test]
     fn a_failed_test_is_counted_once() {
-        let tests =
-            outcome("test a ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored");
+        let tests = outcome("test a ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored");
         let problem = Some("exit status: 101".to_owned());
         let (text, good) = report(true, vec![Part::tests("unit", SECOND, SECOND, problem, tests)]);
         assert!(text.ends_with("failed: a\n1 passed, 1 failed, 0 skipped\n"), "{text}");

@@ -42,16 +42,12 @@ pub fn steps(peers: bool) -> Vec<Step> {
         },
         tests("unit", 240, UNIT),
         tests("doc tests", 120, &["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]),
-        Step {
-            environment: vec![("ESOCK_SIM_RUNS", runs)],
-            ..tests("simulation", 300, SIMULATION)
-        },
+        Step { environment: vec![("ESOCK_SIM_RUNS", runs)], ..tests("simulation", 300, SIMULATION) },
         Step { environment: interop, ..tests("interop", 300, INTEROP) },
     ]
 }
 
-const CLIPPY: &[&str] =
-    &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
 
 /// Unit tests, and the tests of each crate's `tests/`; benchmarks would run for minutes as tests.
 const UNIT: &[&str] = &[
@@ -69,8 +65,7 @@ const UNIT: &[&str] = &[
     "--no-fail-fast",
 ];
 
-const SIMULATION: &[&str] =
-    &["test", "--package", "esock-sim", "--lib", "--tests", "--locked", "--no-fail-fast"];
+const SIMULATION: &[&str] = &["test", "--package", "esock-sim", "--lib", "--tests", "--locked", "--no-fail-fast"];
 
 /// Shows the output of tests that passed too: it says which peers were skipped.
 const INTEROP: &[&str] = &[

@@ -21,7 +21,7 @@ Exit status:
   4    timed out: no answer, or the peer fell silent
   5    aborted by the peer
   6    aborted by us: the peer broke the protocol or sent too large a message
-  130  interrupted twice (once: a graceful shutdown)";
+  130  interrupted twice (once: a graceful shutdown), or before there was an association";
 
 /// SCTP associations from the command line.
 #[derive(Debug, Parser)]

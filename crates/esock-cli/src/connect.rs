@@ -10,7 +10,7 @@ use crate::{open, words};
 use esock::{ConnectTo, UdpPort};
 
 /// Connects, and serves the association until it ends.
-pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
+pub async fn run(args: &ConnectArgs, output: Output, interrupt: Interrupt) -> Result<Exit, Failure> {
     let common = &args.common;
     let name = PeerName::parse(&args.peer)?;
     let remote = hosts::resolve(&name.hosts).await?;
@@ -22,7 +22,7 @@ pub async fn run(args: &ConnectArgs, output: Output) -> Result<Exit, Failure> {
     if let Some(port) = args.encap_port {
         peer = peer.encap_port(port);
     }
-    let interrupt = Interrupt::listen();
+    interrupt.listen();
     let shown = name.shown();
     let limit = async {
         match args.wait {

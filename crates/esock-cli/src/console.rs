@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use std::io::{self, BufRead, Write};
-use std::thread::JoinHandle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Longest line that is sent as one message, in bytes, its newline included: what a peer receives
 /// whole by default. Longer lines are sent in parts of this size.
@@ -70,11 +69,21 @@ pub struct Output {
 pub struct OutputClosed;
 
 impl Output {
-    /// Starts the thread that writes. Join it after the last `Output` is gone.
-    pub fn start() -> (Self, JoinHandle<io::Result<()>>) {
+    /// Starts the thread that writes. What it gives back tells when all is written, after the last
+    /// `Output` is gone.
+    pub fn start() -> (Self, oneshot::Receiver<io::Result<()>>) {
         let (messages, receiver) = mpsc::channel(WAITING);
-        let writer = std::thread::spawn(move || write_messages(io::stdout().lock(), receiver));
-        (Self { messages }, writer)
+        let (done, written) = oneshot::channel();
+        std::thread::spawn(move || {
+            // Nobody waits for it any more: we are ending in a hurry.
+            let _ = done.send(write_messages(io::stdout().lock(), receiver));
+        });
+        (Self { messages }, written)
+    }
+
+    /// Waits until nothing more can be written.
+    pub async fn closed(&self) {
+        self.messages.closed().await;
     }
 
     /// Hands a message over; waits while the reader of our output is slow.
@@ -95,6 +104,12 @@ fn write_messages(mut output: impl Write, mut messages: mpsc::Receiver<Bytes>) -
         }
     }
     output.flush()
+}
+
+/// A line on standard output, for commands that print nothing else.
+pub fn print(line: &str) {
+    // Nobody may be reading any more: that is no reason to end.
+    let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
 /// A line for people, on standard error.

@@ -21,7 +21,7 @@ pub enum Exit {
     Aborted = 5,
     /// We sent ABORT because of what the peer did.
     AbortedByUs = 6,
-    /// Interrupted twice.
+    /// Interrupted twice, or before there was an association.
     Interrupted = 130,
 }
 
@@ -39,6 +39,8 @@ impl Exit {
             CloseReason::Refused { .. } | CloseReason::Unreachable => Self::Refused,
             CloseReason::TimedOut => Self::TimedOut,
             CloseReason::PeerAbort { .. } => Self::Aborted,
+            // Nothing else makes this command abort.
+            CloseReason::LocalAbort => Self::Interrupted,
             CloseReason::ProtocolViolation { .. } | CloseReason::MessageTooLarge => Self::AbortedByUs,
             _ => Self::Other,
         }

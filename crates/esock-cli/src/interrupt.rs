@@ -11,10 +11,14 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts to listen for signals.
-    pub fn listen() -> Self {
-        let interrupt = Self { sender: Arc::new(watch::Sender::new(0)) };
-        let ours = interrupt.clone();
+    /// Not interrupted, and signals do what they always do.
+    pub fn new() -> Self {
+        Self { sender: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// From now on signals interrupt.
+    pub fn listen(&self) {
+        let ours = self.clone();
         tokio::spawn(async move {
             let mut signals = Signals::new();
             signals.next().await;
@@ -23,7 +27,6 @@ impl Interrupt {
             signals.next().await;
             ours.raise(2);
         });
-        interrupt
     }
 
     /// Ends gracefully, as the first signal does.
@@ -39,6 +42,11 @@ impl Interrupt {
     /// Waits for the second signal.
     pub async fn twice(&self) {
         self.reach(2).await;
+    }
+
+    /// Whether there was a second signal.
+    pub fn is_final(&self) -> bool {
+        *self.sender.borrow() >= 2
     }
 
     fn raise(&self, level: u8) {

@@ -12,7 +12,7 @@ use esock::{Association, CloseReason, Endpoint, Receiver, UdpPort};
 use tokio::task::JoinSet;
 
 /// Listens, and serves one peer or many.
-pub async fn run(args: &ListenArgs, output: Output) -> Result<Exit, Failure> {
+pub async fn run(args: &ListenArgs, output: Output, interrupt: Interrupt) -> Result<Exit, Failure> {
     let common = &args.common;
     let (names, port) = args.place()?;
     let local = hosts::resolve(&names).await?;
@@ -20,7 +20,7 @@ pub async fn run(args: &ListenArgs, output: Output) -> Result<Exit, Failure> {
     let endpoint = open::endpoint(&local, port, udp_port, common).await?;
     open::tell_listening(&endpoint);
 
-    let interrupt = Interrupt::listen();
+    interrupt.listen();
     let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
     let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
     let audience = broadcast::start(typed.lines);
@@ -67,7 +67,7 @@ async fn serve_many(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -
     while let Some(ended) = serving.join_next().await {
         tell(ended);
     }
-    Ok(Exit::Well)
+    Ok(if manner.interrupt.is_final() { Exit::Interrupted } else { Exit::Well })
 }
 
 async fn serve(

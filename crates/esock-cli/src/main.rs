@@ -19,13 +19,19 @@ use args::{Cli, Command};
 use clap::Parser;
 use console::{Output, say};
 use exit::{Exit, Failure};
+use interrupt::Interrupt;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&cli.command)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(&cli.command));
+            // A look-up of a name may hang: it does not keep us.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Failure::new(Exit::Other, format!("cannot start: {error}"))),
     };
     match outcome {
@@ -41,22 +47,24 @@ async fn run(command: &Command) -> Result<Exit, Failure> {
     if let Command::Demo = command {
         return demo::run().await;
     }
-    let (output, writer) = Output::start();
+    let (output, written) = Output::start();
+    let interrupt = Interrupt::new();
     let outcome = match command {
-        Command::Listen(args) => listen::run(args, output).await,
-        Command::Connect(args) => connect::run(args, output).await,
+        Command::Listen(args) => listen::run(args, output, interrupt.clone()).await,
+        Command::Connect(args) => connect::run(args, output, interrupt.clone()).await,
         Command::Demo => Ok(Exit::Well),
     };
-    if let Ok(Exit::Interrupted) = outcome {
-        return outcome;
-    }
-    // What has arrived is written before we end.
-    match tokio::task::spawn_blocking(move || writer.join()).await {
-        Ok(Ok(Ok(()))) => outcome,
-        Ok(Ok(Err(error))) => {
+    // What has arrived is written before we end, unless we are in a hurry.
+    let written = tokio::select! {
+        written = written => written,
+        () = interrupt.twice() => return Ok(Exit::Interrupted),
+    };
+    match written {
+        Ok(Ok(())) => outcome,
+        Ok(Err(error)) => {
             let problem = format!("cannot write to standard output: {error}");
             Err(Failure::new(Exit::Other, problem))
         }
-        _ => Err(Failure::new(Exit::Other, "the thread that writes to standard output failed")),
+        Err(_) => Err(Failure::new(Exit::Other, "the thread that writes to standard output failed")),
     }
 }

@@ -83,15 +83,26 @@ async fn receive(
     manner: &Manner,
 ) -> Result<CloseReason, Failure> {
     let mut output_closed = false;
-    while let Some(received) = inlet.recv(association).await {
+    loop {
+        let received = tokio::select! {
+            received = inlet.recv(association) => received,
+            () = manner.output.closed(), if !output_closed => {
+                output_closed = true;
+                manner.interrupt.end_gracefully();
+                continue;
+            }
+        };
+        let Some(received) = received else { break };
         match received {
             Received::Message(message) => {
                 if manner.verbose {
                     say(&format!("{name}: {}", described(&message)));
                 }
-                if !output_closed && manner.output.write(message.payload).await.is_err() {
-                    output_closed = true;
-                    manner.interrupt.end_gracefully();
+                tokio::select! {
+                    // A failure is told by `closed`, above.
+                    _ = manner.output.write(message.payload) => {}
+                    // A slow reader of our output does not keep us.
+                    () = manner.interrupt.twice() => {}
                 }
             }
             Received::Event(event) => {

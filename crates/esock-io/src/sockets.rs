@@ -139,17 +139,19 @@ impl Sockets {
         deliver: &mut impl FnMut(Datagram<'_>),
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<Received> {
+        // Who has just waited does so again, and is told of what is left; others may watch for news only.
+        let watched = ready != Ready::ALL;
         let mut all = Received::default();
         let mut add = |one: Received| {
             all.packets += one.packets;
             all.more |= one.more;
         };
         for (_, socket) in self.udp.iter().enumerate().filter(|(index, _)| ready.has(*index)) {
-            add(socket.receive(&mut self.buffers, deliver, report)?);
+            add(socket.receive(&mut self.buffers, watched, deliver, report)?);
         }
         #[cfg(target_os = "linux")]
         for (_, socket) in self.raw.iter().enumerate().filter(|(index, _)| ready.has(self.udp.len() + *index)) {
-            add(socket.receive(&mut self.buffers, &self.ports, deliver, report)?);
+            add(socket.receive(&mut self.buffers, &self.ports, watched, deliver, report)?);
         }
         Ok(all)
     }

@@ -199,10 +199,12 @@ impl UdpSocket {
         result
     }
 
-    /// Receives a batch into `buffers`, which holds [`RECEIVE_BATCH`] times [`RECEIVE_BYTES`].
+    /// Receives a batch into `buffers`, which holds [`RECEIVE_BATCH`] times [`RECEIVE_BYTES`]. Not `watched`,
+    /// the result says `more` even where only a report about a packet of ours hides that there is.
     pub(crate) fn receive(
         &self,
         buffers: &mut [u8],
+        watched: bool,
         deliver: &mut impl FnMut(Datagram<'_>),
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<Received> {
@@ -233,7 +235,7 @@ impl UdpSocket {
                 deliver(Datagram { local, remote, encap_port: Some(port), ecn, data: segment });
             }
         }
-        Ok(Received { packets, more: count == RECEIVE_BATCH || self.was_cut_short(report) })
+        Ok(Received { packets, more: count == RECEIVE_BATCH || (!watched && self.was_cut_short(report)) })
     }
 
     /// Whether a batch ended with a report about a packet of ours instead of with the last packet: the kernel

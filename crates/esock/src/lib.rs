@@ -75,3 +75,8 @@ pub use esock_proto::{
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.
 pub const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Tests the program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

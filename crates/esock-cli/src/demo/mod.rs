@@ -7,6 +7,7 @@ mod stage;
 mod steps;
 mod tree;
 
+use crate::console::print;
 use crate::exit::{Exit, Failure};
 use crate::style::Style;
 use crate::words;
@@ -18,21 +19,21 @@ const LIMIT: Duration = Duration::from_millis(9500);
 /// Runs the demo and prints what happens.
 pub async fn run() -> Result<Exit, Failure> {
     let style = Style::of_stdout();
-    println!("{}", style.strong("esock demo: two endpoints, one association, two paths, in UDP on loopback"));
+    print(&style.strong("esock demo: two endpoints, one association, two paths, in UDP on loopback"));
     let began = Instant::now();
     let outcome = tokio::time::timeout(LIMIT, steps::play(style)).await;
     let took = words::duration(began.elapsed());
     match outcome {
         Ok(Ok(())) => {
-            println!("\n{}", style.good(&format!("Everything held. The demo took {took}.")));
+            print(&format!("\n{}", style.good(&format!("Everything held. The demo took {took}."))));
             Ok(Exit::Well)
         }
         Ok(Err(problem)) => {
-            println!();
+            print("");
             Err(Failure::new(Exit::Other, format!("the demo failed after {took}: {problem}")))
         }
         Err(_) => {
-            println!();
+            print("");
             Err(Failure::new(Exit::Other, format!("the demo was not done after {took}")))
         }
     }

@@ -4,6 +4,7 @@ use super::director::{Director, Moment, Problem, all_active, paths};
 use super::messages::{STREAMS, Side, payload};
 use super::stage::{Cast, Stage};
 use super::tree;
+use crate::console::print;
 use crate::style::Style;
 use crate::words;
 use esock::{Association, CloseReason, PathState, SendOptions, StreamId};
@@ -38,11 +39,11 @@ impl Show {
     fn done(&self, what: &str) {
         let took = words::duration(self.began.elapsed());
         let number = self.number;
-        println!("\n{} {}", self.style.strong(&format!("{number}. {what}")), self.style.faint(&took));
+        print(&format!("\n{} {}", self.style.strong(&format!("{number}. {what}")), self.style.faint(&took)));
     }
 
     fn line(&self, text: &str) {
-        println!("   {text}");
+        print(&format!("   {text}"));
     }
 
     /// What the two ends were told, in the order of time, since `zero`.
@@ -51,7 +52,7 @@ impl Show {
         for moment in moments.drain(..).filter(|moment| moment.at >= zero) {
             let after = words::duration(moment.at - zero);
             let after = self.style.faint(&format!("+ {after:>8}"));
-            println!("   {after}  {}: {}", moment.side.name(), moment.words);
+            print(&format!("   {after}  {}: {}", moment.side.name(), moment.words));
         }
     }
 }
@@ -88,12 +89,12 @@ pub async fn play(style: Style) -> Result<(), Problem> {
 
     fail_over(&mut show, &stage, &cast, &mut director).await?;
 
-    println!();
+    print("");
     for side in Side::BOTH {
         let stats = cast.of(side).stats();
         let stats = stats.ok_or_else(|| Problem(format!("the {} has gone", side.name())))?;
         for line in tree::tree(&stage.root(side), &stats, style) {
-            println!("{line}");
+            print(&line);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Runs the built `esock` command with deadlines for everything.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,18 @@ pub struct Esock {
     stdin: Option<ChildStdin>,
     stdout: Lines,
     stderr: Lines,
+    _unread: Option<ChildStdout>,
+}
+
+/// Who reads standard output.
+#[derive(Clone, Copy)]
+enum Ear {
+    /// The test.
+    Open,
+    /// Nobody: writing fails.
+    Closed,
+    /// Nobody: writing blocks when the pipe is full.
+    Asleep,
 }
 
 /// What ran to its end.
@@ -29,6 +41,10 @@ pub struct Finished {
 impl Esock {
     /// Starts `esock` with these arguments.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_heard(arguments, Ear::Open)
+    }
+
+    fn start_heard(arguments: &[&str], ear: Ear) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_esock"))
             .args(arguments)
             .stdin(Stdio::piped())
@@ -37,9 +53,18 @@ impl Esock {
             .spawn()
             .unwrap();
         let stdin = child.stdin.take();
-        let stdout = Lines::read("stdout", child.stdout.take().unwrap());
+        let pipe = child.stdout.take().unwrap();
+        let mut unread = None;
+        let stdout = match ear {
+            Ear::Open => Lines::read("stdout", pipe),
+            Ear::Closed => Lines::read("stdout", std::io::empty()),
+            Ear::Asleep => {
+                unread = Some(pipe);
+                Lines::read("stdout", std::io::empty())
+            }
+        };
         let stderr = Lines::read("stderr", child.stderr.take().unwrap());
-        Self { child, stdin, stdout, stderr }
+        Self { child, stdin, stdout, stderr, _unread: unread }
     }
 
     /// Starts to listen over UDP on loopback, on a UDP port of the system's choice.
@@ -62,12 +87,26 @@ impl Esock {
 
     /// Connects over UDP on loopback.
     pub fn connect(port: u16, udp_port: u16, more: &[&str]) -> Self {
+        Self::connect_heard(port, udp_port, more, Ear::Open)
+    }
+
+    /// Connects over UDP on loopback; writing to its standard output fails.
+    pub fn connect_unheard(port: u16, udp_port: u16) -> Self {
+        Self::connect_heard(port, udp_port, &[], Ear::Closed)
+    }
+
+    /// Connects over UDP on loopback; writing to its standard output blocks.
+    pub fn connect_stuck(port: u16, udp_port: u16) -> Self {
+        Self::connect_heard(port, udp_port, &[], Ear::Asleep)
+    }
+
+    fn connect_heard(port: u16, udp_port: u16, more: &[&str], ear: Ear) -> Self {
         let peer = format!("127.0.0.1:{port}");
         let encap = udp_port.to_string();
         let mut arguments = vec!["connect", "--backend", "udp", "--udp-port", "0"];
         arguments.extend(["--encap-port", &encap, &peer]);
         arguments.extend(more);
-        Self::start(&arguments)
+        Self::start_heard(&arguments, ear)
     }
 
     /// Types something.

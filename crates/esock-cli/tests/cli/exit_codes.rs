@@ -2,6 +2,7 @@
 
 use crate::common::Esock;
 use std::net::UdpSocket;
+use std::time::Duration;
 
 #[test]
 fn refused_is_3_when_nobody_has_the_sctp_port() {
@@ -90,4 +91,47 @@ fn a_stream_beyond_those_negotiated_is_an_error_that_names_the_count() {
     let client = client.finish();
     assert_eq!(client.code, 1, "{}", client.stderr);
     assert!(client.stderr.contains("65535"), "{}", client.stderr);
+}
+
+#[test]
+fn a_second_interrupt_aborts_and_the_peer_ends_with_5_and_the_cause() {
+    let (mut listener, udp_port) = Esock::listen(30431, &[]);
+    let mut client = Esock::connect(30431, udp_port, &[]);
+    client.types("x\n");
+    assert_eq!(listener.prints(), "x");
+    // A peer that does not answer: the graceful shutdown cannot end.
+    client.signal("STOP");
+    listener.signal("INT");
+    listener.told("once more to abort");
+    listener.signal("INT");
+    let listener = listener.finish();
+    assert_eq!(listener.code, 130, "{}", listener.stderr);
+    client.signal("CONT");
+    let client = client.finish();
+    assert_eq!(client.code, 5, "{}", client.stderr);
+    assert!(client.stderr.contains("User-Initiated Abort, \"interrupted\""), "{}", client.stderr);
+}
+
+#[test]
+fn a_reader_of_our_output_that_has_left_ends_the_association_gracefully() {
+    let (mut listener, udp_port) = Esock::listen(30432, &[]);
+    let client = Esock::connect_unheard(30432, udp_port);
+    listener.types("x\n");
+    let client = client.finish();
+    assert_eq!(client.code, 1, "{}", client.stderr);
+    assert!(client.stderr.contains("standard output"), "{}", client.stderr);
+    assert_eq!(listener.finish().code, 0);
+}
+
+#[test]
+fn a_second_interrupt_ends_even_if_nobody_reads_our_output() {
+    let (mut listener, udp_port) = Esock::listen(30433, &[]);
+    let client = Esock::connect_stuck(30433, udp_port);
+    listener.types(&"a line that fills pipes and windows\n".repeat(4000));
+    listener.told("up");
+    std::thread::sleep(Duration::from_millis(300));
+    client.signal("INT");
+    std::thread::sleep(Duration::from_millis(300));
+    client.signal("INT");
+    assert_eq!(client.finish().code, 130);
 }

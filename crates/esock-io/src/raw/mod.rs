@@ -222,12 +222,14 @@ impl RawSocket {
         }
     }
 
-    /// Receives a batch into `buffers`, which holds [`RECEIVE_BATCH`] times [`RECEIVE_BYTES`].
+    /// Receives a batch into `buffers`, which holds [`RECEIVE_BATCH`] times [`RECEIVE_BYTES`]. Not `watched`,
+    /// the result says `more` even where only a report about a packet of ours hides that there is.
     /// Packets to other ports than `ports` are dropped here: they waited since before the filter changed.
     pub(crate) fn receive(
         &self,
         buffers: &mut [u8],
         ports: &Ports,
+        watched: bool,
         deliver: &mut impl FnMut(Datagram<'_>),
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<Received> {
@@ -251,7 +253,7 @@ impl RawSocket {
             header.msg_control = control;
             header.msg_controllen = len as _;
         }
-        let (count, more) = self.receive_batch(&mut headers, report)?;
+        let (count, more) = self.receive_batch(&mut headers, watched, report)?;
         let mut packets = 0;
         for (header, buffer) in headers[..count].iter().zip(buffers.chunks_exact(RECEIVE_BYTES)) {
             let data = &buffer[..(header.msg_len as usize).min(RECEIVE_BYTES)];
@@ -273,6 +275,7 @@ impl RawSocket {
     fn receive_batch(
         &self,
         headers: &mut [libc::mmsghdr; RECEIVE_BATCH],
+        watched: bool,
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<(usize, bool)> {
         let mut retries = RETRIES;
@@ -288,7 +291,7 @@ impl RawSocket {
                 )
             };
             if let Ok(count) = usize::try_from(count) {
-                return Ok((count, count == RECEIVE_BATCH || self.was_cut_short(report)));
+                return Ok((count, count == RECEIVE_BATCH || (!watched && self.was_cut_short(report))));
             }
             let error = io::Error::last_os_error();
             if sys::would_block(&error) {

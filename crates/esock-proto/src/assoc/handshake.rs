@@ -302,11 +302,12 @@ impl Association {
             self.tell(cx, Event::Undelivered(message));
         }
         for index in 0..self.paths.list.len() {
-            if index == self.paths.current {
-                self.start_path(cx, index);
-            } else {
+            if index != self.paths.current {
                 // §5.4: the others are confirmed, or at least tried, at once.
                 self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
+            }
+            if self.paths.list[index].state == PathState::Active {
+                self.start_path(cx, index);
             }
         }
         self.choose_path(cx);

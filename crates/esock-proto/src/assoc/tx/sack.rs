@@ -130,7 +130,8 @@ impl Tx {
         let len = usize::from(chunk.len);
         let tsn = self.tsn_at(offset);
         let path = &mut paths.list[usize::from(chunk.path)];
-        if self.lost.get(offset) {
+        let was_lost = self.lost.get(offset);
+        if was_lost {
             self.lost.clear(offset);
             self.lost_chunks -= 1;
         } else {
@@ -140,7 +141,9 @@ impl Tx {
         self.watched.clear(offset);
         path.sack.acked_bytes += len;
         path.sack.acked_chunks += 1;
-        path.sack.unambiguous |= !chunk.sent_again;
+        // §8.3: it clears the path's errors if it is clear which copy arrived; a chunk that was given up
+        // arrived before the path went quiet, which says nothing of now.
+        path.sack.unambiguous |= !chunk.sent_again && !was_lost;
         // §6.3.1 C4, C5: one measurement per round trip, never of a chunk sent again.
         if let Some((probe, sent)) = path.rtt_probe
             && probe == tsn
