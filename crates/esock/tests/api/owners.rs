@@ -185,6 +185,62 @@ async fn a_filter_may_use_the_endpoint_and_take_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_panics_says_no_and_harms_nobody_else() {
+    let server = endpoint().await;
+    let _broken = server.register_owner(|_| panic!("this panic belongs to the test"));
+    let client = endpoint().await;
+    let refused = soon(client.connect(to(&server))).await.map(|_| ()).unwrap_err();
+    assert!(is_refusal(&refused), "{refused:?}");
+    let mut owner = server.register_owner(|_| true);
+    let (_client, association, _receiver) = client_of(&server).await;
+    association.send(on_stream(0), "hello").await.unwrap();
+    assert_eq!(owned(&mut owner).await.1.payload, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_without_endpoint_and_associations_ends() {
+    let server = endpoint().await;
+    let mut owner = server.register_owner(|_| true);
+    let (_client, association, _receiver) = client_of(&server).await;
+    let waiting = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(OwnerEvent { received, .. }) = owner.recv().await {
+            all.push(received);
+        }
+        (all, owner.recv().await.is_none())
+    });
+    drop(server);
+    association.send(on_stream(0), "hello").await.unwrap();
+    soon(association.shutdown()).await;
+    let (all, none) = soon(waiting).await.unwrap();
+    assert!(all.iter().any(|one| matches!(one, Received::Message(_))), "{all:?}");
+    assert!(none);
+
+    // And one that never had any.
+    let server = endpoint().await;
+    let mut owner = server.register_owner(|_| true);
+    let waiting = tokio::spawn(async move { owner.recv().await.is_none() });
+    tokio::time::sleep(millis(20)).await;
+    drop(server);
+    assert!(soon(waiting).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_goes_does_not_open_a_shut_door() {
+    let server = endpoint().await;
+    let _stays = server.register_owner(|_| true);
+    let goes = server.register_owner(|_| true);
+    let to = to(&server);
+    drop(server);
+    drop(goes);
+    let mut hasty = fast();
+    hasty.max_init_retransmits = 1;
+    let client = builder().config(hasty).open().await.unwrap();
+    let error = soon(client.connect(to)).await.map(|_| ()).unwrap_err();
+    assert_eq!(error, ConnectError::Closed(CloseReason::TimedOut));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_goes_ends_its_associations_and_makes_room_for_the_next() {
     let server = endpoint().await;
     let mut owner = server.register_owner(|_| true);
