@@ -2,6 +2,7 @@
 
 use crate::ledger::{Ledger, payload};
 use crate::network::Network;
+use crate::pcapng::Capture;
 use crate::scenario::{Ending, Scenario};
 use esock_proto::{
     AssocId, CloseReason, Encapsulation, EndpointConfig, Event, Peer, Ppid, SendError, SendOptions, State, StreamId,
@@ -62,26 +63,26 @@ struct Run<'a> {
     next_look: Time,
 }
 
-/// Plays a scenario to its end; `Err` says which promise was broken. With `capture`, every packet is kept.
-pub fn play(scenario: &Scenario, capture: bool) -> Result<(Report, Option<crate::Capture>), String> {
+/// A run that is over.
+#[derive(Debug)]
+pub struct Played {
+    /// How it went; `Err` says which promise was broken.
+    pub outcome: Result<Report, String>,
+    /// Every packet, if wanted.
+    pub capture: Option<Capture>,
+}
+
+/// Plays a scenario to its end. With `capture`, every packet is kept.
+pub fn play(scenario: &Scenario, capture: bool) -> Played {
     let mut run = Run::new(scenario, capture);
-    run.connect()?;
-    let deadline = scenario.calm_from + PATIENCE;
-    while !run.is_over() {
-        if run.network.now >= deadline {
-            return Err(run.stalled());
-        }
-        run.round()?;
-    }
-    let took = run.network.now.since(Time::from_millis(1000));
-    let report = run.finish()?;
-    Ok((Report { took, ..report }, run.network.capture.take()))
+    let outcome = run.play();
+    Played { outcome, capture: run.network.capture.take() }
 }
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, capture: bool) -> Self {
         let mut network = Network::new(scenario.seed);
-        network.capture = capture.then(crate::Capture::new);
+        network.capture = capture.then(Capture::new);
         for host in [0, 1] {
             network.add_host(scenario.stack(host), Self::endpoint(scenario, host));
         }
@@ -137,8 +138,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn connect(&mut self) -> Result<(), String> {
-        self.connect_from(0)
+    fn play(&mut self) -> Result<Report, String> {
+        self.connect_from(0)?;
+        let deadline = self.scenario.calm_from + PATIENCE;
+        while !self.is_over() {
+            if self.network.now >= deadline {
+                return Err(self.stalled());
+            }
+            self.round()?;
+        }
+        let took = self.network.now.since(Time::from_millis(1000));
+        Ok(Report { took, ..self.finish()? })
     }
 
     /// Over when both ends have closed, or one has and the other never was.
@@ -190,6 +200,13 @@ impl<'a> Run<'a> {
 
     fn take_events(&mut self) -> Result<(), String> {
         for host in [0, 1] {
+            let current = self.ends[host].assoc;
+            let events = std::mem::take(&mut self.network.hosts[host].events);
+            // What happened to the old association comes before what happens to the one that replaces it.
+            let (old, new): (Vec<_>, Vec<_>) = events.into_iter().partition(|(id, _)| Some(*id) == current);
+            for (id, event) in old {
+                self.on_event(host, id, event)?;
+            }
             if let Some(accepted) = self.network.hosts[host].accepted.pop() {
                 self.drain(host)?;
                 let old = self.ends[host].assoc.replace(accepted);
@@ -202,7 +219,7 @@ impl<'a> Run<'a> {
                     self.ledgers.iter_mut().for_each(Ledger::cut);
                 }
             }
-            for (id, event) in std::mem::take(&mut self.network.hosts[host].events) {
+            for (id, event) in new {
                 self.on_event(host, id, event)?;
             }
         }
@@ -223,6 +240,8 @@ impl<'a> Run<'a> {
                     return Err(format!("host {host}: up twice"));
                 }
                 end.streams = negotiated.outbound_streams;
+                // The peer may have crashed while this association was being set up.
+                self.ledgers[1 - host].cut_excused();
                 self.ever_up[host] = true;
             }
             Event::Restarted(negotiated) => {
@@ -260,6 +279,8 @@ impl<'a> Run<'a> {
         self.network.restart_host(host, self.scenario.stack(host), Self::endpoint(self.scenario, host));
         let end = &mut self.ends[host];
         (end.assoc, end.up, end.closed, end.shut) = (None, false, None, false);
+        // The new stack numbers its associations as the old one did.
+        self.ended = None;
         self.connect_from(host)
     }
 

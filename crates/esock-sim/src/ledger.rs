@@ -126,6 +126,13 @@ impl Ledger {
         self.unordered.clear();
     }
 
+    /// What a crashed sender had under way does not arrive any more.
+    pub fn cut_excused(&mut self) {
+        let entries = &self.entries;
+        self.expected.values_mut().for_each(|line| line.retain(|number| !entries[*number].excused));
+        self.unordered.retain(|number| !entries[*number].excused);
+    }
+
     /// The run is over: everything arrived exactly once or came back.
     pub fn close(&self) -> Result<(), String> {
         for (number, entry) in self.entries.iter().enumerate() {

@@ -19,8 +19,7 @@ fn play_seed(seed: u64) -> Result<(Scenario, Report), String> {
     let scenario = Scenario::from_seed(seed);
     let played = catch_unwind(AssertUnwindSafe(|| play(&scenario, false)));
     match played {
-        Ok(Ok((report, _))) => Ok((scenario, report)),
-        Ok(Err(problem)) => Err(problem),
+        Ok(played) => played.outcome.map(|report| (scenario, report)),
         Err(panic) => Err(format!("panic: {:?}", panic.downcast_ref::<String>())),
     }
 }
