@@ -1,1 +1,20 @@
-//! A seeded, simulated network for the tests and benchmarks of esock.
+//! A seeded, simulated network, in virtual time, for the tests and benchmarks of esock.
+//!
+//! [`Network`] holds hosts, each with a stack and several addresses, and links between them that delay,
+//! lose, reorder, duplicate, corrupt and swallow packets as [`LinkConfig`] says. The same seed gives the
+//! same run, packet by packet; any run can be written as pcapng ([`Network::capture`]).
+//!
+//! [`scenario`] makes random situations from a seed, [`check`] plays them and holds the stack to its
+//! promises: every message arrives exactly once and, within its stream, in order, or comes back.
+#![forbid(unsafe_code)]
+
+pub mod check;
+mod ledger;
+mod link;
+mod network;
+mod pcapng;
+pub mod scenario;
+
+pub use link::{LinkConfig, Loss};
+pub use network::{Host, Network};
+pub use pcapng::Capture;

@@ -100,6 +100,8 @@ impl Association {
     }
 
     fn on_restart(&mut self, cx: &mut Cx<'_>, cookie: &Cookie, local_for: impl Fn(Address) -> Local) {
+        // A user who has asked for the end still wants it.
+        let ending = matches!(self.phase, Phase::ShutdownPending | Phase::ShutdownSent);
         self.tell_undelivered(cx);
         self.identity.local_tag = cookie.local_tag;
         self.identity.peer_tag = cookie.peer_tag;
@@ -125,6 +127,9 @@ impl Association {
             } else {
                 self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
             }
+        }
+        if ending {
+            self.shutdown(cx);
         }
     }
 }
