@@ -28,11 +28,11 @@ fn play_one(seed: u64) {
     let scenario = Scenario::from_seed(seed);
     println!("{scenario:#?}");
     let wanted = std::env::var("ESOCK_SIM_PCAP").ok();
-    let (report, capture) =
-        play(&scenario, wanted.is_some()).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
-    if let (Some(path), Some(capture)) = (wanted, capture) {
+    let played = play(&scenario, wanted.is_some());
+    if let (Some(path), Some(capture)) = (wanted, played.capture) {
         std::fs::write(&path, capture.bytes()).expect("the capture can be written");
     }
+    let report = played.outcome.unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
     println!("{report:#?}");
 }
 

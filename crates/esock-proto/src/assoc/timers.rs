@@ -137,9 +137,10 @@ impl Association {
         if !answered_probe {
             let pmdcs = path.pmdcs();
             path.congestion.get_mut().on_timeout(cx.now, pmdcs);
-            if path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
-                self.send_mtu_probe(cx, index);
-            }
+        }
+        // Even then: what is missing may be what is too large for the path.
+        if path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
+            self.send_mtu_probe(cx, index);
         }
         let path = &mut self.paths.list[index];
         path.rto.back_off();
