@@ -240,8 +240,6 @@ impl<'a> Run<'a> {
                     return Err(format!("host {host}: up twice"));
                 }
                 end.streams = negotiated.outbound_streams;
-                // The peer may have crashed while this association was being set up.
-                self.ledgers[1 - host].cut_excused();
                 self.ever_up[host] = true;
             }
             Event::Restarted(negotiated) => {
