@@ -47,6 +47,8 @@ struct End {
     next_read: Time,
     shut: bool,
     streams: u16,
+    /// Messages that came back from associations before this one.
+    returned_before: usize,
 }
 
 /// A run.
@@ -101,6 +103,7 @@ impl<'a> Run<'a> {
             next_read: start,
             shut: false,
             streams: 0,
+            returned_before: 0,
         };
         Self {
             scenario,
@@ -216,6 +219,7 @@ impl<'a> Run<'a> {
                     let now = self.network.now;
                     self.network.hosts[host].stack.release(now, old);
                     (end.closed, end.up, end.shut) = (None, false, false);
+                    end.returned_before = self.ledgers[host].returned;
                     self.ledgers.iter_mut().for_each(Ledger::cut);
                 }
             }
@@ -393,6 +397,9 @@ impl<'a> Run<'a> {
             if self.scenario.sides[host].config.send_buffer < stats.send_buffered {
                 return Err(format!("host {host} buffers {} bytes to send", stats.send_buffered));
             }
+            if self.scenario.is_orderly() && stats.counters.reneged > 0 {
+                return Err(format!("host {host} thinks that the peer has taken back what it had"));
+            }
             if stats.in_flight > stats.send_buffered {
                 return Err(format!("host {host}: {} bytes in flight of {}", stats.in_flight, stats.send_buffered));
             }
@@ -408,6 +415,24 @@ impl<'a> Run<'a> {
             format!("host {host}: open {}, {:#?}", self.ledgers[host].open(), stats)
         });
         format!("nothing ends any more\n{}\n{}", states[0], states[1])
+    }
+
+    /// The reasons are those that the network gave.
+    fn check_ends(&self) -> Result<(), String> {
+        let scenario = self.scenario;
+        for (host, end) in self.ends.iter().enumerate() {
+            let returned = self.ledgers[host].returned - end.returned_before;
+            if end.closed == Some(CloseReason::Shutdown) && scenario.restart.is_none() && returned > 0 {
+                return Err(format!("host {host} was shut down gracefully, and {returned} messages came back"));
+            }
+            // A shutdown in the middle is guarded by a timer of its own (T5), whoever is slow.
+            let abort = !matches!(scenario.ending, Ending::WhenDone);
+            let lost_in_silence = end.closed == Some(CloseReason::TimedOut) && self.ever_up == [true; 2];
+            if lost_in_silence && scenario.is_mild() && scenario.restart.is_none() && !abort {
+                return Err(format!("host {host} gave up on a network that merely loses packets"));
+            }
+        }
+        Ok(())
     }
 
     /// Both have ended: what is left must be nothing.
@@ -443,6 +468,7 @@ impl<'a> Run<'a> {
         for ledger in &self.ledgers {
             ledger.close()?;
         }
+        self.check_ends()?;
         let shutdown = |end: &End| end.closed == Some(CloseReason::Shutdown);
         Ok(Report {
             received: self.ledgers.iter().map(|ledger| ledger.received).sum(),

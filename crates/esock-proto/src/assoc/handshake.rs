@@ -68,7 +68,7 @@ impl Association {
             phase,
             negotiated,
             paths: Paths { list: Vec::new(), primary: 0, current: 0 },
-            tx: Tx::new(now, identity.local_tsn, &negotiated, config.send_buffer),
+            tx: Tx::new(now, identity.local_tsn, &negotiated, &config),
             rx: Rx::new(identity.peer_tsn, &config),
             ack: Default::default(),
             control: Default::default(),
