@@ -33,7 +33,7 @@ fn connected(config: &Config, paths: u8, link: impl Fn(u8) -> LinkConfig) -> (Ne
     let addresses = (0..paths).map(|path| address(1, path)).collect();
     let peer = Peer { addresses, port: PORT, encapsulation: Encapsulation::Default };
     let (now, endpoint) = (network.now, network.hosts[0].endpoint);
-    let client = network.hosts[0].stack.connect(now, endpoint, &peer, None).unwrap();
+    let client = network.hosts[0].stack.connect(now, endpoint, &peer, None).expect("a sound scenario");
     network.touch(0);
     network.run_until(now + Duration::from_secs(5));
     let server = *network.hosts[1].accepted.first().expect("the association comes up");
