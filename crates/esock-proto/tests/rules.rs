@@ -189,8 +189,9 @@ fn packets_with_a_wrong_tag_change_nothing_whatever_they_carry() {
 
 #[test]
 fn packets_out_of_the_blue_are_answered_as_the_list_says() {
-    // §8.4. (chunk, the answer's chunk and T bit)
-    let cases: [(&[u8], Option<(u8, u8)>); 9] = [
+    // §8.4. (chunks, the answer's chunk and T bit)
+    type Case<'a> = (&'a [u8], Option<(u8, u8)>);
+    let cases: [Case<'_>; 9] = [
         (&[ABORT, 0, 0, 4], None),
         (&[8, 0, 0, 4], Some((14, 1))),
         (&[14, 0, 0, 4], None),

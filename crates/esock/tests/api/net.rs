@@ -111,10 +111,7 @@ impl Pair {
 }
 
 /// A new association between two endpoints: the client's end and the server's.
-pub async fn connect(
-    client: &Endpoint,
-    server: &Endpoint,
-) -> ((Association, Receiver), (Association, Receiver)) {
+pub async fn connect(client: &Endpoint, server: &Endpoint) -> ((Association, Receiver), (Association, Receiver)) {
     let (near, far) = soon(async { tokio::join!(client.connect(to(server)), server.accept()) }).await;
     (near.unwrap(), far.unwrap())
 }
