@@ -19,8 +19,8 @@ impl Interrupt {
     /// From now on signals interrupt.
     pub fn listen(&self) {
         let ours = self.clone();
+        let mut signals = Signals::new();
         tokio::spawn(async move {
-            let mut signals = Signals::new();
             signals.next().await;
             say("interrupted: shutting down; once more to abort");
             ours.raise(1);

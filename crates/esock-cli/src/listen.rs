@@ -18,9 +18,9 @@ pub async fn run(args: &ListenArgs, output: Output, interrupt: Interrupt) -> Res
     let local = hosts::resolve(&names).await?;
     let udp_port = UdpPort::Listen(common.udp_port.unwrap_or(esock::ENCAPSULATION_PORT));
     let endpoint = open::endpoint(&local, port, udp_port, common).await?;
+    interrupt.listen();
     open::tell_listening(&endpoint);
 
-    interrupt.listen();
     let manner = Manner { options: common.send_options(), output, verbose: common.verbose, interrupt };
     let typed = if common.recv_only { Typed::nothing() } else { Typed::read() };
     let audience = broadcast::start(typed.lines);

@@ -61,6 +61,10 @@ pub struct Config {
     pub max_peer_addresses: usize,
     /// Congestion control.
     pub congestion: CongestionAlgorithm,
+    /// A fault on purpose.
+    #[cfg(feature = "faults")]
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub faults: crate::faults::Faults,
 }
 
 /// Which congestion control an association uses.
@@ -99,6 +103,8 @@ impl Default for Config {
             adaptation: None,
             max_peer_addresses: 32,
             congestion: CongestionAlgorithm::default(),
+            #[cfg(feature = "faults")]
+            faults: crate::faults::Faults::default(),
         }
     }
 }
@@ -158,6 +164,13 @@ impl Config {
         check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
         check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
         Ok(())
+    }
+
+    pub(crate) fn faults(&self) -> crate::faults::Faults {
+        #[cfg(feature = "faults")]
+        return self.faults;
+        #[cfg(not(feature = "faults"))]
+        crate::faults::Faults::default()
     }
 
     /// The largest message that is received: `max_message`, but at most half the window, so that

@@ -12,6 +12,7 @@ mod assoc;
 mod bits;
 mod config;
 mod error;
+mod faults;
 mod serial;
 mod stack;
 mod stats;
@@ -27,6 +28,8 @@ pub use api::{
 };
 pub use config::{Config, CongestionAlgorithm, EndpointConfig, StackConfig};
 pub use error::{ConfigError, ConnectError, NotFound, OpenError, Rejected, SendError};
+#[cfg(feature = "faults")]
+pub use faults::{Fault, Faults};
 pub use serial::{Ssn, Tsn};
 pub use stack::Stack;
 pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats};

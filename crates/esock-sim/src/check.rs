@@ -2,6 +2,7 @@
 
 use crate::ledger::{Ledger, payload};
 use crate::network::Network;
+use crate::pcapng::Capture;
 use crate::scenario::{Ending, Scenario};
 use esock_proto::{
     AssocId, CloseReason, Encapsulation, EndpointConfig, Event, Peer, Ppid, SendError, SendOptions, State, StreamId,
@@ -46,6 +47,8 @@ struct End {
     next_read: Time,
     shut: bool,
     streams: u16,
+    /// Messages that came back from associations before this one.
+    returned_before: usize,
 }
 
 /// A run.
@@ -56,31 +59,32 @@ struct Run<'a> {
     /// `ledgers[k]`: what host k sends.
     ledgers: [Ledger; 2],
     restarted: bool,
-    ended: bool,
+    /// The association that was told to end.
+    ended: Option<AssocId>,
     ever_up: [bool; 2],
     next_look: Time,
 }
 
-/// Plays a scenario to its end; `Err` says which promise was broken. With `capture`, every packet is kept.
-pub fn play(scenario: &Scenario, capture: bool) -> Result<(Report, Option<crate::Capture>), String> {
+/// A run that is over.
+#[derive(Debug)]
+pub struct Played {
+    /// How it went; `Err` says which promise was broken.
+    pub outcome: Result<Report, String>,
+    /// Every packet, if wanted.
+    pub capture: Option<Capture>,
+}
+
+/// Plays a scenario to its end. With `capture`, every packet is kept.
+pub fn play(scenario: &Scenario, capture: bool) -> Played {
     let mut run = Run::new(scenario, capture);
-    run.connect()?;
-    let deadline = scenario.calm_from + PATIENCE;
-    while !run.is_over() {
-        if run.network.now >= deadline {
-            return Err(run.stalled());
-        }
-        run.round()?;
-    }
-    let took = run.network.now.since(Time::from_millis(1000));
-    let report = run.finish()?;
-    Ok((Report { took, ..report }, run.network.capture.take()))
+    let outcome = run.play();
+    Played { outcome, capture: run.network.capture.take() }
 }
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, capture: bool) -> Self {
         let mut network = Network::new(scenario.seed);
-        network.capture = capture.then(crate::Capture::new);
+        network.capture = capture.then(Capture::new);
         for host in [0, 1] {
             network.add_host(scenario.stack(host), Self::endpoint(scenario, host));
         }
@@ -99,6 +103,7 @@ impl<'a> Run<'a> {
             next_read: start,
             shut: false,
             streams: 0,
+            returned_before: 0,
         };
         Self {
             scenario,
@@ -106,7 +111,7 @@ impl<'a> Run<'a> {
             ends: [end(), end()],
             ledgers: Default::default(),
             restarted: false,
-            ended: false,
+            ended: None,
             ever_up: [false; 2],
             next_look: start,
         }
@@ -136,8 +141,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn connect(&mut self) -> Result<(), String> {
-        self.connect_from(0)
+    fn play(&mut self) -> Result<Report, String> {
+        self.connect_from(0)?;
+        let deadline = self.scenario.calm_from + PATIENCE;
+        while !self.is_over() {
+            if self.network.now >= deadline {
+                return Err(self.stalled());
+            }
+            self.round()?;
+        }
+        let took = self.network.now.since(Time::from_millis(1000));
+        Ok(Report { took, ..self.finish()? })
     }
 
     /// Over when both ends have closed, or one has and the other never was.
@@ -182,13 +196,20 @@ impl<'a> Run<'a> {
 
     fn special_end(&self) -> Option<Time> {
         match self.scenario.ending {
-            Ending::ShutdownAt(_, at) | Ending::AbortAt(_, at) if !self.ended => Some(at),
+            Ending::ShutdownAt(_, at) | Ending::AbortAt(_, at) if at > self.network.now => Some(at),
             _ => None,
         }
     }
 
     fn take_events(&mut self) -> Result<(), String> {
         for host in [0, 1] {
+            let current = self.ends[host].assoc;
+            let events = std::mem::take(&mut self.network.hosts[host].events);
+            // What happened to the old association comes before what happens to the one that replaces it.
+            let (old, new): (Vec<_>, Vec<_>) = events.into_iter().partition(|(id, _)| Some(*id) == current);
+            for (id, event) in old {
+                self.on_event(host, id, event)?;
+            }
             if let Some(accepted) = self.network.hosts[host].accepted.pop() {
                 self.drain(host)?;
                 let old = self.ends[host].assoc.replace(accepted);
@@ -198,10 +219,11 @@ impl<'a> Run<'a> {
                     let now = self.network.now;
                     self.network.hosts[host].stack.release(now, old);
                     (end.closed, end.up, end.shut) = (None, false, false);
+                    end.returned_before = self.ledgers[host].returned;
                     self.ledgers.iter_mut().for_each(Ledger::cut);
                 }
             }
-            for (id, event) in std::mem::take(&mut self.network.hosts[host].events) {
+            for (id, event) in new {
                 self.on_event(host, id, event)?;
             }
         }
@@ -259,6 +281,8 @@ impl<'a> Run<'a> {
         self.network.restart_host(host, self.scenario.stack(host), Self::endpoint(self.scenario, host));
         let end = &mut self.ends[host];
         (end.assoc, end.up, end.closed, end.shut) = (None, false, None, false);
+        // The new stack numbers its associations as the old one did.
+        self.ended = None;
         self.connect_from(host)
     }
 
@@ -339,9 +363,11 @@ impl<'a> Run<'a> {
             Ending::WhenDone if self.is_idle() => (0, false),
             _ => return,
         };
-        let again = matches!(self.scenario.ending, Ending::WhenDone) || !self.ended;
-        let Some(assoc) = self.ends[host].assoc.filter(|_| again) else { return };
-        self.ended = true;
+        // Once for each association: after a crash there is another.
+        let assoc =
+            self.ends[host].assoc.filter(|assoc| self.ended != Some(*assoc) && self.ends[host].closed.is_none());
+        let Some(assoc) = assoc else { return };
+        self.ended = Some(assoc);
         self.ends[host].shut = true;
         let stack = &mut self.network.hosts[host].stack;
         // It may have ended already.
@@ -371,6 +397,9 @@ impl<'a> Run<'a> {
             if self.scenario.sides[host].config.send_buffer < stats.send_buffered {
                 return Err(format!("host {host} buffers {} bytes to send", stats.send_buffered));
             }
+            if self.scenario.is_orderly() && stats.counters.reneged > 0 {
+                return Err(format!("host {host} thinks that the peer has taken back what it had"));
+            }
             if stats.in_flight > stats.send_buffered {
                 return Err(format!("host {host}: {} bytes in flight of {}", stats.in_flight, stats.send_buffered));
             }
@@ -386,6 +415,24 @@ impl<'a> Run<'a> {
             format!("host {host}: open {}, {:#?}", self.ledgers[host].open(), stats)
         });
         format!("nothing ends any more\n{}\n{}", states[0], states[1])
+    }
+
+    /// The reasons are those that the network gave.
+    fn check_ends(&self) -> Result<(), String> {
+        let scenario = self.scenario;
+        for (host, end) in self.ends.iter().enumerate() {
+            let returned = self.ledgers[host].returned - end.returned_before;
+            if end.closed == Some(CloseReason::Shutdown) && scenario.restart.is_none() && returned > 0 {
+                return Err(format!("host {host} was shut down gracefully, and {returned} messages came back"));
+            }
+            // A shutdown in the middle is guarded by a timer of its own (T5), whoever is slow.
+            let abort = !matches!(scenario.ending, Ending::WhenDone);
+            let lost_in_silence = end.closed == Some(CloseReason::TimedOut) && self.ever_up == [true; 2];
+            if lost_in_silence && scenario.is_mild() && scenario.restart.is_none() && !abort {
+                return Err(format!("host {host} gave up on a network that merely loses packets"));
+            }
+        }
+        Ok(())
     }
 
     /// Both have ended: what is left must be nothing.
@@ -421,6 +468,7 @@ impl<'a> Run<'a> {
         for ledger in &self.ledgers {
             ledger.close()?;
         }
+        self.check_ends()?;
         let shutdown = |end: &End| end.closed == Some(CloseReason::Shutdown);
         Ok(Report {
             received: self.ledgers.iter().map(|ledger| ledger.received).sum(),

@@ -247,6 +247,20 @@ impl Scenario {
         }
     }
 
+    /// Whether its network does nothing worse than lose every tenth packet: no association dies of that.
+    pub fn is_mild(&self) -> bool {
+        let mild =
+            |link: &LinkConfig| matches!(link.loss, Loss::Random(share) if share <= 0.1) && link.black_holes.is_empty();
+        self.links.iter().flatten().all(mild)
+    }
+
+    /// Whether packets arrive in the order in which they leave, and no receiver has reason to take anything back.
+    pub fn is_orderly(&self) -> bool {
+        let orderly = |link: &LinkConfig| link.reorder == 0.0 && link.jitter.is_zero();
+        let roomy = |side: &Side| side.config.receive_window > 20_000;
+        self.links.len() == 1 && self.links.iter().flatten().all(orderly) && self.sides.iter().all(roomy)
+    }
+
     /// The stack of one host.
     pub fn stack(&self, host: usize) -> StackConfig {
         let mut config = StackConfig::default();

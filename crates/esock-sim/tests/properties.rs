@@ -19,8 +19,7 @@ fn play_seed(seed: u64) -> Result<(Scenario, Report), String> {
     let scenario = Scenario::from_seed(seed);
     let played = catch_unwind(AssertUnwindSafe(|| play(&scenario, false)));
     match played {
-        Ok(Ok((report, _))) => Ok((scenario, report)),
-        Ok(Err(problem)) => Err(problem),
+        Ok(played) => played.outcome.map(|report| (scenario, report)),
         Err(panic) => Err(format!("panic: {:?}", panic.downcast_ref::<String>())),
     }
 }
@@ -29,11 +28,11 @@ fn play_one(seed: u64) {
     let scenario = Scenario::from_seed(seed);
     println!("{scenario:#?}");
     let wanted = std::env::var("ESOCK_SIM_PCAP").ok();
-    let (report, capture) =
-        play(&scenario, wanted.is_some()).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
-    if let (Some(path), Some(capture)) = (wanted, capture) {
+    let played = play(&scenario, wanted.is_some());
+    if let (Some(path), Some(capture)) = (wanted, played.capture) {
         std::fs::write(&path, capture.bytes()).expect("the capture can be written");
     }
+    let report = played.outcome.unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
     println!("{report:#?}");
 }
 

@@ -11,15 +11,16 @@ pub(crate) async fn accept(core: &Core) -> Result<AssocId, AcceptError> {
     core.shard.with(|state, _| {
         if let Some(endpoint) = state.endpoints.get_mut(&core.id).filter(|endpoint| !endpoint.accepting) {
             endpoint.accepting = true;
-            state.driver.stack_mut().set_accepting(core.id, true);
+            state.update_accepting(core.id);
         }
     });
     poll_fn(|cx| {
         let mut state = core.shard.lock();
-        if state.stopped {
+        if state.failed {
             return Poll::Ready(Err(AcceptError));
         }
-        let Some(endpoint) = state.endpoints.get_mut(&core.id) else { return Poll::Ready(Err(AcceptError)) };
+        let open = state.endpoints.get_mut(&core.id).filter(|endpoint| !endpoint.shut);
+        let Some(endpoint) = open else { return Poll::Ready(Err(AcceptError)) };
         match endpoint.backlog.pop_front() {
             Some(id) => Poll::Ready(Ok(id)),
             None => {

@@ -117,7 +117,7 @@ impl Association {
         payload: Bytes,
         cx: Option<&mut Context<'_>>,
     ) -> Result<(), Rejected> {
-        if state.stopped {
+        if state.failed {
             return Err(Rejected { error: SendError::Closed, payload });
         }
         let offered = state.driver.stack_mut().send(now, self.id(), options, payload);

@@ -60,10 +60,10 @@ impl Context {
     ) -> Result<(Arc<Shard>, T), OpenError> {
         let runtime = runtime::Handle::current().id();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|known| known.shard.upgrade().is_some_and(|shard| !shard.lock().stopped));
+        known.retain(|known| known.shard.upgrade().is_some_and(|shard| !shard.lock().failed));
         let found = known.iter().find(|known| known.serves(runtime, backend, udp_port));
         if let Some(shard) = found.and_then(|found| found.shard.upgrade()) {
-            let opened = open(&shard)?;
+            let opened = open_on(&shard, open)?;
             return Ok((shard, opened));
         }
         let mut config = DriverConfig::default();
@@ -72,10 +72,24 @@ impl Context {
         let driver = Driver::open(config).map_err(OpenError::Driver)?;
         let bound = driver.backend().udp_port;
         let shard = Arc::new(Shard::new(driver));
-        // The endpoint comes first: a task without endpoints ends.
-        let opened = open(&shard)?;
-        task::spawn(shard.clone()).map_err(OpenError::Runtime)?;
+        let opened = open_on(&shard, open)?;
         known.push(Known { runtime, backend, udp_port, bound, shard: Arc::downgrade(&shard) });
         Ok((shard, opened))
     }
+}
+
+/// Calls `open` while the background task runs, and sees to it that it does: without endpoints it ends.
+fn open_on<T>(shard: &Arc<Shard>, open: impl FnOnce(&Shard) -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let start = {
+        let mut state = shard.lock();
+        state.opening += 1;
+        !std::mem::replace(&mut state.running, true)
+    };
+    let started = if start { task::spawn(shard.clone()).map_err(OpenError::Runtime) } else { Ok(()) };
+    if started.is_err() {
+        shard.lock().running = false;
+    }
+    let opened = started.and_then(|()| open(shard));
+    shard.with(|state, _| state.opening -= 1);
+    opened
 }

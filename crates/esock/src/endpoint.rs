@@ -44,9 +44,8 @@ struct Door(Arc<Core>);
 impl Drop for Door {
     fn drop(&mut self) {
         self.0.shard.with(|state, now| {
-            state.driver.stack_mut().set_accepting(self.0.id, false);
+            state.shut(self.0.id);
             let Some(endpoint) = state.endpoints.get_mut(&self.0.id) else { return };
-            endpoint.accepting = false;
             for id in std::mem::take(&mut endpoint.backlog) {
                 state.orphan(now, id);
             }
@@ -235,7 +234,9 @@ impl Endpoint {
     /// Registers an owner: it gets the associations of peers for which `filter` says yes. Owners are
     /// asked in the order of their registration, the first yes wins; if all say no, and
     /// [`Endpoint::accept`] is not in use, the peer is refused with an ABORT. A filter sees a peer
-    /// whose cookie was valid, before any state is kept for it, and may take its time: nothing is locked.
+    /// whose cookie was valid, before any state is kept for it. It may use this API, since nothing is
+    /// locked; but what arrives for the endpoints that share these sockets waits for it, so it should be
+    /// quick. A filter that panics says no.
     pub fn register_owner(&self, filter: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Owner {
         let core = self.core();
         let number = core.shard.with(|state, _| {
@@ -245,7 +246,7 @@ impl Endpoint {
             if let Some(endpoint) = state.endpoints.get_mut(&core.id) {
                 endpoint.owners.push((number, Filter::new(filter)));
             }
-            state.driver.stack_mut().set_accepting(core.id, true);
+            state.update_accepting(core.id);
             number
         });
         Owner::new(core.clone(), number)
@@ -257,14 +258,16 @@ impl Endpoint {
     }
 
     /// Closes the endpoint: nobody is accepted any more, all associations are shut down gracefully, and
-    /// aborted if that takes longer than [`LINGER`](crate::LINGER).
+    /// aborted if that takes longer than [`LINGER`](crate::LINGER). Its SCTP port is free then; its UDP port
+    /// is free for other processes when all handles of the endpoints that share it, and of their associations,
+    /// have been dropped.
     ///
     /// Cancel safe: calling it again goes on with it.
     pub async fn close(&self) {
         let core = self.core();
         core.shard.with(|state, now| {
+            state.shut(core.id);
             let stack = state.driver.stack_mut();
-            stack.set_accepting(core.id, false);
             for id in stack.associations(core.id) {
                 // NotFound: it has gone in between.
                 let _ = stack.shutdown(now, id);
@@ -283,13 +286,7 @@ impl Endpoint {
         });
         // Elapsed: what is left is aborted with the endpoint.
         let _ = tokio::time::timeout(crate::LINGER, drained).await;
-        core.shard.with(|state, now| {
-            state.driver.close_endpoint(now, core.id);
-            if let Some(mut endpoint) = state.endpoints.remove(&core.id) {
-                endpoint.acceptors.wake(&mut state.wakes);
-                endpoint.closers.wake(&mut state.wakes);
-            }
-        });
+        core.shard.with(|state, now| state.close_endpoint(now, core.id));
     }
 
     /// Makes the network under this endpoint (and all that share its sockets) worse: blocks, drops or

@@ -2,13 +2,14 @@
 
 use crate::association::{Association, Handle};
 use crate::endpoint::Core;
-use crate::inbox::{Next, Sink};
+use crate::inbox::{Inbox, Next, Sink};
 use crate::receiver::Received;
 use crate::{Address, Negotiated};
 use esock_proto::{AssocId, Incoming};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -49,8 +50,9 @@ impl Filter {
         Self(Arc::new(filter))
     }
 
+    /// A filter that panics says no: whoever runs it here serves others as well.
     pub fn accepts(&self, candidate: &Candidate) -> bool {
-        (self.0)(candidate)
+        catch_unwind(AssertUnwindSafe(|| (self.0)(candidate))).unwrap_or(false)
     }
 }
 
@@ -85,8 +87,9 @@ impl Owner {
         Self { core, number, associations: HashMap::new() }
     }
 
-    /// The next message or event of any of its associations; `None` when the endpoint was closed and
-    /// everything has been read.
+    /// The next message or event of any of its associations; `None` when the endpoint was closed, or all
+    /// [`Endpoint`](crate::Endpoint)s were dropped so that nobody is accepted any more, and everything has
+    /// been read.
     ///
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<OwnerEvent> {
@@ -123,7 +126,10 @@ impl Owner {
                 return Poll::Ready(Some((id, next)));
             }
         }
-        if state.stopped || !state.endpoints.contains_key(&self.core.id) {
+        // Nobody new comes any more, and the others have said all.
+        let shut = state.endpoints.get(&self.core.id).is_none_or(|endpoint| endpoint.shut);
+        let ours = |inbox: &Inbox| matches!(inbox.sink, Sink::Owner { owner, .. } if owner == self.number);
+        if state.failed || (shut && state.inboxes.values().filter(|inbox| ours(inbox)).all(|inbox| inbox.finished)) {
             return Poll::Ready(None);
         }
         owner.waiters.add(cx.waker());
@@ -137,9 +143,8 @@ impl Drop for Owner {
         self.core.shard.with(|state, now| {
             state.owners.remove(&self.number);
             if let Some(endpoint) = state.endpoints.get_mut(&self.core.id) {
-                endpoint.owners.retain(|(number, _)| *number != self.number);
-                let accepting = endpoint.accepting || !endpoint.owners.is_empty();
-                state.driver.stack_mut().set_accepting(self.core.id, accepting);
+                state.gone.filters.extend(endpoint.owners.extract_if(.., |(number, _)| *number == self.number));
+                state.update_accepting(self.core.id);
             }
             // Those that it had not even seen have no handle that could end them.
             let ours = |sink: &Sink| matches!(sink, Sink::Owner { owner, .. } if *owner == self.number);

@@ -34,7 +34,7 @@ impl Shard {
         let now = state.driver.now();
         let out = command(&mut state, now);
         let turn = state.driver.flush(now);
-        self.finish(state, now, turn);
+        self.finish(state, now, turn, true);
         out
     }
 
@@ -42,35 +42,46 @@ impl Shard {
     pub fn turn(&self) -> std::io::Result<Turn> {
         let mut state = self.lock();
         let now = state.driver.now();
+        // It is awake: before it sleeps it asks when the next thing is due.
+        state.sleeps_until = Some(Time::ZERO);
         let turn = state.driver.turn(now)?;
-        self.finish(state, now, turn);
-        Ok(turn)
+        Ok(self.finish(state, now, turn, false))
     }
 
     /// Takes what has happened from the stack, unlocks, and lets the user's code run: wakers and filters.
-    fn finish(&self, mut state: MutexGuard<'_, State>, now: Time, turn: Turn) {
+    /// Says how the turn ended after that; `kick`: the background task has to know.
+    fn finish(&self, mut state: MutexGuard<'_, State>, now: Time, mut turn: Turn, kick: bool) -> Turn {
         state.dispatch(now);
-        if state.driver.stack().wants_transmit() {
+        let blocked = |state: &State| state.driver.interests().any(|interest| interest.writable);
+        if state.driver.stack().wants_transmit() && !blocked(&state) {
             // Accepting somebody, or releasing an association, has brought something to send.
-            state.driver.flush(now);
+            let second = state.driver.flush(now);
+            state.dispatch(now);
+            turn.deadline = second.deadline;
+            turn.more |= second.more;
         }
-        let earlier = match (turn.deadline, state.sleeps_until) {
+        let blocked = blocked(&state);
+        turn.more |= state.driver.stack().wants_transmit() && !blocked;
+        state.deadline = turn.deadline;
+        let earlier = match (state.next_deadline(), state.sleeps_until) {
             (Some(deadline), Some(until)) => deadline < until,
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let blocked = state.driver.interests().any(|interest| interest.writable);
         let idle = state.endpoints.is_empty();
         let wakes = std::mem::take(&mut state.wakes);
         let questions = std::mem::take(&mut state.questions);
+        let gone = std::mem::take(&mut state.gone);
         drop(state);
-        if earlier || blocked || turn.more || idle {
+        if kick && (earlier || blocked || turn.more || idle) {
             self.kick.notify_one();
         }
         wakes.into_iter().for_each(Waker::wake);
+        drop(gone);
         if !questions.is_empty() {
             self.ask(questions);
         }
+        turn
     }
 
     fn ask(&self, questions: Vec<Question>) {

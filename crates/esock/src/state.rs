@@ -27,10 +27,20 @@ pub struct EndpointState {
     pub acceptors: Waiters,
     /// In order of registration.
     pub owners: Vec<(u64, Filter)>,
+    /// Its last `Endpoint` was dropped, or it is being closed: nobody is accepted any more.
+    pub shut: bool,
     /// Nobody holds it any more: it goes when its associations have gone.
     pub closing: bool,
     /// Tasks that wait for its associations to go.
     pub closers: Waiters,
+}
+
+/// What goes when nothing is locked: dropping it may run the user's code.
+#[derive(Debug, Default)]
+pub struct Gone {
+    pub filters: Vec<(u64, Filter)>,
+    pub inboxes: Vec<Inbox>,
+    pub endpoints: Vec<EndpointState>,
 }
 
 /// A peer that filters have to be asked about, outside the lock.
@@ -54,10 +64,17 @@ pub struct State {
     pub questions: Vec<Question>,
     /// Tasks to be woken when the lock is released.
     pub wakes: Vec<Waker>,
+    pub gone: Gone,
+    /// When the driver wants its next turn, as of the last one.
+    pub deadline: Option<Time>,
     /// Until when the background task sleeps.
     pub sleeps_until: Option<Time>,
-    /// The background task has ended, or ends: no new endpoints here.
-    pub stopped: bool,
+    /// The background task runs; without endpoints it ends, and begins again with the next one.
+    pub running: bool,
+    /// Endpoints that are being opened: the background task stays for them.
+    pub opening: usize,
+    /// The sockets or the runtime failed: nothing goes on here.
+    pub failed: bool,
 }
 
 impl State {
@@ -71,9 +88,19 @@ impl State {
             orphans: BTreeMap::new(),
             questions: Vec::new(),
             wakes: Vec::new(),
+            gone: Gone::default(),
+            deadline: None,
             sleeps_until: None,
-            stopped: false,
+            running: false,
+            opening: 0,
+            failed: false,
         }
+    }
+
+    /// When something is due, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let orphan = self.orphans.first_key_value().map(|((at, _), ())| *at);
+        [self.driver.stack().poll_timeout(), self.deadline, orphan].into_iter().flatten().min()
     }
 
     /// Takes from the stack what has happened.
@@ -126,6 +153,9 @@ impl State {
     /// A filter has decided.
     pub fn answer(&mut self, now: Time, incoming: Incoming, owner: Option<u64>) {
         let endpoint = incoming.endpoint();
+        if self.endpoints.get(&endpoint).is_none_or(|endpoint| endpoint.shut) {
+            return self.driver.stack_mut().ignore(incoming);
+        }
         match owner {
             Some(owner) if self.owners.contains_key(&owner) => {
                 if let Some(id) = self.driver.stack_mut().accept(now, incoming) {
@@ -217,7 +247,7 @@ impl State {
     pub fn release(&mut self, now: Time, id: AssocId) {
         let endpoint = self.driver.stack().association(now, id).map(|stats| stats.endpoint);
         self.driver.stack_mut().release(now, id);
-        self.inboxes.remove(&id);
+        self.gone.inboxes.extend(self.inboxes.remove(&id));
         self.orphans.retain(|(_, orphan), ()| *orphan != id);
         if let Some(endpoint) = endpoint {
             self.close_if_done(now, endpoint);
@@ -228,14 +258,46 @@ impl State {
     pub fn close_if_done(&mut self, now: Time, endpoint: EndpointId) {
         let closing = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.closing);
         if closing && self.driver.stack().association_count(endpoint) == 0 {
-            self.driver.close_endpoint(now, endpoint);
-            self.endpoints.remove(&endpoint);
+            self.close_endpoint(now, endpoint);
         }
+    }
+
+    /// Closes an endpoint now.
+    pub fn close_endpoint(&mut self, now: Time, endpoint: EndpointId) {
+        self.driver.close_endpoint(now, endpoint);
+        if let Some(mut endpoint) = self.endpoints.remove(&endpoint) {
+            endpoint.acceptors.wake(&mut self.wakes);
+            endpoint.closers.wake(&mut self.wakes);
+            self.gone.endpoints.push(endpoint);
+        }
+        self.wake_owners();
+    }
+
+    /// From now on an endpoint accepts nobody.
+    pub fn shut(&mut self, endpoint: EndpointId) {
+        self.driver.stack_mut().set_accepting(endpoint, false);
+        if let Some(endpoint) = self.endpoints.get_mut(&endpoint) {
+            endpoint.shut = true;
+            endpoint.acceptors.wake(&mut self.wakes);
+        }
+        self.wake_owners();
+    }
+
+    /// Whether an endpoint accepts has changed.
+    pub fn update_accepting(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let accepting = !endpoint.shut && (endpoint.accepting || !endpoint.owners.is_empty());
+        self.driver.stack_mut().set_accepting(id, accepting);
+    }
+
+    fn wake_owners(&mut self) {
+        self.owners.values_mut().for_each(|owner| owner.waiters.wake(&mut self.wakes));
     }
 
     /// The driver failed: everybody is told.
     pub fn fail(&mut self) {
-        self.stopped = true;
+        self.failed = true;
+        self.running = false;
         for inbox in self.inboxes.values_mut().filter(|inbox| inbox.closed.is_none()) {
             inbox.closed = Some(CloseReason::EndpointClosed);
             inbox.push(Event::Closed(CloseReason::EndpointClosed), usize::MAX >> 1);
@@ -243,9 +305,7 @@ impl State {
             inbox.writers.wake(&mut self.wakes);
             inbox.closers.wake(&mut self.wakes);
         }
-        for owner in self.owners.values_mut() {
-            owner.waiters.wake(&mut self.wakes);
-        }
+        self.wake_owners();
         for endpoint in self.endpoints.values_mut() {
             endpoint.acceptors.wake(&mut self.wakes);
             endpoint.closers.wake(&mut self.wakes);

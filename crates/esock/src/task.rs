@@ -1,7 +1,6 @@
 //! The background task of a shard: waits for packets, deadlines and kicks, and runs the turns.
 
 use crate::shard::Shard;
-use esock_proto::Time;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -14,11 +13,18 @@ use tokio::net::UdpSocket;
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// Tells everybody when the task ends, however it ends: a runtime that shuts down drops it.
-struct Farewell(Arc<Shard>);
+struct Farewell {
+    shard: Arc<Shard>,
+    /// It ended because there was nothing left to do: the next endpoint starts another.
+    rests: bool,
+}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        if self.rests {
+            return;
+        }
+        let mut state = self.shard.lock();
         state.fail();
         let wakes = std::mem::take(&mut state.wakes);
         drop(state);
@@ -32,19 +38,22 @@ pub fn spawn(shard: Arc<Shard>) -> io::Result<()> {
     // Whatever they are, tokio watches them as it does its own: they are never read here.
     let watched = descriptors.into_iter().map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd)));
     let sockets = watched.collect::<io::Result<Vec<_>>>()?;
-    tokio::spawn(run(Farewell(shard), sockets));
+    tokio::spawn(run(Farewell { shard, rests: false }, sockets));
     Ok(())
 }
 
-async fn run(farewell: Farewell, sockets: Vec<UdpSocket>) {
-    let shard = &farewell.0;
+async fn run(mut farewell: Farewell, sockets: Vec<UdpSocket>) {
     loop {
+        let shard = &farewell.shard;
         let Ok(turn) = shard.turn() else { return };
         if turn.more {
             tokio::task::yield_now().await;
             continue;
         }
-        let Some((sleep, blocked)) = prepare_to_sleep(shard, turn.deadline) else { return };
+        let Some((sleep, blocked)) = prepare_to_sleep(shard) else {
+            farewell.rests = true;
+            return;
+        };
         let ready = wait_ready(&sockets, &blocked);
         match sleep {
             Some(sleep) => {
@@ -65,16 +74,14 @@ async fn run(farewell: Farewell, sockets: Vec<UdpSocket>) {
 }
 
 /// How long to sleep at most, and which sockets are full; `None` when there is nothing left to do.
-fn prepare_to_sleep(shard: &Shard, turn_deadline: Option<Time>) -> Option<(Option<Duration>, Vec<bool>)> {
+fn prepare_to_sleep(shard: &Shard) -> Option<(Option<Duration>, Vec<bool>)> {
     let mut state = shard.lock();
-    if state.endpoints.is_empty() && !state.driver.stack().wants_transmit() {
-        state.stopped = true;
+    if state.endpoints.is_empty() && state.opening == 0 && !state.driver.stack().wants_transmit() {
+        state.running = false;
         return None;
     }
     let now = state.driver.now();
-    let deadlines: [Option<Time>; 3] =
-        [state.driver.stack().poll_timeout(), turn_deadline, state.orphans.first_key_value().map(|((at, _), ())| *at)];
-    let deadline = deadlines.into_iter().flatten().min();
+    let deadline = state.next_deadline();
     state.sleeps_until = deadline;
     let blocked = state.driver.interests().map(|interest| interest.writable).collect();
     Some((deadline.map(|at| at.since(now)), blocked))

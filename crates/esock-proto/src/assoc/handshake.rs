@@ -68,7 +68,7 @@ impl Association {
             phase,
             negotiated,
             paths: Paths { list: Vec::new(), primary: 0, current: 0 },
-            tx: Tx::new(now, identity.local_tsn, &negotiated, config.send_buffer),
+            tx: Tx::new(now, identity.local_tsn, &negotiated, &config),
             rx: Rx::new(identity.peer_tsn, &config),
             ack: Default::default(),
             control: Default::default(),
@@ -243,7 +243,12 @@ impl Association {
         // §5.4: those that the user gave count as confirmed.
         let given: Vec<Address> = self.paths.list.iter().map(|path| path.remote).collect();
         let mut old = std::mem::take(&mut self.paths.list);
-        let listed = params.addresses.iter().copied().filter(|address| *address != remote);
+        let (v4, v6) = match &self.phase {
+            Phase::CookieWait(setup) => setup.supported_types,
+            _ => (true, true),
+        };
+        let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
+        let listed = params.addresses.iter().copied().filter(|address| *address != remote && usable(address));
         for address in std::iter::once(remote).chain(listed) {
             let at = old.iter().position(|path| path.remote == address);
             let local = if address == remote { local } else { local_for(address) };

@@ -8,6 +8,7 @@ use super::rx::ack::Arrival;
 use super::tx::SackOutcome;
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, Event};
+use crate::faults::Fault;
 use crate::transmit::Datagram;
 use crate::types::PathId;
 use crate::wire::{
@@ -231,7 +232,7 @@ impl Association {
         let recovering = self.tx.in_fast_recovery();
         let lost = self.paths.list.iter().any(|path| path.sack.lost);
         let begins = lost && self.tx.enter_fast_recovery();
-        if acked || self.tx.is_held_off() {
+        if (acked || self.tx.is_held_off()) && !self.config.faults().has(Fault::ErrorsNotCleared) {
             // §8.1; and an answer to a window probe shows that the peer is there.
             self.error_count = 0;
         }
@@ -257,7 +258,9 @@ impl Association {
             }
             // §6.1 D: one event sends no more than it acknowledged and Max.Burst.
             path.allow_burst(scratch.flight_before, max_burst);
-            path.update_t3(cx.now, scratch.earliest);
+            if !self.config.faults().has(Fault::T3NotStarted) {
+                path.update_t3(cx.now, scratch.earliest);
+            }
             if scratch.unambiguous {
                 let changed = path.on_answer(false);
                 self.tell_path(cx, index, changed);
@@ -288,7 +291,9 @@ impl Association {
         // §8.3: it measures the round trip, clears the errors, and confirms the path.
         path.rto.on_measurement(cx.now.since(beat.sent));
         let changed = path.on_answer(true);
-        self.error_count = 0;
+        if !self.config.faults().has(Fault::ErrorsNotCleared) {
+            self.error_count = 0;
+        }
         if let BeatKind::Mtu(size) = beat.kind {
             path.change_mtu(|pmtud| pmtud.on_probe_acked(cx.now, size));
             self.send_mtu_probe(cx, index);

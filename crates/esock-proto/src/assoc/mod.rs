@@ -139,6 +139,8 @@ impl Association {
             self.readable_told = false;
             return None;
         };
+        // The last one was read: the next is news again, whether or not somebody asks once more.
+        self.readable_told = self.rx.ready_messages() > 0;
         if !self.is_closed() && self.rx.window_update_due() {
             self.ack.force();
         }

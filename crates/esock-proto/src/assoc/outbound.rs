@@ -3,6 +3,7 @@
 use super::control::{Control, Queued};
 use super::path::{BeatKind, Path};
 use super::{Association, Cx, Phase};
+use crate::faults::Fault;
 use crate::transmit::Transmit;
 use crate::types::VerificationTag;
 use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, PacketBuilder, kind, padded, param_type};
@@ -251,7 +252,9 @@ impl Association {
         if wrote.data {
             self.count_data_packet(cx, index);
             // §6.3.2 R1.
-            self.paths.list[index].update_t3(cx.now, false);
+            if !self.config.faults().has(Fault::T3NotStarted) {
+                self.paths.list[index].update_t3(cx.now, false);
+            }
         }
         self.envelope(index, size, wrote.oversized)
     }

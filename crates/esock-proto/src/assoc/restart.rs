@@ -5,6 +5,7 @@ use super::{Association, Cx, Phase};
 use crate::api::{Event, State};
 use crate::assoc::rx::Rx;
 use crate::assoc::tx::Tx;
+use crate::faults::Fault;
 use crate::stack::cookie::Cookie;
 use crate::transmit::Local;
 use crate::types::{Address, VerificationTag};
@@ -100,15 +101,17 @@ impl Association {
     }
 
     fn on_restart(&mut self, cx: &mut Cx<'_>, cookie: &Cookie, local_for: impl Fn(Address) -> Local) {
+        // A user who has asked for the end still wants it.
+        let ending = matches!(self.phase, Phase::ShutdownPending | Phase::ShutdownSent);
         self.tell_undelivered(cx);
         self.identity.local_tag = cookie.local_tag;
         self.identity.peer_tag = cookie.peer_tag;
         self.identity.local_tsn = cookie.local_tsn;
         self.identity.peer_tsn = cookie.peer_tsn;
         let counters = self.tx.counters;
-        self.tx = Tx::new(cx.now, cookie.local_tsn, &self.negotiated, self.config.send_buffer);
+        self.tx = Tx::new(cx.now, cookie.local_tsn, &self.negotiated, &self.config);
         self.tx.counters = counters;
-        self.rx.restart(cookie.peer_tsn);
+        self.rx.restart(cookie.peer_tsn, self.config.faults().has(Fault::RestartKeepsStreams));
         self.ack = Default::default();
         self.control.clear();
         self.timers.stop();
@@ -125,6 +128,9 @@ impl Association {
             } else {
                 self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
             }
+        }
+        if ending {
+            self.shutdown(cx);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::control::Control;
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, Event};
 use crate::assoc::tx::SackOutcome;
+use crate::faults::Fault;
 use crate::serial::Tsn;
 
 /// T5-shutdown-guard is this many times RTO.Max (RFC 9260 §9.2).
@@ -29,7 +30,7 @@ impl Association {
 
     /// Goes on with an end that has begun, once everything taken is acknowledged.
     pub(super) fn advance_shutdown(&mut self, cx: &mut Cx<'_>) {
-        if !self.tx.is_drained() {
+        if !self.tx.is_drained() && !self.config.faults().has(Fault::ShutdownTooEarly) {
             return;
         }
         let control = match self.phase {

@@ -5,6 +5,7 @@ use super::path::congestion::CongestionControl;
 use super::path::{Beat, BeatKind};
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, PathState};
+use crate::faults::Fault;
 use crate::time::Time;
 use rand::RngExt;
 use std::time::Duration;
@@ -137,9 +138,10 @@ impl Association {
         if !answered_probe {
             let pmdcs = path.pmdcs();
             path.congestion.get_mut().on_timeout(cx.now, pmdcs);
-            if path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
-                self.send_mtu_probe(cx, index);
-            }
+        }
+        // Even then: what is missing may be what is too large for the path.
+        if !self.config.faults().has(Fault::MtuNeverFalls) && path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
+            self.send_mtu_probe(cx, index);
         }
         let path = &mut self.paths.list[index];
         path.rto.back_off();

@@ -80,7 +80,10 @@ impl Stack {
             |address: Address| self.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.is_self(address, port));
         // A link-local address is meant on the link that the packet came over.
         let scoped = params.addresses.iter().map(|address| Address::new(address.ip(), remote.scope_id()));
-        let listed = scoped.filter(|address| *address != remote && !is_self(*address));
+        // §5.1.2: addresses of a type that we do not have are ignored.
+        let (v4, v6) = self.endpoints.get(endpoint).map_or((true, true), |endpoint| endpoint.supported_types());
+        let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
+        let listed = scoped.filter(|address| *address != remote && !is_self(*address) && usable(address));
         std::iter::once(remote).chain(listed).collect()
     }
 

@@ -81,11 +81,13 @@ impl Path {
         };
     }
 
-    /// Whether data has measured the path lately, so that no HEARTBEAT is needed (§8.3: not idle).
+    /// Whether data does what a HEARTBEAT would (§8.3: the path is not idle): it is in flight, watched by
+    /// T3-rtx, or has measured the path lately.
     pub fn is_busy(&self, now: Time) -> bool {
-        self.state == PathState::Active
+        let lately = self.state == PathState::Active
             && self.heartbeat_interval.is_some_and(|interval| now.since(self.last_data) < interval)
-            && self.data_packets_sent > 0
+            && self.data_packets_sent > 0;
+        self.flight > 0 || lately
     }
 
     /// Makes the information of a HEARTBEAT.

@@ -1,6 +1,7 @@
 //! Order within streams (RFC 9260 §6.6).
 
 use super::reassembly::Complete;
+use crate::faults::{Fault, Faults};
 use crate::serial::{Ssn, Tsn};
 use crate::streams::StreamTable;
 use crate::types::StreamId;
@@ -15,11 +16,13 @@ pub struct InboundStreams {
 
 impl InboundStreams {
     /// Gives the message back if it is the next of its stream, else keeps it. `Err`: its number was used before.
-    pub fn pass(&mut self, complete: Complete) -> Result<Option<Complete>, ()> {
+    pub fn pass(&mut self, complete: Complete, faults: Faults) -> Result<Option<Complete>, ()> {
         let (stream, ssn) = (complete.message.stream, complete.message.ssn);
         let expected = self.expected.next(stream);
         if expected == ssn {
-            self.expected.take(stream);
+            if !faults.has(Fault::SsnNotAdvanced) {
+                self.expected.take(stream);
+            }
             return Ok(Some(complete));
         }
         if ssn.precedes(expected) || self.waiting.contains_key(&(stream, ssn.0)) {

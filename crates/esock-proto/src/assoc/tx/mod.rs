@@ -7,7 +7,9 @@ mod sent;
 
 use crate::api::{Negotiated, SendOptions, Undelivered};
 use crate::bits::BitRing;
+use crate::config::Config;
 use crate::error::SendError;
+use crate::faults::{Fault, Faults};
 use crate::serial::{Ssn, Tsn};
 use crate::streams::StreamTable;
 use crate::time::Time;
@@ -69,6 +71,7 @@ pub struct Tx {
     /// A SACK came since data was last sent.
     answered: bool,
     pub counters: TxCounters,
+    faults: Faults,
 }
 
 /// See `stats::Counters`.
@@ -84,7 +87,7 @@ pub struct TxCounters {
 }
 
 impl Tx {
-    pub fn new(now: Time, initial_tsn: Tsn, negotiated: &Negotiated, limit: usize) -> Self {
+    pub fn new(now: Time, initial_tsn: Tsn, negotiated: &Negotiated, config: &Config) -> Self {
         Self {
             queue: SendQueue::default(),
             messages: VecDeque::new(),
@@ -104,12 +107,13 @@ impl Tx {
             fast_retransmit_due: false,
             buffered: 0,
             charged: 0,
-            limit,
+            limit: config.send_buffer,
             blocked: false,
             progress: now,
             a_rwnd: negotiated.peer_rwnd as usize,
             answered: false,
             counters: TxCounters::default(),
+            faults: config.faults(),
         }
     }
 
@@ -201,9 +205,13 @@ impl Tx {
 
     /// Takes everything back that was not acknowledged, oldest first.
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        let lies = self.faults.has(Fault::MaybeReceivedLies);
+        if self.faults.has(Fault::UndeliveredSwallowed) {
+            self.messages.pop_back();
+        }
         let whole = std::mem::take(&mut self.messages).into_iter();
         let started = whole.map(|message| Undelivered {
-            maybe_received: true,
+            maybe_received: !lies,
             options: message.options,
             payload: message.payload,
         });

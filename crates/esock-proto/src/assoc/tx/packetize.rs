@@ -3,6 +3,7 @@
 use super::{Outgoing, SentChunk, Tx};
 use crate::assoc::path::Paths;
 use crate::assoc::path::congestion::CongestionControl;
+use crate::faults::Fault;
 use crate::serial::Ssn;
 use crate::time::Time;
 use crate::wire::{DATA_HEADER_BYTES, DataFlags, PacketBuilder, padded};
@@ -25,7 +26,8 @@ impl Tx {
         // §6.1 A: a window that has closed is probed with one chunk, when nothing else is in flight.
         let next = if self.unsent_of_last > 0 { self.unsent_of_last } else { self.queue.next_len().unwrap_or(0) };
         let path = &paths.list[index];
-        next > 0 && path.has_room() && (self.flight == 0 || self.rwnd >= next.min(path.pmdcs()))
+        let may_probe = self.flight == 0 && !self.faults.has(Fault::WindowNotProbed);
+        next > 0 && path.has_room() && (may_probe || self.rwnd >= next.min(path.pmdcs()))
     }
 
     /// Whether the next chunk fits whole into `room` bytes of a packet.
@@ -64,7 +66,9 @@ impl Tx {
             self.lost_chunks -= 1;
             self.sent[offset].path = index as u16;
             self.sent[offset].sent_again = true;
-            self.put_in_flight(offset, index, paths);
+            if !self.faults.has(Fault::RetransmissionNotInFlight) {
+                self.put_in_flight(offset, index, paths);
+            }
             paths.list[index].bytes_sent += u64::from(self.sent[offset].len);
             self.counters.retransmissions += 1;
             self.counters.data_chunks += 1;
@@ -134,12 +138,14 @@ impl Tx {
             flags |= DataFlags::BEGIN;
         }
         if len == self.unsent_of_last {
-            flags |= DataFlags::END;
+            if offset == 0 || !self.faults.has(Fault::EndFlagMissing) {
+                flags |= DataFlags::END;
+            }
             if message.options.sack_immediately {
                 flags |= DataFlags::IMMEDIATE;
             }
         }
-        if message.options.unordered {
+        if message.options.unordered || self.faults.has(Fault::OrderForgotten) {
             flags |= DataFlags::UNORDERED;
         }
         let at = self.sent.len();

@@ -3,6 +3,7 @@
 
 use super::{MESSAGE_OVERHEAD, Tx};
 use crate::assoc::path::{Paths, SackScratch};
+use crate::faults::Fault;
 use crate::serial::Tsn;
 use crate::time::Time;
 use crate::wire::{DataFlags, GapBlock, Sack};
@@ -134,7 +135,7 @@ impl Tx {
         if was_lost {
             self.lost.clear(offset);
             self.lost_chunks -= 1;
-        } else {
+        } else if !self.faults.has(Fault::FlightNotReduced) {
             self.flight -= len;
             path.flight -= len;
         }
@@ -169,7 +170,9 @@ impl Tx {
             // Offset k of a block is TSN cumulative + k, index k - 1 here. Reversed, overlapping and
             // out-of-range blocks are cut down to what makes sense.
             let start = usize::from(block.start.max(1)) - 1;
-            let end = usize::from(block.end).min(self.sent.len());
+            let start = start + usize::from(self.faults.has(Fault::GapBlocksOffByOne));
+            let end = usize::from(block.end) + usize::from(self.faults.has(Fault::GapBlocksOffByOne));
+            let end = end.min(self.sent.len());
             let start = start.max(done);
             if start >= end {
                 continue;
@@ -210,6 +213,9 @@ impl Tx {
     /// §6.2.1 D iii: what was gap-acked and is not any more is in flight again.
     fn take_back(&mut self, from: usize, to: usize, paths: &mut Paths) -> bool {
         let mut any = false;
+        if self.faults.has(Fault::RenegingIgnored) {
+            return false;
+        }
         let mut next = self.acked.next_set(from);
         while let Some(offset) = next.filter(|offset| *offset < to) {
             self.acked.clear(offset);

@@ -1,0 +1,13 @@
+//! The API, over UDP on loopback.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
+
+mod cancel;
+mod connecting;
+mod ending;
+mod failing;
+mod messages;
+mod net;
+mod owners;
+mod paths;
+mod polls;
+mod sharing;

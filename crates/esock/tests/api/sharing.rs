@@ -1,0 +1,148 @@
+//! Which endpoints share sockets, and how ports are given back.
+
+use crate::net::*;
+use esock::{Context, Endpoint, UdpPort};
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_of_one_context_share_their_udp_port() {
+    let sockets = Context::new();
+    let on = |sockets: &Context| builder().context(sockets.clone());
+    let (one, two) = (on(&sockets).open().await.unwrap(), on(&sockets).open().await.unwrap());
+    let other = builder().open().await.unwrap();
+    assert_eq!(one.backend().udp_port, two.backend().udp_port);
+    assert_ne!(one.backend().udp_port, other.backend().udp_port);
+    assert_ne!(one.port(), two.port());
+    // They may even talk to each other.
+    let ((near, _near_rx), (_far, mut far_rx)) = connect(&one, &two).await;
+    near.send(on_stream(0), "next door").await.unwrap();
+    assert_eq!(message(&mut far_rx).await.payload, "next door");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sctp_port_is_had_once_per_address() {
+    let sockets = Context::new();
+    let open = |address: u8, port| builder_on([v4(address)]).port(port).context(sockets.clone()).open();
+    let first = open(1, 5000).await.unwrap();
+    let _beside = open(2, 5000).await.unwrap();
+    let error = open(1, 5000).await.unwrap_err();
+    assert!(error.to_string().contains("5000"), "{error}");
+    let everywhere = builder_on([]).any().port(5000).context(sockets.clone()).open().await;
+    assert!(everywhere.unwrap_err().to_string().contains("5000"));
+    // The ports of another context are its own.
+    let _elsewhere = builder().port(5000).open().await.unwrap();
+    soon(first.close()).await;
+    let _again = open(1, 5000).await.unwrap();
+}
+
+/// A UDP port that was free a moment ago.
+fn free_port() -> u16 {
+    std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_udp_port_that_is_taken_is_an_error_for_who_listens_and_none_for_who_prefers() {
+    let port = free_port();
+    let first = builder().udp_port(UdpPort::Listen(port)).open().await.unwrap();
+    assert_eq!(first.backend().udp_port, Some(port));
+    let error = builder().udp_port(UdpPort::Listen(port)).open().await.unwrap_err();
+    assert!(error.to_string().contains(&port.to_string()), "{error}");
+    let second = builder().udp_port(UdpPort::Prefer(port)).open().await.unwrap();
+    assert_ne!(second.backend().udp_port, Some(port));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_endpoint_gives_its_ports_back_though_its_handle_is_kept() {
+    let port = free_port();
+    let sockets = Context::new();
+    let open = || builder().port(6000).udp_port(UdpPort::Listen(port)).context(sockets.clone()).open();
+    let mut kept = Vec::new();
+    for round in 0..20 {
+        let server = open().await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let client = endpoint().await;
+        let (near, (_, mut far_rx)) = connect(&client, &server).await;
+        near.0.send(on_stream(0), "hello").await.unwrap();
+        assert_eq!(message(&mut far_rx).await.payload, "hello");
+        soon(server.close()).await;
+        kept.push((server, near, far_rx));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_come_and_go_quickly_on_the_same_sockets() {
+    let sockets = Context::new();
+    let server = endpoint().await;
+    let accepting = tokio::spawn({
+        let server = server.clone();
+        async move {
+            loop {
+                let Ok((association, _)) = server.accept().await else { return };
+                tokio::spawn(async move { association.closed().await });
+            }
+        }
+    });
+    for round in 0..200 {
+        let client = builder().context(sockets.clone()).open().await.unwrap();
+        if round % 3 == 0 {
+            continue;
+        }
+        let (association, _receiver) = soon(client.connect(to(&server))).await.unwrap();
+        if round % 3 == 1 {
+            soon(association.shutdown()).await;
+        }
+    }
+    soon(server.close()).await;
+    soon(accepting).await.unwrap();
+}
+
+#[test]
+fn each_runtime_has_sockets_of_its_own() {
+    let sockets = Context::new();
+    for _ in 0..3 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let on = || builder().context(sockets.clone());
+            let (client, server) = (on().open().await.unwrap(), on().open().await.unwrap());
+            let ((near, _near_rx), (_far, mut far_rx)) = connect(&client, &server).await;
+            near.send(on_stream(0), "hello").await.unwrap();
+            assert_eq!(message(&mut far_rx).await.payload, "hello");
+        });
+    }
+}
+
+/// A waker that uses the API: nothing may be locked when it is called.
+struct Curious(Endpoint);
+
+impl Wake for Curious {
+    fn wake(self: Arc<Self>) {
+        assert!(self.0.association_count() <= 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_woken_may_call_at_once() {
+    let mut pair = Pair::new().await;
+    event(&mut pair.far_rx, |event| matches!(event, esock::Event::Up(_)).then_some(())).await;
+    let waker = Waker::from(Arc::new(Curious(pair.server.clone())));
+    // It waits with that waker, whatever else there was to tell.
+    while std::pin::pin!(pair.far_rx.recv()).poll(&mut std::task::Context::from_waker(&waker)).is_ready() {}
+    pair.near.send(on_stream(0), "wake up").await.unwrap();
+    assert_eq!(message(&mut pair.far_rx).await.payload, "wake up");
+    // Its locks still work.
+    assert_eq!(pair.server.association_count(), 1);
+}
+
+#[test]
+fn handles_and_futures_may_go_to_other_threads() {
+    fn check<T: Send + Sync>() {}
+    fn check_future<T: Send>(_: &T) {}
+    check::<Endpoint>();
+    check::<esock::Association>();
+    check::<esock::Receiver>();
+    check::<esock::Owner>();
+    check::<esock::Path>();
+    check::<Context>();
+    check_future(&builder().open());
+}
