@@ -51,6 +51,12 @@ static inline int x_buffers(sock_t s, int bytes)
 		return -1;
 	return usrsctp_setsockopt(s, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
+/* usrsctp's IPv6 sockets take IPv4 addresses too, and have no option about it. */
+static inline int x_dual_stack(sock_t s)
+{
+	(void)s;
+	return 0;
+}
 static inline int x_bindx(sock_t s, struct sockaddr *addrs, int count)
 {
 	return usrsctp_bindx(s, addrs, count, SCTP_BINDX_ADD_ADDR);
@@ -128,6 +134,12 @@ static inline int x_buffers(sock_t s, int bytes)
 	if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
 		return -1;
 	return setsockopt(s, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+}
+static inline int x_dual_stack(sock_t s)
+{
+	int off = 0;
+
+	return setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 }
 static inline int x_bindx(sock_t s, struct sockaddr *addrs, int count)
 {

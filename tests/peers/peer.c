@@ -205,8 +205,8 @@ static void configure(sock_t s, int family)
 	must_set(s, IPPROTO_SCTP, SCTP_RECVRCVINFO, &on, sizeof(on), "SCTP_RECVRCVINFO");
 	/* A message that is delivered in parts is not interrupted by others. */
 	must_set(s, IPPROTO_SCTP, SCTP_FRAGMENT_INTERLEAVE, &off, sizeof(off), "SCTP_FRAGMENT_INTERLEAVE");
-	if (family == AF_INET6)
-		must_set(s, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off), "IPV6_V6ONLY");
+	if (family == AF_INET6 && x_dual_stack(s) < 0)
+		fail("IPV6_V6ONLY");
 	if (x_buffers(s, (int)options.buffer) < 0)
 		fail("buffers");
 	if (options.udp) {

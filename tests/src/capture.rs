@@ -26,8 +26,8 @@ pub mod chunk {
     pub const SHUTDOWN_COMPLETE: u8 = 14;
 }
 
-/// What is captured: SCTP, native and in UDP.
-const FILTER: &str = "sctp or udp port 9899";
+/// What is captured: SCTP, native and in UDP, and fragments.
+const FILTER: &str = "sctp or udp port 9899 or (ip[6:2] & 0x3fff != 0) or ip6 proto 44";
 
 /// A running capture of both links.
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl Capture {
 /// A packet, as tshark understood it.
 #[derive(Debug, Clone)]
 pub struct Packet {
-    number: u64,
+    /// Its number in the capture.
+    pub number: u64,
     /// When it passed the link, in seconds since 1970.
     pub time: f64,
     /// The link that it passed.
@@ -90,9 +91,11 @@ pub struct Packet {
 pub struct Verdict {
     /// The packets.
     pub packets: Vec<Packet>,
+    /// How many of them came as IP fragments.
+    pub fragmented: usize,
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 12] = [
     "frame.number",
     "frame.time_epoch",
     "frame.interface_name",
@@ -103,6 +106,8 @@ const FIELDS: [&str; 10] = [
     "sctp.checksum.status",
     "_ws.malformed",
     "_ws.expert.severity",
+    "ip.flags.mf",
+    "ipv6.fraghdr.more",
 ];
 
 /// tshark's number for experts' remarks of severity "error".
@@ -117,16 +122,31 @@ pub fn judge(file: &Path) -> Verdict {
     let mut words = vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
     FIELDS.iter().for_each(|field| words.extend(["-e", field]));
     let output = run(&words);
-    let mut faults = Vec::new();
-    let packets: Vec<Packet> = output.lines().filter_map(|line| packet(line, &mut faults)).collect();
+    let (mut faults, mut fragmented) = (Vec::new(), 0);
+    let mut packets = Vec::new();
+    for line in output.lines() {
+        match packet(line, &mut faults) {
+            Some(Decoded::Packet(packet)) => packets.push(packet),
+            Some(Decoded::Fragment) => fragmented += 1,
+            None => {}
+        }
+    }
     assert!(faults.is_empty(), "{}: tshark found faults:\n{}", file.display(), faults.join("\n"));
-    Verdict { packets }
+    Verdict { packets, fragmented }
+}
+
+/// What a line of tshark's is about.
+#[derive(Debug)]
+enum Decoded {
+    Packet(Packet),
+    /// A fragment that more follow: the packet is decoded with the last one.
+    Fragment,
 }
 
 /// Takes one line of tshark's; what is wrong with the packet is added to `faults`.
-fn packet(line: &str, faults: &mut Vec<String>) -> Option<Packet> {
+fn packet(line: &str, faults: &mut Vec<String>) -> Option<Decoded> {
     let fields: Vec<&str> = line.split('|').collect();
-    let [number, time, link, v4, v6, udp, chunks, checksum, malformed, severity] = fields[..] else {
+    let [number, time, link, v4, v6, udp, chunks, checksum, malformed, severity, more_v4, more_v6] = fields[..] else {
         faults.push(format!("not {} fields: {line}", FIELDS.len()));
         return None;
     };
@@ -136,6 +156,9 @@ fn packet(line: &str, faults: &mut Vec<String>) -> Option<Packet> {
     }
     if severity.split(',').any(|severity| severity == SEVERITY_ERROR) {
         fault("an expert's error");
+    }
+    if chunks.is_empty() && [more_v4, more_v6].iter().any(|more| ["1", "True"].contains(more)) {
+        return Some(Decoded::Fragment);
     }
     let chunks: Option<Vec<u8>> = chunks.split(',').map(|chunk| chunk.parse().ok()).collect();
     let parsed = (number.parse(), time.parse(), link.trim_start_matches("link").parse(), format!("{v4}{v6}").parse());
@@ -147,7 +170,7 @@ fn packet(line: &str, faults: &mut Vec<String>) -> Option<Packet> {
     if checksum != "1" {
         fault("bad checksum");
     }
-    Some(Packet { number, time, link, source, udp: !udp.is_empty(), chunks })
+    Some(Decoded::Packet(Packet { number, time, link, source, udp: !udp.is_empty(), chunks }))
 }
 
 impl Verdict {
@@ -183,11 +206,6 @@ impl Verdict {
         };
         self.packets.iter().filter(sent).count()
     }
-
-    /// The first packets of each sender with a chunk of a type, by number: for failures.
-    pub fn first_with(&self, chunk: u8) -> Option<u64> {
-        self.packets.iter().find(|packet| packet.chunks.contains(&chunk)).map(|packet| packet.number)
-    }
 }
 
 fn is_of(address: IpAddr, host: Host) -> bool {
@@ -210,7 +228,7 @@ mod tests {
             packet(line, &mut faults);
             faults
         };
-        let good = "7|1.5|link1|10.71.1.1||9899,9899|3,0|1||2097152";
+        let good = "7|1.5|link1|10.71.1.1||9899,9899|3,0|1||2097152|0|";
         assert_eq!(faults(good), Vec::<String>::new());
         for (from, to, fault) in [
             ("3,0|1|", "3,0|0|", "bad checksum"),

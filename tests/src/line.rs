@@ -97,12 +97,12 @@ impl Lines {
         self.log.iter().rev().map(|(_, line)| line).find(|line| line.matches(pattern))
     }
 
-    /// The end of what it said, for a test that fails; the many lines about progress are left out.
+    /// The end of what it said, for a test that fails; of the many lines about progress only the last.
     pub fn transcript(&self) -> String {
-        let told = self.log.iter().filter(|(_, line)| line.event() != "progress");
+        let told = self.log.iter().filter(|(_, line)| !["progress", "path-stats"].contains(&line.event()));
         let lines: Vec<String> = told.map(|(at, line)| format!("  {:8.3} {}", at.as_secs_f64(), line.0)).collect();
-        let progress = self.log.iter().rev().find(|(_, line)| line.event() == "progress");
-        let progress = progress.map(|(at, line)| format!("  {:8.3} {} (the last)", at.as_secs_f64(), line.0));
+        let frequent = self.log.iter().rev().filter(|(_, line)| ["progress", "path-stats"].contains(&line.event()));
+        let progress = frequent.take(4).map(|(at, line)| format!("  {:8.3} {} (among the last)", at.as_secs_f64(), line.0));
         let skipped = lines.len().saturating_sub(60);
         let shown: Vec<String> = lines.into_iter().skip(skipped).chain(progress).collect();
         format!("{} said:\n{}", self.name, shown.join("\n"))

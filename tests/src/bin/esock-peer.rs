@@ -319,7 +319,7 @@ async fn main() {
     let code = match tokio::time::timeout(options.time_limit, exchange(&options)).await {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            say(&options.tag, &format!("event=error {error} ({error:?})"));
+            say(&options.tag, &format!("event=error {error}"));
             1
         }
         Err(_) => {
