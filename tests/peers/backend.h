@@ -97,6 +97,15 @@ static inline void x_close(sock_t s)
 {
 	usrsctp_close(s);
 }
+/* Sends an ABORT with a reason. */
+static inline int x_abort(sock_t s, const char *reason)
+{
+	struct sctp_sndinfo info;
+
+	memset(&info, 0, sizeof(info));
+	info.snd_flags = SCTP_ABORT;
+	return x_sendv(s, reason, strlen(reason), &info) < 0 ? -1 : 0;
+}
 /* Gives the stack's threads a moment to finish what closing began; it fails as long as they have not. */
 static inline void backend_finish(void)
 {
@@ -183,6 +192,14 @@ static inline int x_shutdown(sock_t s)
 static inline void x_close(sock_t s)
 {
 	close(s);
+}
+/* Linux takes SCTP_ABORT on one-to-many sockets only: an ABORT, without a reason, leaves when the process ends. */
+static inline int x_abort(sock_t s, const char *reason)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	(void)reason;
+	return setsockopt(s, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 static inline void backend_finish(void)
 {

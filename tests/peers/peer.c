@@ -301,9 +301,7 @@ static void *sender(void *unused)
 		if (x_shutdown(association) < 0)
 			fail("shutdown");
 	} else if (strcmp(options.end, "abort") == 0) {
-		static const char reason[] = "the peer has had enough";
-
-		if (send_one(reason, sizeof(reason) - 1, 0, 0, SCTP_ABORT) < 0)
+		if (x_abort(association, "the peer has had enough") < 0)
 			fail("abort");
 		say("event=closed how=local-abort");
 		backend_finish();

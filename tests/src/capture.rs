@@ -60,12 +60,12 @@ impl Capture {
         Self { dumpcap, file: file.to_owned() }
     }
 
-    /// Ends the capture and has it judged.
-    pub fn finish(self) -> Verdict {
+    /// Ends the capture and has the packets between two SCTP ports judged.
+    pub fn finish(self, ports: (u16, u16)) -> Verdict {
         // What was sent last is on its way through the capture's ring.
         std::thread::sleep(Duration::from_millis(300));
         self.dumpcap.terminate();
-        judge(&self.file)
+        judge(&self.file, ports)
     }
 }
 
@@ -113,13 +113,17 @@ const FIELDS: [&str; 12] = [
 /// tshark's number for experts' remarks of severity "error".
 const SEVERITY_ERROR: &str = "8388608";
 
-/// Has tshark decode every packet of `file`.
+/// Has tshark decode the packets between two SCTP ports in `file`: those of other associations are from tests that
+/// failed before.
 ///
 /// # Panics
 /// If a packet is not SCTP as far as tshark can see, is malformed, earns an expert's error, or has a bad checksum.
-pub fn judge(file: &Path) -> Verdict {
+pub fn judge(file: &Path, ports: (u16, u16)) -> Verdict {
     let path = file.display().to_string();
     let mut words = vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
+    // What is not recognised as SCTP at all has no ports, and is not let off.
+    let filter = format!("!sctp.port || (sctp.port == {} && sctp.port == {})", ports.0, ports.1);
+    words.extend(["-Y", &filter]);
     FIELDS.iter().for_each(|field| words.extend(["-e", field]));
     let output = run(&words);
     let (mut faults, mut fragmented) = (Vec::new(), 0);

@@ -141,7 +141,7 @@ impl Scenario {
         let mut server = lab.start(self.server, &tag(self.server), &self.arguments(self.server, ports));
         server.lines.wait("event=listening", deadline);
         let client = lab.start(self.client, &tag(self.client), &self.arguments(self.client, ports));
-        Run { scenario: self, client, server, capture, file, began, start, deadline }
+        Run { scenario: self, client, server, capture, file, ports, began, start, deadline }
     }
 
     /// Runs it from beginning to end and has the capture judged.
@@ -158,6 +158,7 @@ pub struct Run {
     server: Peer,
     capture: Capture,
     file: PathBuf,
+    ports: (u16, u16),
     began: Instant,
     /// When it was started.
     pub start: SystemTime,
@@ -193,7 +194,7 @@ impl Run {
         }
         let exchanged = self.began.elapsed();
         self.expect_end();
-        let verdict = self.capture.finish();
+        let verdict = self.capture.finish(self.ports);
         // What the other says comes through the guest's console, later than what happened.
         let scenario = &self.scenario;
         verdict.expect_packets(scenario.least_packets, scenario.encapsulation == Encapsulation::Udp);
@@ -244,9 +245,10 @@ impl Run {
             let expected = match (scenario.end, is_ender) {
                 (End::Shutdown, _) => how == "shutdown",
                 (End::Abort, true) => how == "local-abort" || how == "lost",
-                // Cause 12 is User-Initiated Abort, and its reason is the other's.
+                // Cause 12 is User-Initiated Abort, and its reason is the other's; the kernel peer gives none.
                 (End::Abort, false) => {
-                    how == "lost" && closed.number("cause") == 12 && reason.ends_with("_had_enough")
+                    let given = scenario.ends != Host::Kernel;
+                    how == "lost" && closed.number("cause") == 12 && reason.ends_with("_had_enough") == given
                 }
             };
             assert!(expected, "{host:?}: {:?} by {:?}, told as {closed:?}\n{}", scenario.end, scenario.ends, lines.transcript());
