@@ -120,7 +120,8 @@ const SEVERITY_ERROR: &str = "8388608";
 /// If a packet is not SCTP as far as tshark can see, is malformed, earns an expert's error, or has a bad checksum.
 pub fn judge(file: &Path, ports: (u16, u16)) -> Verdict {
     let path = file.display().to_string();
-    let mut words = vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
+    let mut words =
+        vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
     // What is not recognised as SCTP at all has no ports, and is not let off.
     let filter = format!("!sctp.port || (sctp.port == {} && sctp.port == {})", ports.0, ports.1);
     words.extend(["-Y", &filter]);
@@ -209,6 +210,18 @@ impl Verdict {
                 && packet.chunks.contains(&chunk::DATA)
         };
         self.packets.iter().filter(sent).count()
+    }
+}
+
+impl Verdict {
+    /// The last packets, one a line.
+    pub fn tail(&self, count: usize) -> String {
+        let last = self.packets.iter().skip(self.packets.len().saturating_sub(count));
+        let line = |packet: &Packet| {
+            let Packet { number, time, link, source, chunks, .. } = packet;
+            format!("  {number} {time:.6} link {link} from {source}: chunks {chunks:?}\n")
+        };
+        last.map(line).collect()
     }
 }
 

@@ -150,6 +150,9 @@ impl Scenario {
     }
 }
 
+/// An end that takes longer than this is shown: nothing is lost on these links, so no timer should have been needed.
+const SLOW_END: Duration = Duration::from_millis(900);
+
 /// A scenario that runs.
 #[derive(Debug)]
 pub struct Run {
@@ -194,8 +197,8 @@ impl Run {
         }
         let exchanged = self.began.elapsed();
         self.expect_end();
+        let ending = self.began.elapsed() - exchanged;
         let verdict = self.capture.finish(self.ports);
-        // What the other says comes through the guest's console, later than what happened.
         let scenario = &self.scenario;
         verdict.expect_packets(scenario.least_packets, scenario.encapsulation == Encapsulation::Udp);
         verdict.expect_chunks(&scenario.expected_chunks());
@@ -209,8 +212,18 @@ impl Run {
             verdict.packets.len(),
             self.began.elapsed().as_secs_f64()
         );
-        // Kept where a test fails, to be looked at.
-        let _ = std::fs::remove_file(&self.file);
+        if ending > SLOW_END {
+            println!(
+                "figure: {}: ended only after {:.2} s:\n{}",
+                scenario.name,
+                ending.as_secs_f64(),
+                verdict.tail(20)
+            );
+        }
+        // Kept where a test fails, or on demand, to be looked at.
+        if std::env::var_os("ESOCK_KEEP_CAPTURES").is_none() {
+            let _ = std::fs::remove_file(&self.file);
+        }
         verdict
     }
 
@@ -251,7 +264,13 @@ impl Run {
                     how == "lost" && closed.number("cause") == 12 && reason.ends_with("_had_enough") == given
                 }
             };
-            assert!(expected, "{host:?}: {:?} by {:?}, told as {closed:?}\n{}", scenario.end, scenario.ends, lines.transcript());
+            assert!(
+                expected,
+                "{host:?}: {:?} by {:?}, told as {closed:?}\n{}",
+                scenario.end,
+                scenario.ends,
+                lines.transcript()
+            );
             let exit = wait_unordered(lines, "event=exit", deadline);
             assert_eq!(exit.number("code"), 0, "{host:?}\n{}", lines.transcript());
         }
@@ -269,7 +288,8 @@ fn wait_unordered(lines: &mut Lines, pattern: &str, deadline: Instant) -> Line {
 impl Scenario {
     /// The types of chunks that a capture of the whole must hold.
     fn expected_chunks(&self) -> Vec<u8> {
-        let mut expected = vec![chunk::INIT, chunk::INIT_ACK, chunk::COOKIE_ECHO, chunk::COOKIE_ACK, chunk::DATA, chunk::SACK];
+        let mut expected =
+            vec![chunk::INIT, chunk::INIT_ACK, chunk::COOKIE_ECHO, chunk::COOKIE_ACK, chunk::DATA, chunk::SACK];
         if self.links.len() > 1 && self.fast {
             expected.extend([chunk::HEARTBEAT, chunk::HEARTBEAT_ACK]);
         }
