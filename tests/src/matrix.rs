@@ -75,6 +75,46 @@ pub fn shutdown_by_the_server(
     Scenario { ends: scenario.server, ..scenario }.run(lab);
 }
 
+/// The same, from a UDP port that the system chooses: the peer learns it.
+pub fn ephemeral_udp_port(lab: &mut Lab, name: &'static str, peer: Host) {
+    let scenario = between(name, peer, Direction::WeConnect, Encapsulation::Udp);
+    Scenario { ours: words(&["--local-udp", "0"]), ends: peer, ..scenario }.run(lab);
+}
+
+/// Connecting without knowing how the peer's packets travel: it answers the native INIT first.
+pub fn encapsulation_found_out(lab: &mut Lab, name: &'static str, peer: Host) {
+    let scenario = between(name, peer, Direction::WeConnect, Encapsulation::Native);
+    Scenario { ours: words(&["--encapsulation", "either"]), ..scenario }.run(lab);
+}
+
+/// 4 MB each way in messages of all sizes while every 33rd packet is lost, in both directions. The seed is printed, and taken
+/// from ESOCK_SEED.
+pub fn losses(lab: &mut Lab, name: &'static str, peer: Host, direction: Direction, encapsulation: Encapsulation) {
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let seed = std::env::var("ESOCK_SEED").unwrap_or_else(|_| clock.to_string());
+    println!("figure: {name}: ESOCK_SEED={seed}");
+    let mut run = Scenario {
+        client_sends: "mixed:4194304:1048576:7",
+        server_sends: "mixed:4194304:1048576:8",
+        buffer: 4 << 20,
+        ours: words(&["--loss", "0.03", "--seed", &seed]),
+        fast: true,
+        ends: Host::Us,
+        least_packets: 4000,
+        limit: Duration::from_secs(60),
+        ..between(name, peer, direction, encapsulation)
+    }
+    .start(lab);
+    let deadline = run.deadline;
+    let lost = run.lines(Host::Us).wait("event=lost", deadline).number("packets");
+    assert!(lost > 50, "only {lost} packets were lost");
+    run.finish();
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
 /// How long both ends have to notice that a path is dead: with the fast timers (RTO at most 400 ms, two
 /// errors) about a second.
 const NOTICE: Duration = Duration::from_millis(2500);

@@ -52,6 +52,8 @@ pub struct Scenario {
     pub pace: Duration,
     /// Send and receive buffers, in bytes.
     pub buffer: u32,
+    /// Further options of esock's peer.
+    pub ours: Vec<String>,
     /// Capture the first packets only.
     pub captured: Option<u32>,
     /// How many packets tshark must decode, at least.
@@ -76,6 +78,7 @@ impl Scenario {
             fast: false,
             pace: Duration::ZERO,
             buffer: 1 << 20,
+            ours: Vec::new(),
             captured: None,
             least_packets: 100,
             limit: Duration::from_secs(30),
@@ -117,6 +120,9 @@ impl Scenario {
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect();
+        if host == Host::Us {
+            arguments.extend(self.ours.iter().cloned());
+        }
         if self.fast {
             arguments.push("--fast".to_owned());
         }

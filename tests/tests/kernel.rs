@@ -2,7 +2,10 @@
 
 use esock_interop::lab::Lab;
 use esock_interop::matrix::Direction::{TheyConnect, WeConnect};
-use esock_interop::matrix::{BOTH_V4, V4_AND_V6, bulk, failover, mixed_sizes, shutdown_by_the_server};
+use esock_interop::matrix::{
+    BOTH_V4, V4_AND_V6, bulk, encapsulation_found_out, ephemeral_udp_port, failover, losses, mixed_sizes,
+    shutdown_by_the_server,
+};
 use esock_interop::network::Family::{V4, V6};
 use esock_interop::network::Host;
 use esock_interop::scenario::Encapsulation::{Native, Udp};
@@ -54,6 +57,12 @@ tests! {
     they_connect_over_raw_ip_and_we_shut_down: |lab, name| {
         shutdown_by_the_server(lab, name, PEER, TheyConnect, Native);
     };
+
+    we_connect_from_any_udp_port_and_the_peer_learns_it: |lab, name| ephemeral_udp_port(lab, name, PEER);
+    we_connect_without_knowing_the_encapsulation: |lab, name| encapsulation_found_out(lab, name, PEER);
+
+    we_connect_over_udp_and_packets_are_lost: |lab, name| losses(lab, name, PEER, WeConnect, Udp);
+    they_connect_over_raw_ip_and_packets_are_lost: |lab, name| losses(lab, name, PEER, TheyConnect, Native);
 
     we_connect_over_udp_and_each_of_two_paths_fails_once: |lab, name| {
         failover(lab, name, PEER, WeConnect, Udp, BOTH_V4);

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use esock::{
-    Association, Backend, CloseReason, Config, ConnectTo, Encapsulation, Endpoint, Event, Message, PathState, Ppid,
-    Received, Receiver, SendOptions, StreamId, UdpPort,
+    Association, Backend, CloseReason, Config, ConnectTo, Direction, ENCAPSULATION_PORT, Encapsulation, Endpoint,
+    Event, Message, PathState, Ppid, Received, Receiver, SendOptions, StreamId, UdpPort,
 };
 use esock_interop::workload::{DONE_PPID, PPID_BASE, Verifier, Workload};
 use std::io::Write;
@@ -30,6 +30,12 @@ struct Options {
     udp: u16,
     /// Our UDP port where it differs; `Some(0)`: any.
     local_udp: Option<u16>,
+    /// How often our driver drops a packet, either way.
+    loss: f64,
+    /// Of the random losses.
+    seed: u64,
+    /// Native and UDP are both tried.
+    either: bool,
     send: Workload,
     expect: Workload,
     end: String,
@@ -66,6 +72,9 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, Failure> {
             "--remote-port" => options.remote_port = value.parse()?,
             "--udp" => options.udp = value.parse()?,
             "--local-udp" => options.local_udp = Some(value.parse()?),
+            "--loss" => options.loss = value.parse()?,
+            "--seed" => options.seed = value.parse()?,
+            "--encapsulation" => options.either = value == "either",
             "--send" => options.send = value.parse()?,
             "--expect" => options.expect = value.parse()?,
             "--end" => options.end = value,
@@ -104,7 +113,7 @@ fn config(options: &Options) -> Config {
     config
 }
 
-async fn open(options: &Options) -> Result<(Association, Receiver), Failure> {
+async fn open(options: &Options) -> Result<Endpoint, Failure> {
     let udp_port = options.local_udp.unwrap_or(options.udp);
     let endpoint = Endpoint::builder()
         .addresses(options.local.iter().copied())
@@ -114,6 +123,16 @@ async fn open(options: &Options) -> Result<(Association, Receiver), Failure> {
         .config(config(options))
         .open()
         .await?;
+    endpoint.impairment(|impairment| {
+        impairment.reseed(options.seed);
+        for remote in &options.remote {
+            impairment.set_drop_probability((*remote).into(), Direction::Both, options.loss);
+        }
+    });
+    Ok(endpoint)
+}
+
+async fn associate(endpoint: &Endpoint, options: &Options) -> Result<(Association, Receiver), Failure> {
     if options.listen {
         // The endpoint answers from the first poll of `accept` on: only then is it said to listen.
         let listening = async {
@@ -126,7 +145,11 @@ async fn open(options: &Options) -> Result<(Association, Receiver), Failure> {
             () = listening => unreachable!("it is never done"),
         }
     }
-    let encapsulation = if options.udp == 0 { Encapsulation::Native } else { Encapsulation::Udp(options.udp) };
+    let encapsulation = match options.udp {
+        _ if options.either => Encapsulation::Both(ENCAPSULATION_PORT),
+        0 => Encapsulation::Native,
+        port => Encapsulation::Udp(port),
+    };
     let peer = ConnectTo::new(options.remote.iter().copied(), options.remote_port).encapsulation(encapsulation);
     Ok(endpoint.connect(peer).await?)
 }
@@ -140,6 +163,7 @@ struct Progress {
 }
 
 async fn send(
+    endpoint: &Endpoint,
     association: Association,
     options: &Options,
     mut progress: watch::Receiver<Progress>,
@@ -168,6 +192,11 @@ async fn send(
     let done = SendOptions { ppid: Ppid(DONE_PPID), ..SendOptions::default() };
     association.send(done, state.received.unwrap_or(0).to_be_bytes().to_vec()).await?;
     progress.wait_for(|state| state.peer_done).await?;
+    // The end is not disturbed: a process that has ended answers nobody who missed its last packet.
+    endpoint.impairment(|impairment| {
+        say(&options.tag, &format!("event=lost packets={}", impairment.dropped()));
+        impairment.clear();
+    });
     match options.end.as_str() {
         "shutdown" => drop(association.shutdown().await),
         "abort" => association.abort(b"we have had enough"),
@@ -286,7 +315,8 @@ async fn receive(
 }
 
 async fn exchange(options: &Options) -> Result<(), Failure> {
-    let (association, receiver) = open(options).await?;
+    let endpoint = open(options).await?;
+    let (association, receiver) = associate(&endpoint, options).await?;
     let (sender, progress) = watch::channel(Progress::default());
     let statistics = async {
         // Which path carries data, for the test to see before and after it cuts one.
@@ -297,7 +327,7 @@ async fn exchange(options: &Options) -> Result<(), Failure> {
     };
     let receiving = receive(receiver, options, sender);
     let sending = async {
-        send(association.clone(), options, progress).await?;
+        send(&endpoint, association.clone(), options, progress).await?;
         // The receiver tells the end.
         std::future::pending::<Result<(), Failure>>().await
     };
