@@ -254,3 +254,20 @@ fn a_long_sleep_is_no_path_failure() {
     pair.run(secs(5));
     assert_eq!(pair.recv_all(1, server).len(), 1);
 }
+
+#[test]
+fn a_connect_that_is_given_up_at_any_moment_does_not_stand_in_the_way_of_the_next() {
+    for given in 0..60 {
+        let mut pair = Pair::new(1, [config(), config()]);
+        let first = pair.connect();
+        pair.run(Duration::from_micros(given * 500));
+        let _ = pair.hosts[0].stack.shutdown(pair.now, first);
+        let closed = pair.hosts[0].stack.state(first) == Some(State::Closed);
+        if closed {
+            pair.hosts[0].stack.release(pair.now, first);
+            let again = pair.connect();
+            pair.run(secs(30));
+            assert_eq!(pair.hosts[0].stack.state(again), Some(State::Established), "given up after {given} half ms");
+        }
+    }
+}

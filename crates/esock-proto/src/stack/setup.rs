@@ -55,6 +55,11 @@ impl Stack {
             (Ok(()), Ok(params)) => params,
         };
         let addresses = self.peer_addresses(endpoint, datagram.remote, header.source, &params);
+        if self.undecided.has_peer(&(endpoint, datagram.remote, header.source)) {
+            // The user still thinks about an earlier attempt of this peer. When there is an association its
+            // tie-tags belong into the cookie (§5.2.2): the INIT comes again.
+            return;
+        }
         let existing = addresses.iter().find_map(|address| self.table.by_peer(endpoint, *address, header.source));
         let ours = match existing {
             Some(id) => self.ours_for_existing(now, datagram, &back, id, &addresses),
@@ -242,7 +247,7 @@ impl Stack {
             return;
         }
         // A repetition while the user still thinks about the first.
-        if !self.undecided.insert(cookie.local_tag.0) {
+        if !self.undecided.insert(cookie.local_tag, (cookie.endpoint, datagram.remote, cookie.peer_port)) {
             return;
         }
         let facts = IncomingFacts {

@@ -13,7 +13,7 @@ use std::hash::BuildHasher;
 
 /// Keys that a peer chooses are hashed with SipHash (house rule 10), seeded from the stack's seed.
 #[derive(Debug, Clone)]
-struct Keyed(u64, u64);
+pub struct Keyed(u64, u64);
 
 impl BuildHasher for Keyed {
     type Hasher = SipHasher13;
@@ -54,6 +54,11 @@ impl Table {
             deadlines: Deadlines::default(),
             active: VecDeque::new(),
         }
+    }
+
+    /// The hasher for keys that a peer chooses.
+    pub fn hasher(&self) -> Keyed {
+        self.peers.hasher().clone()
     }
 
     pub fn len(&self) -> usize {
