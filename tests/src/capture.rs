@@ -120,7 +120,8 @@ const SEVERITY_ERROR: &str = "8388608";
 /// If a packet is not SCTP as far as tshark can see, is malformed, earns an expert's error, or has a bad checksum.
 pub fn judge(file: &Path, ports: (u16, u16)) -> Verdict {
     let path = file.display().to_string();
-    let mut words = vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
+    let mut words =
+        vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
     // What is not recognised as SCTP at all has no ports, and is not let off.
     let filter = format!("!sctp.port || (sctp.port == {} && sctp.port == {})", ports.0, ports.1);
     words.extend(["-Y", &filter]);

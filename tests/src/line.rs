@@ -102,7 +102,8 @@ impl Lines {
         let told = self.log.iter().filter(|(_, line)| !["progress", "path-stats"].contains(&line.event()));
         let lines: Vec<String> = told.map(|(at, line)| format!("  {:8.3} {}", at.as_secs_f64(), line.0)).collect();
         let frequent = self.log.iter().rev().filter(|(_, line)| ["progress", "path-stats"].contains(&line.event()));
-        let progress = frequent.take(4).map(|(at, line)| format!("  {:8.3} {} (among the last)", at.as_secs_f64(), line.0));
+        let progress =
+            frequent.take(4).map(|(at, line)| format!("  {:8.3} {} (among the last)", at.as_secs_f64(), line.0));
         let skipped = lines.len().saturating_sub(60);
         let shown: Vec<String> = lines.into_iter().skip(skipped).chain(progress).collect();
         format!("{} said:\n{}", self.name, shown.join("\n"))

@@ -181,7 +181,8 @@ fn expect_switch(verdict: &Verdict, peer: Host, start: SystemTime, outage: &Outa
         assert!(dead == 0, "{host:?} sent {dead} packets of data over link {} while it was dead", outage.link);
         assert!(alive >= 100, "{host:?} sent only {alive} packets of data over the link that was left");
     }
-    let before: usize = [Host::Us, peer].iter().map(|host| verdict.data_packets(*host, outage.link, start, outage.cut)).sum();
+    let before: usize =
+        [Host::Us, peer].iter().map(|host| verdict.data_packets(*host, outage.link, start, outage.cut)).sum();
     println!("figure: link {} carried {before} packets of data before it was cut", outage.link);
 }
 

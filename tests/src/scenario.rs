@@ -251,7 +251,13 @@ impl Run {
                     how == "lost" && closed.number("cause") == 12 && reason.ends_with("_had_enough") == given
                 }
             };
-            assert!(expected, "{host:?}: {:?} by {:?}, told as {closed:?}\n{}", scenario.end, scenario.ends, lines.transcript());
+            assert!(
+                expected,
+                "{host:?}: {:?} by {:?}, told as {closed:?}\n{}",
+                scenario.end,
+                scenario.ends,
+                lines.transcript()
+            );
             let exit = wait_unordered(lines, "event=exit", deadline);
             assert_eq!(exit.number("code"), 0, "{host:?}\n{}", lines.transcript());
         }
@@ -269,7 +275,8 @@ fn wait_unordered(lines: &mut Lines, pattern: &str, deadline: Instant) -> Line {
 impl Scenario {
     /// The types of chunks that a capture of the whole must hold.
     fn expected_chunks(&self) -> Vec<u8> {
-        let mut expected = vec![chunk::INIT, chunk::INIT_ACK, chunk::COOKIE_ECHO, chunk::COOKIE_ACK, chunk::DATA, chunk::SACK];
+        let mut expected =
+            vec![chunk::INIT, chunk::INIT_ACK, chunk::COOKIE_ECHO, chunk::COOKIE_ACK, chunk::DATA, chunk::SACK];
         if self.links.len() > 1 && self.fast {
             expected.extend([chunk::HEARTBEAT, chunk::HEARTBEAT_ACK]);
         }

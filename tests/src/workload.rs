@@ -45,7 +45,8 @@ impl FromStr for Workload {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no workload: use none, fixed:LENGTH:COUNT:SEED or mixed:TOTAL:LARGEST:SEED");
+        let wrong =
+            || format!("`{text}` is no workload: use none, fixed:LENGTH:COUNT:SEED or mixed:TOTAL:LARGEST:SEED");
         let mut words = text.split(':');
         let kind = words.next().unwrap_or_default();
         let numbers = words.map(str::parse).collect::<Result<Vec<u64>, _>>().map_err(|_| wrong())?;

@@ -139,7 +139,11 @@ struct Progress {
     peer_done: bool,
 }
 
-async fn send(association: Association, options: &Options, mut progress: watch::Receiver<Progress>) -> Result<(), Failure> {
+async fn send(
+    association: Association,
+    options: &Options,
+    mut progress: watch::Receiver<Progress>,
+) -> Result<(), Failure> {
     let mut sum = 0_u64;
     for index in 0..options.send.count() {
         let message = options.send.message(index);
