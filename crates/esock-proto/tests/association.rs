@@ -254,3 +254,38 @@ fn a_long_sleep_is_no_path_failure() {
     pair.run(secs(5));
     assert_eq!(pair.recv_all(1, server).len(), 1);
 }
+
+#[test]
+fn a_connect_that_is_given_up_at_any_moment_does_not_stand_in_the_way_of_the_next() {
+    for given in 0..60 {
+        let mut pair = Pair::new(1, [config(), config()]);
+        let first = pair.connect();
+        pair.run(Duration::from_micros(given * 500));
+        let _ = pair.hosts[0].stack.shutdown(pair.now, first);
+        let closed = pair.hosts[0].stack.state(first) == Some(State::Closed);
+        if closed {
+            pair.hosts[0].stack.release(pair.now, first);
+            let again = pair.connect();
+            pair.run(secs(30));
+            assert_eq!(pair.hosts[0].stack.state(again), Some(State::Established), "given up after {given} half ms");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_was_refused_and_did_not_hear_it_is_refused_again_without_asking() {
+    let mut pair = Pair::new(1, [config(), config()]);
+    pair.hosts[1].accept = false;
+    let mut lost = 0;
+    pair.filter = Box::new(move |packet| {
+        let drop = packet.to == 0 && chunk_kinds(&packet.data) == [6] && lost == 0;
+        lost += usize::from(drop);
+        !drop
+    });
+    pair.connect();
+    pair.run(Duration::from_millis(100));
+    pair.hosts[1].accept = true;
+    pair.run(secs(5));
+    assert!(matches!(pair.closed(0), Some(CloseReason::Refused { .. })), "{:?}", pair.closed(0));
+    assert!(pair.hosts[1].accepted.is_empty());
+}

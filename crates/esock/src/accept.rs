@@ -2,6 +2,7 @@
 
 use crate::endpoint::Core;
 use crate::error::AcceptError;
+use crate::line::{For, Place};
 use esock_proto::AssocId;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -14,6 +15,7 @@ pub(crate) async fn accept(core: &Core) -> Result<AssocId, AcceptError> {
             state.update_accepting(core.id);
         }
     });
+    let mut place = Place::new(&core.shard, For::Peer(core.id));
     poll_fn(|cx| {
         let mut state = core.shard.lock();
         if state.failed {
@@ -22,9 +24,12 @@ pub(crate) async fn accept(core: &Core) -> Result<AssocId, AcceptError> {
         let open = state.endpoints.get_mut(&core.id).filter(|endpoint| !endpoint.shut);
         let Some(endpoint) = open else { return Poll::Ready(Err(AcceptError)) };
         match endpoint.backlog.pop_front() {
-            Some(id) => Poll::Ready(Ok(id)),
+            Some(id) => {
+                place.leave(&mut state);
+                Poll::Ready(Ok(id))
+            }
             None => {
-                endpoint.acceptors.add(cx.waker());
+                place.wait(&mut state, cx);
                 Poll::Pending
             }
         }

@@ -1,6 +1,7 @@
 //! Handles of associations.
 
 use crate::endpoint::Core;
+use crate::line::{For, Place};
 use crate::path::Path;
 use crate::state::State as ShardState;
 use crate::{Address, AssociationStats, CloseReason, PathId, Rejected, SendError, SendOptions, State};
@@ -9,7 +10,7 @@ use esock_proto::{AssocId, Time};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 /// What keeps an association: dropping the last one ends it gracefully.
 #[derive(Debug)]
@@ -60,32 +61,39 @@ impl Association {
         self.0.core.shard.with(command)
     }
 
-    /// Sends a message, waiting while the send buffer is full. Messages to one stream arrive in order
+    /// Sends a message, waiting while the send buffer is full; who has waited longest goes first. Messages to one stream arrive in order
     /// unless they are unordered. It is taken when this returns, not yet acknowledged: if the
     /// association fails it comes back as [`Event::Undelivered`](crate::Event::Undelivered).
     ///
     /// Cancel safe: a message is taken whole or not at all; dropped while it waits, nothing was sent.
     pub async fn send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let mut payload = Some(payload.into());
+        let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
         poll_fn(|cx| {
             self.with(|state, now| {
                 let Some(taken) = payload.take() else { return Poll::Ready(Ok(())) };
-                match self.offer(state, now, options, taken, Some(cx)) {
+                match self.offer(state, now, &place, options, taken) {
                     Err(Rejected { error: SendError::Full, payload: back }) => {
                         payload = Some(back);
+                        place.wait(state, cx);
                         Poll::Pending
                     }
-                    done => Poll::Ready(done),
+                    done => {
+                        place.leave(state);
+                        Poll::Ready(done)
+                    }
                 }
             })
         })
         .await
     }
 
-    /// Sends a message if there is room for it now; else it comes back with [`SendError::Full`].
+    /// Sends a message if there is room for it now and nobody waits for room; else it comes back with
+    /// [`SendError::Full`].
     pub fn try_send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let payload = payload.into();
-        self.with(|state, now| self.offer(state, now, options, payload, None))
+        let place = Place::new(&self.0.core.shard, For::Room(self.id()));
+        self.with(|state, now| self.offer(state, now, &place, options, payload))
     }
 
     /// Sends all of `messages`, oldest first, under one lock as far as there is room; waits for room for the
@@ -93,40 +101,47 @@ impl Association {
     ///
     /// Cancel safe: what is still in the queue was not taken.
     pub async fn send_many(&self, messages: &mut VecDeque<(SendOptions, Bytes)>) -> Result<(), SendError> {
+        let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
         poll_fn(|cx| {
             self.with(|state, now| {
                 while let Some((options, payload)) = messages.pop_front() {
-                    let offered = self.offer(state, now, options, payload, Some(&mut *cx));
-                    if let Err(Rejected { error, payload }) = offered {
-                        messages.push_front((options, payload));
-                        return if error == SendError::Full { Poll::Pending } else { Poll::Ready(Err(error)) };
+                    let Err(Rejected { error, payload }) = self.offer(state, now, &place, options, payload) else {
+                        continue;
+                    };
+                    messages.push_front((options, payload));
+                    if error == SendError::Full {
+                        place.wait(state, cx);
+                        return Poll::Pending;
                     }
+                    place.leave(state);
+                    return Poll::Ready(Err(error));
                 }
+                place.leave(state);
                 Poll::Ready(Ok(()))
             })
         })
         .await
     }
 
-    /// Offers a message to the stack; if there is no room, `cx` is woken when there is.
+    /// Offers a message to the stack, unless others have waited longer for room.
     fn offer(
         &self,
         state: &mut ShardState,
         now: Time,
+        place: &Place<'_>,
         options: SendOptions,
         payload: Bytes,
-        cx: Option<&mut Context<'_>>,
     ) -> Result<(), Rejected> {
         if state.failed {
             return Err(Rejected { error: SendError::Closed, payload });
         }
-        let offered = state.driver.stack_mut().send(now, self.id(), options, payload);
-        if let (Err(Rejected { error: SendError::Full, .. }), Some(cx)) = (&offered, cx)
-            && let Some(inbox) = state.inboxes.get_mut(&self.id())
-        {
-            inbox.writers.add(cx.waker());
+        let stack = state.driver.stack();
+        let lasts =
+            matches!(stack.state(self.id()), Some(State::CookieWait | State::CookieEchoed | State::Established));
+        if lasts && place.must_wait(state) {
+            return Err(Rejected { error: SendError::Full, payload });
         }
-        offered
+        state.driver.stack_mut().send(now, self.id(), options, payload)
     }
 
     /// Ends the association gracefully: what was taken is delivered and acknowledged first. Returns
@@ -134,8 +149,7 @@ impl Association {
     ///
     /// Cancel safe: the shutdown goes on, whether or not somebody waits for it.
     pub async fn shutdown(&self) -> CloseReason {
-        // NotFound: it has ended already.
-        let _ = self.with(|state, now| state.driver.stack_mut().shutdown(now, self.id()));
+        self.with(|state, now| state.shutdown(now, self.id()));
         self.closed().await
     }
 
@@ -148,6 +162,7 @@ impl Association {
 
     /// Waits until the association has ended, and says why. Cancel safe.
     pub async fn closed(&self) -> CloseReason {
+        let mut place = Place::new(&self.0.core.shard, For::Change(self.id()));
         poll_fn(|cx| {
             let mut state = self.0.core.shard.lock();
             let Some(inbox) = state.inboxes.get_mut(&self.id()) else {
@@ -156,7 +171,7 @@ impl Association {
             match &inbox.closed {
                 Some(reason) => Poll::Ready(reason.clone()),
                 None => {
-                    inbox.closers.add(cx.waker());
+                    place.wait(&mut state, cx);
                     Poll::Pending
                 }
             }

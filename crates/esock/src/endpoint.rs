@@ -5,6 +5,7 @@ use crate::connect::ConnectTo;
 use crate::context::Context;
 use crate::error::{AcceptError, ConnectError, OpenError};
 use crate::inbox::{Inbox, Sink};
+use crate::line::{For, Place};
 use crate::owner::{Candidate, Filter, Owner};
 use crate::receiver::Receiver;
 use crate::shard::Shard;
@@ -199,6 +200,7 @@ impl Endpoint {
             Ok(id)
         })?;
         let association = Association::new(Handle::new(core.clone(), id));
+        let mut place = Place::new(&core.shard, For::Change(id));
         poll_fn(|cx| {
             let mut state = core.shard.lock();
             let Some(inbox) = state.inboxes.get_mut(&id) else {
@@ -208,7 +210,7 @@ impl Endpoint {
                 (Some(_), _) => Poll::Ready(Ok(())),
                 (None, Some(reason)) => Poll::Ready(Err(ConnectError::Closed(reason.clone()))),
                 (None, None) => {
-                    inbox.closers.add(cx.waker());
+                    place.wait(&mut state, cx);
                     Poll::Pending
                 }
             }
@@ -267,22 +269,18 @@ impl Endpoint {
         let core = self.core();
         core.shard.with(|state, now| {
             state.shut(core.id);
-            let stack = state.driver.stack_mut();
-            for id in stack.associations(core.id) {
-                // NotFound: it has gone in between.
-                let _ = stack.shutdown(now, id);
+            for id in state.driver.stack().associations(core.id) {
+                state.shutdown(now, id);
             }
         });
+        let mut place = Place::new(&core.shard, For::Calm(core.id));
         let drained = poll_fn(|cx| {
             let mut state = core.shard.lock();
-            let left = state.driver.stack().association_count(core.id);
-            match state.endpoints.get_mut(&core.id) {
-                Some(endpoint) if left > 0 => {
-                    endpoint.closers.add(cx.waker());
-                    Poll::Pending
-                }
-                _ => Poll::Ready(()),
+            if state.failed || state.driver.stack().association_count(core.id) == 0 {
+                return Poll::Ready(());
             }
+            place.wait(&mut state, cx);
+            Poll::Pending
         });
         // Elapsed: what is left is aborted with the endpoint.
         let _ = tokio::time::timeout(crate::LINGER, drained).await;

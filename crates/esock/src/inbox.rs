@@ -1,30 +1,13 @@
 //! What the API keeps of an association: events that wait, and who waits for what.
 
 use crate::CloseReason;
+use crate::line::Line;
 use esock_proto::{AssocId, Event, Negotiated, Stack};
 use std::collections::VecDeque;
 use std::task::Waker;
 
 /// Events that wait at most, those not counted that give messages back or end something.
 const MAX_EVENTS: usize = 256;
-
-/// Tasks that wait for one thing.
-#[derive(Debug, Default)]
-pub struct Waiters(Vec<Waker>);
-
-impl Waiters {
-    /// Adds a task, once.
-    pub fn add(&mut self, waker: &Waker) {
-        if !self.0.iter().any(|known| known.will_wake(waker)) {
-            self.0.push(waker.clone());
-        }
-    }
-
-    /// Moves them all to `wakes`, to be woken when nothing is locked.
-    pub fn wake(&mut self, wakes: &mut Vec<Waker>) {
-        wakes.append(&mut self.0);
-    }
-}
 
 /// Who receives what happens on an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +33,12 @@ pub struct Inbox {
     pub closed: Option<CloseReason>,
     /// `Closed` was handed out: nothing more comes.
     pub finished: bool,
-    pub reader: Waiters,
-    pub writers: Waiters,
-    pub closers: Waiters,
+    /// The task that reads: there is one at most.
+    pub reader: Option<Waker>,
+    /// Tasks that wait for room to send.
+    pub writers: Line,
+    /// Tasks that wait until it is up, or has ended.
+    pub closers: Line,
     /// The last handle was dropped.
     pub orphan: bool,
 }
@@ -75,9 +61,9 @@ impl Inbox {
             up: None,
             closed: None,
             finished: false,
-            reader: Waiters::default(),
-            writers: Waiters::default(),
-            closers: Waiters::default(),
+            reader: None,
+            writers: Line::default(),
+            closers: Line::default(),
             orphan: false,
         }
     }

@@ -50,6 +50,7 @@ mod context;
 mod endpoint;
 mod error;
 mod inbox;
+mod line;
 mod owner;
 mod path;
 mod receiver;

@@ -132,7 +132,7 @@ impl Owner {
         if state.failed || (shut && state.inboxes.values().filter(|inbox| ours(inbox)).all(|inbox| inbox.finished)) {
             return Poll::Ready(None);
         }
-        owner.waiters.add(cx.waker());
+        owner.reader = Some(cx.waker().clone());
         Poll::Pending
     }
 }

@@ -72,7 +72,7 @@ impl Receiver {
                 Some(next) => Poll::Ready(Some(next.into())),
                 None if inbox.finished => Poll::Ready(None),
                 None => {
-                    inbox.reader.add(cx.waker());
+                    inbox.reader = Some(cx.waker().clone());
                     Poll::Pending
                 }
             });
@@ -103,7 +103,7 @@ impl Receiver {
                     out.push(next.into());
                 }
                 if out.len() == before && !inbox.finished {
-                    inbox.reader.add(cx.waker());
+                    inbox.reader = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
                 Poll::Ready(out.len() - before)

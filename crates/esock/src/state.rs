@@ -1,6 +1,7 @@
 //! What a shard's lock protects: the driver, and who waits for what.
 
-use crate::inbox::{Inbox, Sink, Waiters};
+use crate::inbox::{Inbox, Sink};
+use crate::line::{For, Line};
 use crate::owner::Filter;
 use esock_io::Driver;
 use esock_proto::{AssocId, CloseReason, EndpointId, Event, Incoming, Time};
@@ -15,7 +16,8 @@ const MAX_BACKLOG: usize = 128;
 pub struct OwnerState {
     /// Associations that have something, each once.
     pub ready: VecDeque<AssocId>,
-    pub waiters: Waiters,
+    /// The task that reads.
+    pub reader: Option<Waker>,
 }
 
 /// An endpoint, as far as the API is concerned.
@@ -24,7 +26,7 @@ pub struct EndpointState {
     /// `accept` has been called.
     pub accepting: bool,
     pub backlog: VecDeque<AssocId>,
-    pub acceptors: Waiters,
+    pub acceptors: Line,
     /// In order of registration.
     pub owners: Vec<(u64, Filter)>,
     /// Its last `Endpoint` was dropped, or it is being closed: nobody is accepted any more.
@@ -32,7 +34,7 @@ pub struct EndpointState {
     /// Nobody holds it any more: it goes when its associations have gone.
     pub closing: bool,
     /// Tasks that wait for its associations to go.
-    pub closers: Waiters,
+    pub closers: Line,
 }
 
 /// What goes when nothing is locked: dropping it may run the user's code.
@@ -97,6 +99,16 @@ impl State {
         }
     }
 
+    /// Who waits for what.
+    pub fn line(&mut self, what: For) -> Option<&mut Line> {
+        match what {
+            For::Room(id) => self.inboxes.get_mut(&id).map(|inbox| &mut inbox.writers),
+            For::Change(id) => self.inboxes.get_mut(&id).map(|inbox| &mut inbox.closers),
+            For::Peer(id) => self.endpoints.get_mut(&id).map(|endpoint| &mut endpoint.acceptors),
+            For::Calm(id) => self.endpoints.get_mut(&id).map(|endpoint| &mut endpoint.closers),
+        }
+    }
+
     /// When something is due, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Time> {
         let orphan = self.orphans.first_key_value().map(|((at, _), ())| *at);
@@ -146,7 +158,7 @@ impl State {
         if let Some(id) = stack.accept(now, incoming) {
             self.inboxes.insert(id, Inbox::new(id, Sink::Receiver));
             endpoint.backlog.push_back(id);
-            endpoint.acceptors.wake(&mut self.wakes);
+            endpoint.acceptors.wake_all(&mut self.wakes);
         }
     }
 
@@ -176,25 +188,25 @@ impl State {
         let Some(inbox) = self.inboxes.get_mut(&id) else { return };
         match &event {
             Event::Writable => {
-                inbox.writers.wake(&mut self.wakes);
+                inbox.writers.wake_first(&mut self.wakes);
                 return;
             }
             Event::Readable => return self.wake_reader(id),
             Event::Up(negotiated) => {
                 inbox.up = Some(*negotiated);
                 // Who waits in `connect` waits for this or for the end.
-                inbox.closers.wake(&mut self.wakes);
+                inbox.closers.wake_all(&mut self.wakes);
             }
             Event::Restarted(negotiated) => {
                 inbox.up = Some(*negotiated);
                 inbox.generation += 1;
-                inbox.writers.wake(&mut self.wakes);
+                inbox.writers.wake_all(&mut self.wakes);
             }
-            Event::ShutdownReceived => inbox.writers.wake(&mut self.wakes),
+            Event::ShutdownReceived => inbox.writers.wake_all(&mut self.wakes),
             Event::Closed(reason) => {
                 inbox.closed = Some(reason.clone());
-                inbox.writers.wake(&mut self.wakes);
-                inbox.closers.wake(&mut self.wakes);
+                inbox.writers.wake_all(&mut self.wakes);
+                inbox.closers.wake_all(&mut self.wakes);
             }
             _ => {}
         }
@@ -211,23 +223,32 @@ impl State {
     }
 
     fn wake_endpoint_closers(&mut self) {
-        self.endpoints.values_mut().for_each(|endpoint| endpoint.closers.wake(&mut self.wakes));
+        self.endpoints.values_mut().for_each(|endpoint| endpoint.closers.wake_all(&mut self.wakes));
     }
 
     /// Something is there to be read: wakes the receiver, or puts the association into its owner's line.
     pub fn wake_reader(&mut self, id: AssocId) {
         let Some(inbox) = self.inboxes.get_mut(&id) else { return };
         match &mut inbox.sink {
-            Sink::Receiver => inbox.reader.wake(&mut self.wakes),
+            Sink::Receiver => self.wakes.extend(inbox.reader.take()),
             Sink::Owner { owner, queued } => {
                 if let Some(owner) = self.owners.get_mut(owner) {
                     if !*queued {
                         *queued = true;
                         owner.ready.push_back(id);
                     }
-                    owner.waiters.wake(&mut self.wakes);
+                    self.wakes.extend(owner.reader.take());
                 }
             }
+        }
+    }
+
+    /// Begins to end an association gracefully. Who waits to send is told.
+    pub fn shutdown(&mut self, now: Time, id: AssocId) {
+        // NotFound: it has gone already.
+        let _ = self.driver.stack_mut().shutdown(now, id);
+        if let Some(inbox) = self.inboxes.get_mut(&id) {
+            inbox.writers.wake_all(&mut self.wakes);
         }
     }
 
@@ -238,8 +259,7 @@ impl State {
         if inbox.closed.is_some() {
             return self.release(now, id);
         }
-        // NotFound: it has gone already.
-        let _ = self.driver.stack_mut().shutdown(now, id);
+        self.shutdown(now, id);
         self.orphans.insert((now + crate::LINGER, id), ());
     }
 
@@ -266,8 +286,8 @@ impl State {
     pub fn close_endpoint(&mut self, now: Time, endpoint: EndpointId) {
         self.driver.close_endpoint(now, endpoint);
         if let Some(mut endpoint) = self.endpoints.remove(&endpoint) {
-            endpoint.acceptors.wake(&mut self.wakes);
-            endpoint.closers.wake(&mut self.wakes);
+            endpoint.acceptors.wake_all(&mut self.wakes);
+            endpoint.closers.wake_all(&mut self.wakes);
             self.gone.endpoints.push(endpoint);
         }
         self.wake_owners();
@@ -278,7 +298,7 @@ impl State {
         self.driver.stack_mut().set_accepting(endpoint, false);
         if let Some(endpoint) = self.endpoints.get_mut(&endpoint) {
             endpoint.shut = true;
-            endpoint.acceptors.wake(&mut self.wakes);
+            endpoint.acceptors.wake_all(&mut self.wakes);
         }
         self.wake_owners();
     }
@@ -291,7 +311,7 @@ impl State {
     }
 
     fn wake_owners(&mut self) {
-        self.owners.values_mut().for_each(|owner| owner.waiters.wake(&mut self.wakes));
+        self.wakes.extend(self.owners.values_mut().filter_map(|owner| owner.reader.take()));
     }
 
     /// The driver failed: everybody is told.
@@ -301,14 +321,14 @@ impl State {
         for inbox in self.inboxes.values_mut().filter(|inbox| inbox.closed.is_none()) {
             inbox.closed = Some(CloseReason::EndpointClosed);
             inbox.push(Event::Closed(CloseReason::EndpointClosed), usize::MAX >> 1);
-            inbox.reader.wake(&mut self.wakes);
-            inbox.writers.wake(&mut self.wakes);
-            inbox.closers.wake(&mut self.wakes);
+            self.wakes.extend(inbox.reader.take());
+            inbox.writers.wake_all(&mut self.wakes);
+            inbox.closers.wake_all(&mut self.wakes);
         }
         self.wake_owners();
         for endpoint in self.endpoints.values_mut() {
-            endpoint.acceptors.wake(&mut self.wakes);
-            endpoint.closers.wake(&mut self.wakes);
+            endpoint.acceptors.wake_all(&mut self.wakes);
+            endpoint.closers.wake_all(&mut self.wakes);
         }
     }
 }

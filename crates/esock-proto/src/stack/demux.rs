@@ -96,6 +96,10 @@ impl Stack {
 
     /// A packet whose tag is none of ours.
     fn handle_foreign(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header, first: &Chunk<'_>) {
+        if first.kind == kind::ABORT && !first.has_t_bit() && self.undecided.remove(header.tag) {
+            // The peer has given up while the user still thinks about it.
+            return;
+        }
         let Some(id) = self.find_by_peer(datagram, header) else {
             return self.handle_out_of_the_blue(now, datagram, header);
         };

@@ -2,6 +2,7 @@
 
 use super::Stack;
 use super::cookie::Cookie;
+use super::tags::Retired;
 use crate::api::{Incoming, Negotiated};
 use crate::assoc::{Association, Cx};
 use crate::time::Time;
@@ -77,18 +78,26 @@ impl Stack {
     }
 
     /// Accepts a peer: makes the association. `None` when it can no longer be made: the endpoint was
-    /// closed or the stack is full (the peer is refused), or it has an association by now.
+    /// closed or the stack is full (the peer is refused), it has an association by now, or it has given up.
     pub fn accept(&mut self, now: Time, incoming: Incoming) -> Option<AssocId> {
         let cookie = &incoming.facts.cookie;
+        if !self.undecided.remove(cookie.local_tag) {
+            // The peer has sent an ABORT in the meantime.
+            return None;
+        }
         if self.table.by_peer(incoming.endpoint, incoming.facts.remote, cookie.peer_port).is_some() {
-            self.ignore(incoming);
             return None;
         }
         if self.table.len() >= self.config.max_associations || self.endpoints.get(incoming.endpoint).is_none() {
-            self.decline(&incoming, &[Cause::OutOfResource]);
+            self.reply_causes(
+                &incoming.facts.datagram(),
+                incoming.facts.header(),
+                kind::ABORT,
+                0,
+                &[Cause::OutOfResource],
+            );
             return None;
         }
-        self.undecided.remove(&cookie.local_tag.0);
         let endpoint = self.endpoints.get(incoming.endpoint)?;
         let id = self.table.next_id();
         let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
@@ -105,18 +114,17 @@ impl Stack {
     }
 
     /// Refuses a peer with an ABORT that carries `reason` as User-Initiated Abort, if not empty.
-    pub fn refuse(&mut self, _now: Time, incoming: Incoming, reason: &[u8]) {
+    pub fn refuse(&mut self, now: Time, incoming: Incoming, reason: &[u8]) {
         let causes: &[Cause<'_>] = if reason.is_empty() { &[] } else { &[Cause::UserAbort(reason)] };
-        self.decline(&incoming, causes);
+        let cookie = &incoming.facts.cookie;
+        if self.undecided.remove(cookie.local_tag) {
+            self.table.tags.retire(now, cookie.local_tag, Retired::Refused, now + cookie.life);
+            self.reply_causes(&incoming.facts.datagram(), incoming.facts.header(), kind::ABORT, 0, causes);
+        }
     }
 
     /// Drops a peer without a word: it may try again.
     pub fn ignore(&mut self, incoming: Incoming) {
-        self.undecided.remove(&incoming.facts.cookie.local_tag.0);
-    }
-
-    fn decline(&mut self, incoming: &Incoming, causes: &[Cause<'_>]) {
-        self.undecided.remove(&incoming.facts.cookie.local_tag.0);
-        self.reply_causes(&incoming.facts.datagram(), incoming.facts.header(), kind::ABORT, 0, causes);
+        self.undecided.remove(incoming.facts.cookie.local_tag);
     }
 }

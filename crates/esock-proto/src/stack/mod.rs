@@ -12,6 +12,7 @@ mod output;
 mod setup;
 mod table;
 mod tags;
+mod undecided;
 
 use crate::api::{AssocEvent, Encapsulation, Incoming, Message, Peer, SendOptions, State};
 use crate::assoc::{Association, Cx, Identity, Setup};
@@ -31,6 +32,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::VecDeque;
 use table::Table;
+use undecided::Undecided;
 
 /// The registered UDP port for SCTP (RFC 6951 §5.1).
 pub const UDP_PORT: u16 = 9899;
@@ -47,8 +49,7 @@ pub struct Stack {
     table: Table,
     keys: CookieKeys,
     incoming: VecDeque<Incoming>,
-    /// Our tags of peers that nobody has decided on yet.
-    undecided: rustc_hash::FxHashSet<u32>,
+    undecided: Undecided,
     events: VecDeque<AssocEvent>,
     replies: Replies,
     ootb_limit: RateLimit,
@@ -61,12 +62,13 @@ impl Stack {
     /// from the system's randomness.
     pub fn new(config: StackConfig, seed: [u8; 32], now: Time) -> Self {
         let mut rng = StdRng::from_seed(seed);
+        let table = Table::new(&mut rng);
         Self {
             endpoints: Endpoints::default(),
-            table: Table::new(&mut rng),
+            undecided: Undecided::new(table.hasher()),
+            table,
             keys: CookieKeys::new(now, &mut rng),
             incoming: VecDeque::new(),
-            undecided: Default::default(),
             events: VecDeque::new(),
             replies: Replies::default(),
             ootb_limit: RateLimit::new(config.ootb_replies_per_second, now),

@@ -3,6 +3,7 @@
 use super::Stack;
 use super::cookie::{Cookie, CookieError};
 use super::incoming::IncomingFacts;
+use super::tags::Retired;
 use crate::api::{Incoming, State};
 use crate::assoc::{CookieAction, Cx, check_init};
 use crate::serial::Tsn;
@@ -55,6 +56,11 @@ impl Stack {
             (Ok(()), Ok(params)) => params,
         };
         let addresses = self.peer_addresses(endpoint, datagram.remote, header.source, &params);
+        if self.undecided.has_peer(&(endpoint, datagram.remote, header.source)) {
+            // The user still thinks about an earlier attempt of this peer. When there is an association its
+            // tie-tags belong into the cookie (§5.2.2): the INIT comes again.
+            return;
+        }
         let existing = addresses.iter().find_map(|address| self.table.by_peer(endpoint, *address, header.source));
         let ours = match existing {
             Some(id) => self.ours_for_existing(now, datagram, &back, id, &addresses),
@@ -237,12 +243,20 @@ impl Stack {
 
     fn cookie_for_new(&mut self, now: Time, datagram: &Datagram<'_>, cookie: Cookie, rest: &[u8]) {
         let accepting = self.endpoints.get(cookie.endpoint).is_some_and(|endpoint| endpoint.accepting);
-        let replayed = self.table.tags.is_retired(now, cookie.local_tag);
-        if !accepting || replayed || self.incoming.len() >= self.config.max_incoming {
+        match self.table.tags.retired(now, cookie.local_tag) {
+            Some(Retired::Ended) => return,
+            // It has not heard the answer; the user is not asked again.
+            Some(Retired::Refused) => {
+                let back = Header { source: cookie.local_port, destination: cookie.peer_port, tag: cookie.peer_tag };
+                return self.answer_init_to_nobody(now, datagram, &back, &[]);
+            }
+            None => {}
+        }
+        if !accepting || self.incoming.len() >= self.config.max_incoming {
             return;
         }
         // A repetition while the user still thinks about the first.
-        if !self.undecided.insert(cookie.local_tag.0) {
+        if !self.undecided.insert(cookie.local_tag, (cookie.endpoint, datagram.remote, cookie.peer_port)) {
             return;
         }
         let facts = IncomingFacts {
@@ -275,7 +289,7 @@ impl Stack {
         entry.assoc.handle_chunks(&mut cx, rest, datagram, source, &local_for);
         let (new_tag, closed) = (entry.assoc.identity.local_tag, entry.assoc.is_closed());
         if new_tag != old_tag {
-            self.table.tags.retire(now, old_tag, now + life * 2);
+            self.table.tags.retire(now, old_tag, Retired::Ended, now + life * 2);
             self.table.tags.insert(new_tag, id);
         }
         self.table.list_paths(id);

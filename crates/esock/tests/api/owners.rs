@@ -273,11 +273,17 @@ async fn whom_all_owners_refuse_accept_still_takes() {
     let server = endpoint().await;
     let _owner = server.register_owner(|_| false);
     let client = endpoint().await;
-    let (_, (_far, mut far_rx)) = {
-        let ((near, near_rx), far) = connect(&client, &server).await;
-        near.send(on_stream(0), "hello").await.unwrap();
-        ((near, near_rx), far)
-    };
+    // It is accepting from the first poll on; before, the peer would be refused.
+    let accepting = server.accept();
+    tokio::pin!(accepting);
+    tokio::select! {
+        biased;
+        _ = &mut accepting => panic!("nobody has connected"),
+        () = std::future::ready(()) => {}
+    }
+    let (near, _near_rx) = soon(client.connect(to(&server))).await.unwrap();
+    let (_far, mut far_rx) = soon(accepting).await.unwrap();
+    near.send(on_stream(0), "hello").await.unwrap();
     assert_eq!(message(&mut far_rx).await.payload, "hello");
 }
 
