@@ -97,6 +97,7 @@ pub fn losses(lab: &mut Lab, name: &'static str, peer: Host, direction: Directio
         client_sends: "mixed:4194304:1048576:7",
         server_sends: "mixed:4194304:1048576:8",
         buffer: 4 << 20,
+        lossy: true,
         ours: words(&["--loss", "0.03", "--seed", &seed]),
         fast: true,
         ends: Host::Us,
