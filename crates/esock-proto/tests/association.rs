@@ -271,3 +271,21 @@ fn a_connect_that_is_given_up_at_any_moment_does_not_stand_in_the_way_of_the_nex
         }
     }
 }
+
+#[test]
+fn a_peer_that_was_refused_and_did_not_hear_it_is_refused_again_without_asking() {
+    let mut pair = Pair::new(1, [config(), config()]);
+    pair.hosts[1].accept = false;
+    let mut lost = 0;
+    pair.filter = Box::new(move |packet| {
+        let drop = packet.to == 0 && chunk_kinds(&packet.data) == [6] && lost == 0;
+        lost += usize::from(drop);
+        !drop
+    });
+    pair.connect();
+    pair.run(Duration::from_millis(100));
+    pair.hosts[1].accept = true;
+    pair.run(secs(5));
+    assert!(matches!(pair.closed(0), Some(CloseReason::Refused { .. })), "{:?}", pair.closed(0));
+    assert!(pair.hosts[1].accepted.is_empty());
+}

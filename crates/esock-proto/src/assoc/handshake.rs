@@ -248,8 +248,11 @@ impl Association {
             _ => (true, true),
         };
         let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
-        let listed = params.addresses.iter().copied().filter(|address| *address != remote && usable(address));
-        for address in std::iter::once(remote).chain(listed) {
+        let mut has = vec![remote];
+        has.extend(params.addresses.iter().copied().filter(|address| *address != remote && usable(address)));
+        // The user's order first, whichever of them answered.
+        has.sort_by_key(|address| given.iter().position(|known| known == address).unwrap_or(usize::MAX));
+        for address in has {
             let at = old.iter().position(|path| path.remote == address);
             let local = if address == remote { local } else { local_for(address) };
             self.add_path(now, address, local, encap_port);

@@ -2,6 +2,7 @@
 
 use super::Stack;
 use super::cookie::Cookie;
+use super::tags::Retired;
 use crate::api::{Incoming, Negotiated};
 use crate::assoc::{Association, Cx};
 use crate::time::Time;
@@ -113,9 +114,11 @@ impl Stack {
     }
 
     /// Refuses a peer with an ABORT that carries `reason` as User-Initiated Abort, if not empty.
-    pub fn refuse(&mut self, _now: Time, incoming: Incoming, reason: &[u8]) {
+    pub fn refuse(&mut self, now: Time, incoming: Incoming, reason: &[u8]) {
         let causes: &[Cause<'_>] = if reason.is_empty() { &[] } else { &[Cause::UserAbort(reason)] };
-        if self.undecided.remove(incoming.facts.cookie.local_tag) {
+        let cookie = &incoming.facts.cookie;
+        if self.undecided.remove(cookie.local_tag) {
+            self.table.tags.retire(now, cookie.local_tag, Retired::Refused, now + cookie.life);
             self.reply_causes(&incoming.facts.datagram(), incoming.facts.header(), kind::ABORT, 0, causes);
         }
     }

@@ -3,6 +3,7 @@
 use super::Stack;
 use super::cookie::{Cookie, CookieError};
 use super::incoming::IncomingFacts;
+use super::tags::Retired;
 use crate::api::{Incoming, State};
 use crate::assoc::{CookieAction, Cx, check_init};
 use crate::serial::Tsn;
@@ -242,8 +243,16 @@ impl Stack {
 
     fn cookie_for_new(&mut self, now: Time, datagram: &Datagram<'_>, cookie: Cookie, rest: &[u8]) {
         let accepting = self.endpoints.get(cookie.endpoint).is_some_and(|endpoint| endpoint.accepting);
-        let replayed = self.table.tags.is_retired(now, cookie.local_tag);
-        if !accepting || replayed || self.incoming.len() >= self.config.max_incoming {
+        match self.table.tags.retired(now, cookie.local_tag) {
+            Some(Retired::Ended) => return,
+            // It has not heard the answer; the user is not asked again.
+            Some(Retired::Refused) => {
+                let back = Header { source: cookie.local_port, destination: cookie.peer_port, tag: cookie.peer_tag };
+                return self.answer_init_to_nobody(now, datagram, &back, &[]);
+            }
+            None => {}
+        }
+        if !accepting || self.incoming.len() >= self.config.max_incoming {
             return;
         }
         // A repetition while the user still thinks about the first.
@@ -280,7 +289,7 @@ impl Stack {
         entry.assoc.handle_chunks(&mut cx, rest, datagram, source, &local_for);
         let (new_tag, closed) = (entry.assoc.identity.local_tag, entry.assoc.is_closed());
         if new_tag != old_tag {
-            self.table.tags.retire(now, old_tag, now + life * 2);
+            self.table.tags.retire(now, old_tag, Retired::Ended, now + life * 2);
             self.table.tags.insert(new_tag, id);
         }
         self.table.list_paths(id);

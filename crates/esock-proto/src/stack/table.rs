@@ -1,7 +1,7 @@
 //! Where the associations are: by slot, by our tag, by the peer's address; who is due, who has to send.
 
 use super::deadlines::Deadlines;
-use super::tags::Tags;
+use super::tags::{Retired, Tags};
 use crate::assoc::Association;
 use crate::time::Time;
 use crate::types::{Address, AssocId, EndpointId, VerificationTag};
@@ -104,7 +104,7 @@ impl Table {
     pub fn unlist(&mut self, now: Time, id: AssocId, retire_until: Time) {
         self.unlist_paths(id);
         if let Some(entry) = self.slots.get(id.slot()) {
-            self.tags.retire(now, entry.assoc.identity.local_tag, retire_until);
+            self.tags.retire(now, entry.assoc.identity.local_tag, Retired::Ended, retire_until);
         }
     }
 

@@ -4,17 +4,26 @@
 use crate::time::Time;
 use crate::types::{AssocId, VerificationTag};
 use rand::{Rng, RngExt};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// Tags of ended associations that are remembered at most.
 const MAX_RETIRED: usize = 100_000;
 
+/// Why a tag is not used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// Its association has ended: a cookie with it is a replay.
+    Ended,
+    /// The user has refused the peer: a COOKIE ECHO with it is the same question again.
+    Refused,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tags {
     in_use: FxHashMap<u32, AssocId>,
-    retired: FxHashSet<u32>,
+    retired: FxHashMap<u32, Retired>,
     expiry: VecDeque<(Time, u32)>,
 }
 
@@ -23,7 +32,7 @@ impl Tags {
     pub fn choose(&self, rng: &mut impl Rng) -> VerificationTag {
         loop {
             let tag = rng.random();
-            if tag != 0 && !self.in_use.contains_key(&tag) && !self.retired.contains(&tag) {
+            if tag != 0 && !self.in_use.contains_key(&tag) && !self.retired.contains_key(&tag) {
                 return VerificationTag(tag);
             }
         }
@@ -40,17 +49,18 @@ impl Tags {
     }
 
     /// Takes a tag out of use until `until`.
-    pub fn retire(&mut self, now: Time, tag: VerificationTag, until: Time) {
+    pub fn retire(&mut self, now: Time, tag: VerificationTag, why: Retired, until: Time) {
         self.expire(now);
-        if self.in_use.remove(&tag.0).is_some() && self.retired.insert(tag.0) {
+        self.in_use.remove(&tag.0);
+        if self.retired.insert(tag.0, why).is_none() {
             self.expiry.push_back((until, tag.0));
         }
     }
 
-    /// Whether a tag was in use lately: a cookie with it is a replay.
-    pub fn is_retired(&mut self, now: Time, tag: VerificationTag) -> bool {
+    /// Whether a tag was taken out of use lately.
+    pub fn retired(&mut self, now: Time, tag: VerificationTag) -> Option<Retired> {
         self.expire(now);
-        self.retired.contains(&tag.0)
+        self.retired.get(&tag.0).copied()
     }
 
     fn expire(&mut self, now: Time) {
