@@ -1,5 +1,6 @@
 //! Sending: what was taken from the user, what is on its way, what was lost.
 
+mod loss;
 mod packetize;
 mod sack;
 mod send_queue;
@@ -14,6 +15,7 @@ use crate::serial::{Ssn, Tsn};
 use crate::streams::StreamTable;
 use crate::time::Time;
 use bytes::Bytes;
+use loss::LossDetection;
 pub use sack::SackOutcome;
 use send_queue::SendQueue;
 pub use sent::SentChunk;
@@ -71,6 +73,7 @@ pub struct Tx {
     /// A SACK came since data was last sent.
     answered: bool,
     pub counters: TxCounters,
+    loss_detection: LossDetection,
     faults: Faults,
 }
 
@@ -113,6 +116,7 @@ impl Tx {
             a_rwnd: negotiated.peer_rwnd as usize,
             answered: false,
             counters: TxCounters::default(),
+            loss_detection: LossDetection::default(),
             faults: config.faults(),
         }
     }

@@ -1,15 +1,13 @@
-//! Acknowledgements (RFC 9260 §6.2.1) and fast retransmit (§7.2.4). Work is bounded by the words of
+//! Acknowledgements (RFC 9260 §6.2.1) and fast recovery (§7.2.4). Work is bounded by the words of
 //! the bitmaps, the number of blocks, and what changed.
 
+use super::loss::Reported;
 use super::{MESSAGE_OVERHEAD, Tx};
 use crate::assoc::path::{Paths, SackScratch};
 use crate::faults::Fault;
 use crate::serial::Tsn;
 use crate::time::Time;
 use crate::wire::{DataFlags, GapBlock, Sack};
-
-/// §7.2.4: miss indications that make a chunk lost.
-const MISSES: u8 = 3;
 
 /// What a SACK did, for the association to act on. Per-path figures are in each path's scratch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +53,8 @@ impl Tx {
         }
         let acked = newly_gap_acked || self.counters.bytes_acked != acked_before || moved > 0;
         if newly_gap_acked || (moved > 0 && highest > 0) {
-            self.count_misses(highest, moved > 0, paths);
+            let reported = Reported { highest, moved: moved > 0 };
+            self.loss_detection.find_lost(self, reported, paths);
         }
         // §6.2.1 D ii: a_rwnd less what is still in flight.
         self.a_rwnd = sack.a_rwnd as usize;
@@ -229,28 +228,6 @@ impl Tx {
             next = self.acked.next_set(offset + 1);
         }
         any
-    }
-
-    /// §7.2.4: every chunk that is missing below the highest newly acknowledged TSN of its path gets a
-    /// miss indication; in fast recovery, when the cumulative TSN moves, every missing one does.
-    /// A chunk is looked at at most three times, then it is lost.
-    fn count_misses(&mut self, reported: usize, moved: bool, paths: &mut Paths) {
-        let everywhere = self.fast_recovery.is_some() && moved;
-        let bound = |path: &SackScratch| if everywhere { reported } else { path.highest };
-        let end = paths.list.iter().map(|path| bound(&path.sack)).max().unwrap_or(0);
-        let mut next = self.watched.next_set(0);
-        while let Some(offset) = next.filter(|offset| *offset < end) {
-            let index = usize::from(self.sent[offset].path);
-            if offset < bound(&paths.list[index].sack) {
-                self.sent[offset].misses += 1;
-                if self.sent[offset].misses >= MISSES {
-                    self.mark_lost(offset, paths);
-                    paths.list[index].sack.lost = true;
-                    self.counters.fast_retransmissions += 1;
-                }
-            }
-            next = self.watched.next_set(offset + 1);
-        }
     }
 
     /// Whether fast recovery lasts.
