@@ -11,8 +11,8 @@ pub struct ConnectTo {
 }
 
 impl ConnectTo {
-    /// A peer with these addresses, the first of which is the primary path, and this SCTP port. How
-    /// packets travel is found out: native SCTP where raw IP is permitted, and UDP port 9899 of the peer.
+    /// A peer with these addresses and this SCTP port. They are tried in their order; the first that answers
+    /// is the primary path. How packets travel is found out: native SCTP where raw IP is permitted, and UDP port 9899 of the peer.
     pub fn new(addresses: impl IntoIterator<Item = impl Into<Address>>, port: u16) -> Self {
         let addresses = addresses.into_iter().map(Into::into).collect();
         let encapsulation = Encapsulation::Both(crate::ENCAPSULATION_PORT);

@@ -82,8 +82,8 @@ async fn an_abort_gives_back_what_was_on_its_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_association_whose_peer_is_silent_is_aborted_in_the_end() {
-    let patient = || builder().config(Config::default());
-    let pair = Pair::with([patient(), patient()]).await;
+    let slow = || builder().config(Config::default());
+    let pair = Pair::with([slow(), slow()]).await;
     pair.cut();
     let Pair { client, near, near_rx, .. } = pair;
     let start = Instant::now();
@@ -95,8 +95,8 @@ async fn a_dropped_association_whose_peer_is_silent_is_aborted_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_whose_peers_are_silent_closes_in_bounded_time() {
-    let patient = || builder().config(Config::default());
-    let mut pair = Pair::with([patient(), patient()]).await;
+    let slow = || builder().config(Config::default());
+    let mut pair = Pair::with([slow(), slow()]).await;
     pair.cut();
     let start = Instant::now();
     soon(pair.client.close()).await;

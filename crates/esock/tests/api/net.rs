@@ -7,6 +7,7 @@ use esock::{
 };
 use std::future::Future;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes that works, on a machine that is busy with other tests.
@@ -32,15 +33,28 @@ pub fn fast() -> Config {
     config
 }
 
+/// Timers for tests in which nothing may depend on a retransmission: whoever needs one waits too long.
+pub fn patient() -> Config {
+    let mut config = fast();
+    config.rto_initial = Duration::from_secs(60);
+    config.rto_max = Duration::from_secs(60);
+    config
+}
+
 /// An endpoint with sockets of its own on 127.0.0.1.
 pub fn builder() -> EndpointBuilder {
     builder_on([v4(1)])
 }
 
 /// The same on these addresses.
+///
+/// No two endpoints of a test may have the same SCTP port: a server would take the second, which comes from the
+/// same address, for the first that has restarted.
 pub fn builder_on(addresses: impl IntoIterator<Item = Address>) -> EndpointBuilder {
+    static LAST_PORT: AtomicU16 = AtomicU16::new(10_000);
     Endpoint::builder()
         .addresses(addresses)
+        .port(LAST_PORT.fetch_add(1, Ordering::Relaxed))
         .backend(Backend::Udp)
         .udp_port(UdpPort::Ephemeral)
         .context(Context::new())
@@ -112,7 +126,8 @@ impl Pair {
 
 /// A new association between two endpoints: the client's end and the server's.
 pub async fn connect(client: &Endpoint, server: &Endpoint) -> ((Association, Receiver), (Association, Receiver)) {
-    let (near, far) = soon(async { tokio::join!(client.connect(to(server)), server.accept()) }).await;
+    // It accepts before the INIT comes, so that the first address answers.
+    let (far, near) = soon(async { tokio::join!(server.accept(), client.connect(to(server))) }).await;
     (near.unwrap(), far.unwrap())
 }
 

@@ -37,6 +37,19 @@ async fn an_sctp_port_is_had_once_per_address() {
     let _again = open(1, 5000).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_port_a_random_free_one_is_taken() {
+    let sockets = Context::new();
+    let mut ports = std::collections::HashSet::new();
+    let mut endpoints = Vec::new();
+    for _ in 0..200 {
+        let endpoint = builder().port(0).context(sockets.clone()).open().await.unwrap();
+        assert!(endpoint.port() >= 49152, "{}", endpoint.port());
+        assert!(ports.insert(endpoint.port()));
+        endpoints.push(endpoint);
+    }
+}
+
 /// A UDP port that was free a moment ago.
 fn free_port() -> u16 {
     std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
