@@ -39,7 +39,7 @@ static struct {
 	const char *tag, *end;
 	struct addresses local, remote;
 	uint16_t port, remote_port, udp, streams;
-	int listen, fast;
+	int listen, fast, after_restart;
 	uint32_t buffer, pace_us, time_limit;
 	struct workload send, expect;
 } options = { .tag = "peer", .end = "wait", .streams = 10, .buffer = 1 << 20, .time_limit = 60 };
@@ -47,7 +47,7 @@ static struct {
 static sock_t association = NO_SOCKET;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int all_received, peer_done; /* under lock */
+static int all_received, peer_done, restarted; /* under lock */
 static uint64_t received_sum;
 static int peer_shutdown;
 
@@ -271,6 +271,10 @@ static void *sender(void *unused)
 	uint64_t sum = 0;
 
 	(void)unused;
+	pthread_mutex_lock(&lock);
+	while (options.after_restart && !restarted)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
 	for (uint32_t i = 0; i < w->count; i++) {
 		size_t length = workload_fill(w, i, buffer);
 		uint16_t flags = workload_unordered(w, i) ? SCTP_UNORDERED : 0;
@@ -437,6 +441,14 @@ static int on_notification(const union sctp_notification *notification, size_t l
 				fail("fewer streams than asked for");
 			return 0;
 		}
+		if (change->sac_state == SCTP_RESTART) {
+			say("event=restarted");
+			pthread_mutex_lock(&lock);
+			restarted = 1;
+			pthread_cond_broadcast(&changed);
+			pthread_mutex_unlock(&lock);
+			return 0;
+		}
 		say("event=change state=%u", change->sac_state);
 		return 0;
 	case SCTP_PEER_ADDR_CHANGE:
@@ -521,6 +533,7 @@ static void parse_options(int argc, char **argv)
 		{ "port", 1, NULL, 'p' },     { "remote", 1, NULL, 'R' },      { "remote-port", 1, NULL, 'P' },
 		{ "udp", 1, NULL, 'u' },      { "send", 1, NULL, 's' },        { "expect", 1, NULL, 'e' },
 		{ "end", 1, NULL, 'E' },      { "streams", 1, NULL, 'S' },     { "fast", 0, NULL, 'f' },
+		{ "after-restart", 0, NULL, 'a' },
 		{ "buffer", 1, NULL, 'b' },   { "pace-us", 1, NULL, 'c' },     { "time-limit", 1, NULL, 'T' },
 		{ "describe", 1, NULL, 'd' },
 		{ NULL, 0, NULL, 0 },
@@ -541,6 +554,7 @@ static void parse_options(int argc, char **argv)
 		case 'E': options.end = optarg; break;
 		case 'S': options.streams = (uint16_t)atoi(optarg); break;
 		case 'f': options.fast = 1; break;
+		case 'a': options.after_restart = 1; break;
 		case 'b': options.buffer = (uint32_t)atol(optarg); break;
 		case 'c': options.pace_us = (uint32_t)atol(optarg); break;
 		case 'T': options.time_limit = (uint32_t)atol(optarg); break;

@@ -87,6 +87,13 @@ pub fn encapsulation_found_out(lab: &mut Lab, name: &'static str, peer: Host) {
     Scenario { ours: words(&["--encapsulation", "either"]), ..scenario }.run(lab);
 }
 
+/// The client dies without a word, comes back from the same addresses and ports, and the same association goes on
+/// from its beginning.
+pub fn restart(lab: &mut Lab, name: &'static str, peer: Host, direction: Direction, encapsulation: Encapsulation) {
+    let links = BOTH_V4;
+    Scenario { restart: true, links, fast: true, ..between(name, peer, direction, encapsulation) }.run(lab);
+}
+
 /// 4 MB each way in messages of all sizes while every 33rd packet is lost, in both directions. The seed is printed, and taken
 /// from ESOCK_SEED.
 pub fn losses(lab: &mut Lab, name: &'static str, peer: Host, direction: Direction, encapsulation: Encapsulation) {

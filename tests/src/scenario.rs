@@ -54,6 +54,8 @@ pub struct Scenario {
     pub buffer: u32,
     /// Our driver drops some packets, before they are captured.
     pub lossy: bool,
+    /// Before all this the client connects once and is killed: the server sees it restart.
+    pub restart: bool,
     /// Further options of esock's peer.
     pub ours: Vec<String>,
     /// Capture the first packets only.
@@ -81,6 +83,7 @@ impl Scenario {
             pace: Duration::ZERO,
             buffer: 1 << 20,
             lossy: false,
+            restart: false,
             ours: Vec::new(),
             captured: None,
             least_packets: 100,
@@ -126,6 +129,9 @@ impl Scenario {
         if host == Host::Us {
             arguments.extend(self.ours.iter().cloned());
         }
+        if self.restart && !is_client {
+            arguments.push("--after-restart".to_owned());
+        }
         if self.fast {
             arguments.push("--fast".to_owned());
         }
@@ -149,8 +155,20 @@ impl Scenario {
         let tag = |host: Host| format!("{host:?}-{}", ports.0).to_lowercase();
         let mut server = lab.start(self.server, &tag(self.server), &self.arguments(self.server, ports));
         server.lines.wait("event=listening", deadline);
+        if self.restart {
+            self.live_and_die(lab, ports, &mut server, deadline);
+        }
         let client = lab.start(self.client, &tag(self.client), &self.arguments(self.client, ports));
         Run { scenario: self, client, server, capture, file, ports, began, start, deadline }
+    }
+
+    /// Starts a client that exchanges nothing, and kills it without a word to the server.
+    fn live_and_die(&self, lab: &mut Lab, ports: (u16, u16), server: &mut Peer, deadline: Instant) {
+        let idle = Self { client_sends: "none", server_sends: "none", ends: self.server, ..self.clone() };
+        let mut first = lab.start(self.client, "first", &idle.arguments(self.client, ports));
+        first.lines.wait("event=up", deadline);
+        server.lines.wait("event=up", deadline);
+        drop(first);
     }
 
     /// Runs it from beginning to end and has the capture judged.
@@ -205,6 +223,10 @@ impl Run {
             self.expect_exchange(from, to);
         }
         let exchanged = self.began.elapsed();
+        if self.scenario.restart {
+            let deadline = self.deadline;
+            wait_unordered(self.lines(server), "event=restarted", deadline);
+        }
         self.expect_end();
         let ending = self.began.elapsed() - exchanged;
         let verdict = self.capture.finish(self.ports);

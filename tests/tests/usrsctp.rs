@@ -3,7 +3,7 @@
 use esock_interop::lab::Lab;
 use esock_interop::matrix::Direction::{TheyConnect, WeConnect};
 use esock_interop::matrix::{
-    BOTH_V4, V4_AND_V6, bulk, encapsulation_found_out, ephemeral_udp_port, failover, losses, mixed_sizes,
+    BOTH_V4, V4_AND_V6, bulk, encapsulation_found_out, ephemeral_udp_port, failover, losses, mixed_sizes, restart,
     shutdown_by_the_server,
 };
 use esock_interop::network::Family::{V4, V6};
@@ -60,6 +60,10 @@ tests! {
 
     we_connect_from_any_udp_port_and_the_peer_learns_it: |lab, name| ephemeral_udp_port(lab, name, PEER);
     we_connect_without_knowing_the_encapsulation: |lab, name| encapsulation_found_out(lab, name, PEER);
+
+    we_are_killed_and_come_back_over_udp: |lab, name| restart(lab, name, PEER, WeConnect, Udp);
+    we_are_killed_and_come_back_over_raw_ip: |lab, name| restart(lab, name, PEER, WeConnect, Native);
+    they_are_killed_and_come_back_over_udp: |lab, name| restart(lab, name, PEER, TheyConnect, Udp);
 
     we_connect_over_udp_and_packets_are_lost: |lab, name| losses(lab, name, PEER, WeConnect, Udp);
     they_connect_over_raw_ip_and_packets_are_lost: |lab, name| losses(lab, name, PEER, TheyConnect, Native);

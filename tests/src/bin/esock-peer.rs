@@ -41,6 +41,8 @@ struct Options {
     end: String,
     streams: u16,
     fast: bool,
+    /// Nothing is sent before the peer has restarted.
+    after_restart: bool,
     buffer: usize,
     pace: Duration,
     time_limit: Duration,
@@ -57,8 +59,12 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, Failure> {
     };
     let mut arguments = arguments;
     while let Some(name) = arguments.next() {
-        if name == "--fast" {
-            options.fast = true;
+        match name.as_str() {
+            "--fast" => options.fast = true,
+            "--after-restart" => options.after_restart = true,
+            _ => {}
+        }
+        if ["--fast", "--after-restart"].contains(&name.as_str()) {
             continue;
         }
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -160,6 +166,7 @@ struct Progress {
     /// The checksum of what was received, once all of it was.
     received: Option<u64>,
     peer_done: bool,
+    restarted: bool,
 }
 
 async fn send(
@@ -169,6 +176,7 @@ async fn send(
     mut progress: watch::Receiver<Progress>,
 ) -> Result<(), Failure> {
     let mut sum = 0_u64;
+    progress.wait_for(|state| state.restarted || !options.after_restart).await?;
     for index in 0..options.send.count() {
         let message = options.send.message(index);
         sum = sum.wrapping_add(Workload::sum(index, &message));
@@ -242,6 +250,7 @@ fn describe(event: &Event) -> String {
         }
         Event::Path { remote, state, .. } => format!("event=path address={remote} state={}", state_name(*state)),
         Event::PathInUse { remote, .. } => format!("event=path-in-use address={remote}"),
+        Event::Restarted(_) => "event=restarted".to_owned(),
         Event::ShutdownReceived => "event=peer-shutdown".to_owned(),
         Event::PeerError { cause, info } => format!("event=peer-error cause={cause} info={}", text(info)),
         Event::Closed(CloseReason::Shutdown) => "event=closed how=shutdown".to_owned(),
@@ -258,6 +267,7 @@ fn describe(event: &Event) -> String {
 struct Exchange {
     verifier: Verifier,
     peer_done: bool,
+    restarted: bool,
 }
 
 impl Exchange {
@@ -283,7 +293,11 @@ impl Exchange {
     }
 
     fn progress(&self) -> Progress {
-        Progress { received: self.verifier.is_complete().then_some(self.verifier.sum), peer_done: self.peer_done }
+        Progress {
+            received: self.verifier.is_complete().then_some(self.verifier.sum),
+            peer_done: self.peer_done,
+            restarted: self.restarted,
+        }
     }
 }
 
@@ -293,7 +307,7 @@ async fn receive(
     progress: watch::Sender<Progress>,
 ) -> Result<Exchange, Failure> {
     let verifier = Verifier::new(options.expect.clone(), options.streams);
-    let mut exchange = Exchange { verifier, peer_done: false };
+    let mut exchange = Exchange { verifier, peer_done: false, restarted: false };
     progress.send_replace(exchange.progress());
     let mut batch = Vec::new();
     while receiver.recv_many(&mut batch, 64).await > 0 {
@@ -301,6 +315,7 @@ async fn receive(
             match received {
                 Received::Message(message) => exchange.take(options, &message)?,
                 Received::Event(event) => {
+                    exchange.restarted |= matches!(event, Event::Restarted(_));
                     if matches!(event, Event::Closed(_)) {
                         say_paths(&options.tag, receiver.association());
                     }
