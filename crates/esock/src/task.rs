@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
 /// Sleeps are cut to this: timers of the runtime have a range.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -37,12 +38,16 @@ pub fn spawn(shard: Arc<Shard>) -> io::Result<()> {
     let descriptors = shard.lock().driver.descriptors()?;
     // Whatever they are, tokio watches them as it does its own: they are never read here.
     let watched = descriptors.into_iter().map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd)));
-    let sockets = watched.collect::<io::Result<Vec<_>>>()?;
+    let sockets = watched.map(|socket| socket.map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
     tokio::spawn(run(Farewell { shard, rests: false }, sockets));
     Ok(())
 }
 
-async fn run(mut farewell: Farewell, sockets: Vec<UdpSocket>) {
+async fn run(mut farewell: Farewell, sockets: Vec<Arc<UdpSocket>>) {
+    let mut watchers = JoinSet::new();
+    for socket in &sockets {
+        watchers.spawn(watch_errors(socket.clone(), farewell.shard.clone()));
+    }
     loop {
         let shard = &farewell.shard;
         let Ok(turn) = shard.turn() else { return };
@@ -89,7 +94,7 @@ fn prepare_to_sleep(shard: &Shard) -> Option<(Option<Duration>, Vec<bool>)> {
 
 /// Waits until any socket is readable, or a full one writable. Readiness is cleared at once: the turn that
 /// follows reads until there is no more.
-async fn wait_ready(sockets: &[UdpSocket], blocked: &[bool]) -> io::Result<()> {
+async fn wait_ready(sockets: &[Arc<UdpSocket>], blocked: &[bool]) -> io::Result<()> {
     poll_fn(|cx| {
         let mut any = false;
         for (socket, blocked) in sockets.iter().zip(blocked) {
@@ -107,6 +112,14 @@ async fn wait_ready(sockets: &[UdpSocket], blocked: &[bool]) -> io::Result<()> {
         if any { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
+}
+
+/// Has a turn run when an ICMP report comes: such a socket is neither readable nor writable.
+async fn watch_errors(socket: Arc<UdpSocket>, shard: Arc<Shard>) {
+    while socket.ready(Interest::ERROR).await.is_ok() {
+        clear(&socket, Interest::ERROR);
+        shard.kick.notify_one();
+    }
 }
 
 /// Forgets that a socket is ready until it becomes so again.

@@ -4,6 +4,7 @@ use crate::net::*;
 use bytes::Bytes;
 use esock::{Direction, Ppid, Received, SendError, SendOptions, StreamId};
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,28 +188,53 @@ async fn many_tasks_may_send_over_one_association() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_message_gets_its_turn_beside_many_small_ones() {
+async fn who_has_waited_longest_for_room_goes_first() {
     let mut roomy = fast();
     roomy.receive_window = 4 << 20;
     roomy.max_message = 1 << 20;
     let mut pair = Pair::with([builder(), builder().config(roomy)]).await;
-    let mut senders = tokio::task::JoinSet::new();
-    for _ in 0..4 {
+    let small = numbered(1, 10_000);
+    pair.cut();
+    while pair.near.try_send(on_stream(0), small.clone()).is_ok() {}
+    // It needs the whole buffer; those behind it would fit long before.
+    let send = |stream, payload| {
         let near = pair.near.clone();
-        senders.spawn(async move { while near.send(on_stream(0), numbered(1, 4000)).await.is_ok() {} });
+        async move { near.send(on_stream(stream), payload).await.unwrap() }
+    };
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut large = Box::pin(send(1, numbered(2, 1_000_000)));
+    assert!(large.as_mut().poll(&mut cx).is_pending());
+    let large = tokio::spawn(large);
+    let mut behind = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let mut next = Box::pin(send(2, small.clone()));
+        assert!(next.as_mut().poll(&mut cx).is_pending());
+        behind.spawn(next);
     }
-    let near = pair.near.clone();
-    let large = tokio::spawn(async move { near.send(on_stream(1), numbered(2, 1_000_000)).await.unwrap() });
-    loop {
+    // And one that does not stand in line at all.
+    behind.spawn({
+        let (near, small) = (pair.near.clone(), small.clone());
+        async move {
+            for _ in 0..50 {
+                while near.try_send(on_stream(2), small.clone()).is_err() {
+                    tokio::time::sleep(millis(1)).await;
+                }
+            }
+        }
+    });
+    pair.mend();
+    let mut order = Vec::new();
+    while order.len() < 101 {
         let message = message(&mut pair.far_rx).await;
-        if message.stream == StreamId(1) {
-            assert_eq!((number_of(&message), message.payload.len()), (2, 1_000_000));
-            break;
+        number_of(&message);
+        if message.stream != StreamId(0) {
+            order.push(message.stream.0);
         }
     }
+    assert_eq!(order[0], 1, "nobody overtakes the large one");
+    assert_eq!(order[1..], [2; 100]);
     soon(large).await.unwrap();
-    pair.near.abort(b"");
-    soon(senders.join_all()).await;
+    soon(behind.join_all()).await;
 }
 
 /// Sends `count` messages of 10,000 bytes while they are read.

@@ -89,6 +89,17 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Runs something that may deadlock, and says so if it does.
+pub fn must_end(what: impl FnOnce() + Send + 'static) {
+    let (ended, end) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        what();
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(20)).expect("a deadlock");
+    thread.join().unwrap();
+}
+
 /// Two endpoints with sockets of their own, and an association between them.
 pub struct Pair {
     pub client: Endpoint,
