@@ -7,13 +7,59 @@ use std::str::FromStr;
 /// The UDP port registered for SCTP over UDP (RFC 6951 §7).
 pub const ENCAPSULATION_PORT: u16 = 9899;
 
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// SCTP (RFC 9260).
+    #[default]
+    Sctp,
+    /// TCP: one stream, one path; see [`TcpFraming`].
+    Tcp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sctp => "sctp",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "sctp" => Ok(Self::Sctp),
+            "tcp" => Ok(Self::Tcp),
+            _ => Err(format!("no protocol is called `{name}`: use sctp or tcp")),
+        }
+    }
+}
+
+/// How messages travel over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TcpFraming {
+    /// Each message with a header, so that its boundaries, stream and PPID survive. Both ends must be esock.
+    #[default]
+    Framed,
+    /// Bytes as they come, on stream 0: for peers that speak plain TCP.
+    Raw,
+}
+
 /// Which way packets leave the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Backend {
-    /// Raw IP where it is permitted, else UDP; [`Chosen`](crate::Chosen) says which and why.
+    /// The kernel's SCTP where it is loaded, else raw IP where it is permitted, else UDP;
+    /// [`Chosen`](crate::Chosen) says which and why.
     #[default]
     Auto,
+    /// The SCTP (or TCP) of the operating system's kernel.
+    Kernel,
     /// Native SCTP on raw IP (protocol 132), and UDP encapsulation as well. Needs Linux and `CAP_NET_RAW`.
     Raw,
     /// UDP encapsulation only (RFC 6951). Needs no privileges.
@@ -24,6 +70,7 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
+            Self::Kernel => "kernel",
             Self::Raw => "raw",
             Self::Udp => "udp",
         })
@@ -36,9 +83,10 @@ impl FromStr for Backend {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "auto" => Ok(Self::Auto),
+            "kernel" => Ok(Self::Kernel),
             "raw" => Ok(Self::Raw),
             "udp" => Ok(Self::Udp),
-            _ => Err(format!("no backend is called `{name}`: use auto, raw or udp")),
+            _ => Err(format!("no backend is called `{name}`: use auto, kernel, raw or udp")),
         }
     }
 }
@@ -78,6 +126,8 @@ pub struct DriverConfig {
     pub stack: StackConfig,
     /// The seed of all tags, nonces and jitter: for tests. `None`: the system's randomness.
     pub seed: Option<[u8; 32]>,
+    /// How messages travel where the protocol is TCP. Framed.
+    pub tcp_framing: TcpFraming,
     /// `SO_RCVBUF` of each socket, in bytes; the system may allow less. 4 MiB.
     pub receive_buffer_bytes: usize,
     /// `SO_SNDBUF` of each socket, in bytes; the system may allow less. 4 MiB.
@@ -92,6 +142,7 @@ impl Default for DriverConfig {
             addresses: Vec::new(),
             stack: StackConfig::default(),
             seed: None,
+            tcp_framing: TcpFraming::default(),
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 4 << 20,
         }

@@ -1,7 +1,7 @@
 //! A stack with its sockets.
 
 use crate::clock;
-use crate::config::{Backend, DriverConfig};
+use crate::config::{Backend, DriverConfig, Protocol};
 use crate::error::{ClaimError, DriverError, EndpointError};
 use crate::impair::{Held, Impairment, Packet};
 use crate::sockets::{self, Sent, Sockets};
@@ -33,7 +33,9 @@ const PORT_ATTEMPTS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Chosen {
-    /// `Raw` (native SCTP and UDP encapsulation) or `Udp` (encapsulation only).
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// `Kernel`, `Raw` (our stack: native SCTP and UDP encapsulation) or `Udp` (our stack, encapsulation only).
     pub backend: Backend,
     /// Why, in words for people.
     pub why: String,
@@ -231,6 +233,9 @@ impl Driver {
     /// Receives what has arrived (a bounded number of packets), feeds the stack, does what is due, and
     /// sends what there is. Never blocks. An error is a socket's end: the driver is of no more use.
     pub fn turn(&mut self, now: Time) -> io::Result<Turn> {
+        if self.impairment.is_broken() {
+            return Err(io::Error::other("the sockets were broken on purpose"));
+        }
         let ready = self.ready.take().unwrap_or(Ready::ALL);
         let Self { stack, sockets, impairment, .. } = self;
         // Packets reach the stack through the one closure, reports through the other.

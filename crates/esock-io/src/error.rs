@@ -1,5 +1,6 @@
 //! One enum per operation, each saying what to do.
 
+use crate::config::{Backend, Protocol};
 use esock_proto::{Address, OpenError};
 use std::{fmt, io};
 
@@ -31,6 +32,13 @@ pub enum DriverError {
         udp_port: Option<u16>,
         /// What the system said.
         error: io::Error,
+    },
+    /// This backend does not speak this protocol, or does not exist on this system.
+    Unsupported {
+        /// The protocol.
+        protocol: Protocol,
+        /// The backend.
+        backend: Backend,
     },
     /// A socket could not be made or set up.
     Socket {
@@ -65,6 +73,12 @@ impl fmt::Display for DriverError {
             }
             Self::Bind { address, udp_port: None, error } => {
                 write!(f, "cannot bind {address} for raw IP: {error}")
+            }
+            Self::Unsupported { protocol: Protocol::Tcp, backend } => {
+                write!(f, "TCP is the operating system's: use the backend `kernel` or `auto` with it, not `{backend}`")
+            }
+            Self::Unsupported { protocol, backend } => {
+                write!(f, "the backend `{backend}` for `{protocol}` does not exist on this system: use `udp`")
             }
             Self::Socket { doing, error } => write!(f, "{doing} failed: {error}"),
         }
@@ -130,6 +144,22 @@ pub enum EndpointError {
     Open(OpenError),
     /// The port could not be claimed.
     Claim(ClaimError),
+    /// An address and port cannot be bound.
+    Bind {
+        /// The address; `None` for all of the host's.
+        address: Option<Address>,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A socket could not be made or set up.
+    Socket {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for EndpointError {
@@ -137,6 +167,11 @@ impl fmt::Display for EndpointError {
         match self {
             Self::Open(error) => error.fmt(f),
             Self::Claim(error) => error.fmt(f),
+            Self::Bind { address: Some(address), port, error } => {
+                write!(f, "cannot bind {address}, port {port}: {error}")
+            }
+            Self::Bind { address: None, port, error } => write!(f, "cannot bind port {port}: {error}"),
+            Self::Socket { doing, error } => write!(f, "{doing} failed: {error}"),
         }
     }
 }
@@ -146,6 +181,7 @@ impl std::error::Error for EndpointError {
         match self {
             Self::Open(error) => Some(error),
             Self::Claim(error) => Some(error),
+            Self::Bind { error, .. } | Self::Socket { error, .. } => Some(error),
         }
     }
 }

@@ -56,6 +56,7 @@ pub struct Impairment {
     held_bytes: usize,
     sequence: u64,
     dropped: u64,
+    broken: bool,
 }
 
 /// A packet on its way through the bad network.
@@ -84,6 +85,7 @@ impl Impairment {
             held_bytes: 0,
             sequence: 0,
             dropped: 0,
+            broken: false,
         }
     }
 
@@ -112,6 +114,15 @@ impl Impairment {
     /// Ends all rules. Packets that are held back still arrive in their time.
     pub fn clear(&mut self) {
         self.rules.clear();
+    }
+
+    /// Lets the driver's next turn fail as if its sockets had.
+    pub fn break_sockets(&mut self) {
+        self.broken = true;
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Begins the random decisions anew.

@@ -16,18 +16,22 @@ mod error;
 #[cfg(target_os = "linux")]
 mod errqueue;
 mod impair;
+mod open;
 #[cfg(target_os = "linux")]
 mod raw;
 mod sockets;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod udp;
 mod wait;
 
 pub use addresses::host_addresses;
-pub use config::{Backend, DriverConfig, ENCAPSULATION_PORT, UdpPort};
+pub use config::{Backend, DriverConfig, ENCAPSULATION_PORT, Protocol, TcpFraming, UdpPort};
 pub use driver::{Chosen, Driver, DriverStats, Turn};
 pub use error::{ClaimError, DriverError, EndpointError};
 pub use impair::{Direction, Impairment};
+pub use open::open;
+pub use transport::{Incoming, Transport};
 pub use wait::Interest;

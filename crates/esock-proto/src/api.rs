@@ -40,6 +40,13 @@ pub struct Message {
     pub payload: Bytes,
 }
 
+impl Message {
+    /// A message as a backend without TSNs receives it: in its stream's order, over the first path.
+    pub fn new(stream: StreamId, ppid: Ppid, payload: Bytes) -> Self {
+        Self { stream, ppid, ssn: Ssn(0), tsn: Tsn(0), unordered: false, path: PathId(0), payload }
+    }
+}
+
 /// A message that was not acknowledged when its association ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,6 +57,13 @@ pub struct Undelivered {
     pub options: SendOptions,
     /// The user data, whole.
     pub payload: Bytes,
+}
+
+impl Undelivered {
+    /// A message that comes back.
+    pub fn new(maybe_received: bool, options: SendOptions, payload: Bytes) -> Self {
+        Self { maybe_received, options, payload }
+    }
 }
 
 /// What the two ends agreed on.
@@ -64,6 +78,13 @@ pub struct Negotiated {
     pub adaptation: Option<u32>,
     /// The peer's first receive window, in bytes.
     pub peer_rwnd: u32,
+}
+
+impl Negotiated {
+    /// This many streams, nothing else.
+    pub fn streams(outbound_streams: u16, inbound_streams: u16) -> Self {
+        Self { outbound_streams, inbound_streams, ..Self::default() }
+    }
 }
 
 /// The state of an association (RFC 9260 §4).
@@ -135,8 +156,10 @@ pub enum CloseReason {
     MessageTooLarge,
     /// ICMP said that nobody is there, while in COOKIE-WAIT.
     Unreachable,
-    /// The endpoint was closed, or its driver failed.
+    /// The endpoint was closed.
     EndpointClosed,
+    /// The endpoint's sockets failed.
+    DriverFailed,
 }
 
 /// What happens on an association.
@@ -179,6 +202,15 @@ pub enum Event {
     },
     /// A message that was not delivered.
     Undelivered(Undelivered),
+    /// A supervised association is not up: it ended, or an attempt to make it failed. It is tried again.
+    Down {
+        /// Why it ended, or why the attempt failed.
+        reason: CloseReason,
+        /// Failed attempts in a row; 0 when it had been up.
+        failures: u32,
+        /// When the next attempt is made, from now.
+        retry_in: std::time::Duration,
+    },
     /// It has ended; the last event.
     Closed(CloseReason),
 }

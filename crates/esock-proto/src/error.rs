@@ -1,5 +1,6 @@
 //! One small enum per operation, each saying what the caller can do.
 
+use crate::capability::Capability;
 use crate::types::{Address, EndpointId, StreamId};
 use bytes::Bytes;
 use std::fmt;
@@ -41,6 +42,15 @@ pub enum ConnectError {
     Exists,
     /// The configuration cannot work.
     Config(ConfigError),
+    /// This backend cannot do what was asked for.
+    Unsupported(Capability),
+    /// The system refused.
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        problem: String,
+    },
 }
 
 /// Why a message was not taken. It comes back with the error, see [`Rejected`].
@@ -67,8 +77,22 @@ pub enum SendError {
     },
     /// The association is shutting down.
     ShuttingDown,
+    /// A supervised association is not up at the moment, and keeping messages meanwhile was not asked for.
+    NotConnected,
+    /// This backend cannot do what the options ask for.
+    Unsupported(Capability),
     /// The association has ended, or never was.
     Closed,
+}
+
+/// Why something could not be done with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathError {
+    /// No such association or path, or the association has ended.
+    NotFound,
+    /// This backend cannot do it.
+    Unsupported(Capability),
 }
 
 /// A message that was not taken, and why.
@@ -116,7 +140,28 @@ impl fmt::Display for ConnectError {
             Self::BadPort => f.write_str("the peer's SCTP port is 0; give the port it listens on"),
             Self::Exists => f.write_str("this endpoint already has an association with that peer"),
             Self::Config(error) => error.fmt(f),
+            Self::Unsupported(capability) => unsupported(f, *capability),
+            Self::System { doing, problem } => write!(f, "{doing} failed: {problem}"),
         }
+    }
+}
+
+fn unsupported(f: &mut fmt::Formatter<'_>, capability: Capability) -> fmt::Result {
+    write!(f, "this backend has no {capability}: do without, or choose another backend")
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => NotFound.fmt(f),
+            Self::Unsupported(capability) => unsupported(f, *capability),
+        }
+    }
+}
+
+impl From<NotFound> for PathError {
+    fn from(_: NotFound) -> Self {
+        Self::NotFound
     }
 }
 
@@ -137,6 +182,11 @@ impl fmt::Display for SendError {
                 )
             }
             Self::ShuttingDown => f.write_str("the association is shutting down"),
+            Self::NotConnected => f.write_str(
+                "the association is not up at the moment: wait for its next Up event, \
+                 or have messages kept meanwhile (Supervision::keep_unsent)",
+            ),
+            Self::Unsupported(capability) => unsupported(f, *capability),
             Self::Closed => f.write_str("the association has ended"),
         }
     }
@@ -160,4 +210,4 @@ impl fmt::Display for NotFound {
     }
 }
 
-errors! { OpenError ConnectError SendError Rejected ConfigError NotFound }
+errors! { OpenError ConnectError SendError PathError Rejected ConfigError NotFound }

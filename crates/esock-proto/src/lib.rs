@@ -10,6 +10,7 @@
 mod api;
 mod assoc;
 mod bits;
+mod capability;
 mod config;
 mod error;
 mod faults;
@@ -26,8 +27,9 @@ pub use api::{
     AssocEvent, CloseReason, Encapsulation, Event, Incoming, Message, Negotiated, PathState, Peer, SendOptions, State,
     Undelivered,
 };
+pub use capability::{Capabilities, Capability};
 pub use config::{Config, CongestionAlgorithm, EndpointConfig, StackConfig};
-pub use error::{ConfigError, ConnectError, NotFound, OpenError, Rejected, SendError};
+pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejected, SendError};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};
 pub use serial::{Ssn, Tsn};

@@ -92,6 +92,56 @@ pub struct AssociationStats {
     pub paths: Vec<PathStats>,
 }
 
+impl AssociationStats {
+    /// An association of which nothing else is known.
+    pub fn new(endpoint: EndpointId, state: State) -> Self {
+        Self {
+            endpoint,
+            state,
+            local_port: 0,
+            peer_port: 0,
+            negotiated: Negotiated::default(),
+            primary: PathId(0),
+            peer_rwnd: 0,
+            a_rwnd: 0,
+            in_flight: 0,
+            queued: 0,
+            send_buffered: 0,
+            receive_buffered: 0,
+            ready_messages: 0,
+            error_count: 0,
+            stalled_for: Duration::ZERO,
+            counters: Counters::default(),
+            paths: Vec::new(),
+        }
+    }
+}
+
+impl PathStats {
+    /// A path of which nothing else is known.
+    pub fn new(id: PathId, remote: Address, state: PathState) -> Self {
+        Self {
+            id,
+            remote,
+            local: None,
+            encap_port: None,
+            state,
+            primary: false,
+            srtt: None,
+            rttvar: Duration::ZERO,
+            rto: Duration::ZERO,
+            cwnd: 0,
+            ssthresh: 0,
+            in_flight: 0,
+            mtu: 0,
+            error_count: 0,
+            data_packets_sent: 0,
+            packets_received: 0,
+            bytes_sent: 0,
+        }
+    }
+}
+
 /// A path at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -86,6 +86,16 @@ pub struct AssocId {
 }
 
 impl AssocId {
+    /// For other tables than a stack's: the association in `slot`, which had `generation` others before.
+    pub fn new(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+
+    /// How many associations had its slot before.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+
     /// The slot in the stack's slab: small and dense, for side tables of the caller.
     pub fn slot(self) -> usize {
         self.slot as usize
@@ -101,6 +111,18 @@ impl fmt::Display for AssocId {
 /// An endpoint of one [`Stack`](crate::Stack).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub(crate) u32);
+
+impl EndpointId {
+    /// For other tables than a stack's.
+    pub fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// A verification tag (RFC 9260 §8.5). Zero only in a packet that carries INIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,7 +1,7 @@
 //! Choosing a backend and opening its sockets.
 
 use super::Sockets;
-use crate::config::{Backend, DriverConfig, ENCAPSULATION_PORT, UdpPort};
+use crate::config::{Backend, DriverConfig, ENCAPSULATION_PORT, Protocol, UdpPort};
 use crate::driver::Chosen;
 use crate::error::DriverError;
 #[cfg(target_os = "linux")]
@@ -41,6 +41,7 @@ pub(crate) fn open(config: &DriverConfig) -> Result<(Sockets, Chosen), DriverErr
         native.sockets,
     );
     let chosen = Chosen {
+        protocol: Protocol::Sctp,
         backend: if native.used { Backend::Raw } else { Backend::Udp },
         why: native.why,
         udp_port: sockets.udp_port(),

@@ -1,0 +1,350 @@
+//! What the API above needs of a backend: our own stack, the kernel's SCTP or TCP, behind one trait.
+//!
+//! All speak the stack's vocabulary of commands and events; see [`Stack`](esock_proto::Stack), whose
+//! methods of the same names these are.
+
+use crate::driver::Driver;
+use crate::error::EndpointError;
+use crate::impair::Impairment;
+use crate::{Chosen, Turn};
+use bytes::Bytes;
+use esock_proto::{
+    Address, AssocEvent, AssocId, AssociationStats, Capabilities, Config, ConnectError, EndpointConfig, EndpointId,
+    Message, Negotiated, NotFound, PathError, PathId, PathParameters, Peer, Rejected, SendOptions, State, Time,
+};
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Endpoints and associations over one backend. Does nothing by itself and never blocks: call
+/// [`Transport::turn`] when a descriptor is ready or the deadline has come, and [`Transport::flush`] after
+/// commands.
+pub trait Transport: Debug + Send {
+    /// Which backend it is, and why.
+    fn backend(&self) -> &Chosen;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Its clock.
+    fn now(&self) -> Time;
+
+    /// Receives what has arrived, does what is due, and sends what there is. An error is the end of its sockets.
+    fn turn(&mut self, now: Time) -> io::Result<Turn>;
+
+    /// The second half of [`Transport::turn`]: does what is due and sends what there is.
+    fn flush(&mut self, now: Time) -> Turn;
+
+    /// Duplicates of the descriptors to wait for: always until they are readable.
+    fn descriptors(&self) -> io::Result<Vec<OwnedFd>>;
+
+    /// Whether any descriptor is to be waited for until it is writable, too.
+    fn is_blocked(&self) -> bool;
+
+    /// The same for each descriptor, in the order of [`Transport::descriptors`].
+    fn blocked(&self) -> Vec<bool>;
+
+    /// Whether a turn would send something.
+    fn wants_transmit(&self) -> bool;
+
+    /// When the next turn is due, once [`Transport::wants_transmit`] says no.
+    fn poll_timeout(&self) -> Option<Time>;
+
+    /// The bad network that packets pass; `None` without [`Capability::Impairment`](esock_proto::Capability::Impairment).
+    fn impairment(&mut self) -> Option<&mut Impairment>;
+
+    /// Opens an endpoint; it accepts nobody yet.
+    fn open_endpoint(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError>;
+
+    /// Closes an endpoint, aborting its associations.
+    fn close_endpoint(&mut self, now: Time, endpoint: EndpointId);
+
+    /// The port of an endpoint.
+    fn endpoint_port(&self, endpoint: EndpointId) -> Option<u16>;
+
+    /// The explicit addresses of an endpoint; empty for all of the host's.
+    fn endpoint_addresses(&self, endpoint: EndpointId) -> Vec<Address>;
+
+    /// Whether peers are accepted.
+    fn set_accepting(&mut self, endpoint: EndpointId, accepting: bool);
+
+    /// The next peer to decide on.
+    fn poll_incoming(&mut self) -> Option<Incoming>;
+
+    /// Accepts a peer; `None` if it has gone meanwhile.
+    fn accept(&mut self, now: Time, incoming: Incoming) -> Option<AssocId>;
+
+    /// Refuses a peer, which is told.
+    fn refuse(&mut self, now: Time, incoming: Incoming, reason: &[u8]);
+
+    /// Does not decide on a peer. Where no state is kept for it, it hears nothing and may try again.
+    fn ignore(&mut self, incoming: Incoming);
+
+    /// Starts an association. Ends in `Event::Up` or `Event::Closed`.
+    fn connect(
+        &mut self,
+        now: Time,
+        endpoint: EndpointId,
+        peer: &Peer,
+        config: Option<Config>,
+    ) -> Result<AssocId, ConnectError>;
+
+    /// Takes a message to be sent; it comes back with the error if it cannot be taken.
+    fn send(&mut self, now: Time, id: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected>;
+
+    /// The next message that has arrived.
+    fn recv(&mut self, now: Time, id: AssocId) -> Option<Message>;
+
+    /// How many messages wait to be read.
+    fn ready_messages(&self, id: AssocId) -> usize;
+
+    /// The next event.
+    fn poll_event(&mut self) -> Option<AssocEvent>;
+
+    /// Ends an association gracefully.
+    fn shutdown(&mut self, now: Time, id: AssocId) -> Result<(), NotFound>;
+
+    /// Ends an association at once.
+    fn abort(&mut self, now: Time, id: AssocId, reason: &[u8]) -> Result<(), NotFound>;
+
+    /// Forgets an association: aborted first if it has not ended.
+    fn release(&mut self, now: Time, id: AssocId);
+
+    /// The state of an association, `None` once released.
+    fn state(&self, id: AssocId) -> Option<State>;
+
+    /// An association at a glance, `None` once released.
+    fn association(&self, now: Time, id: AssocId) -> Option<AssociationStats>;
+
+    /// Our addresses in an association.
+    fn local_addresses(&self, id: AssocId) -> Vec<Address>;
+
+    /// How many associations an endpoint has that have not ended.
+    fn association_count(&self, endpoint: EndpointId) -> usize;
+
+    /// The association of an endpoint with a peer, by any of the peer's addresses.
+    fn find(&self, endpoint: EndpointId, remote: Address, port: u16) -> Option<AssocId>;
+
+    /// Makes a path the primary one.
+    fn set_primary(&mut self, now: Time, id: AssocId, path: PathId) -> Result<(), PathError>;
+
+    /// Changes parameters of a path.
+    fn set_path_parameters(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        path: PathId,
+        parameters: PathParameters,
+    ) -> Result<(), PathError>;
+
+    /// Sends a HEARTBEAT over a path now.
+    fn request_heartbeat(&mut self, now: Time, id: AssocId, path: PathId) -> Result<(), PathError>;
+}
+
+/// A peer to decide on: hand it back with [`Transport::accept`], [`Transport::refuse`] or [`Transport::ignore`].
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who is asked for.
+    pub endpoint: EndpointId,
+    /// Its addresses; the first is where it came from.
+    pub addresses: Vec<Address>,
+    /// Its port.
+    pub port: u16,
+    /// What would be agreed on.
+    pub negotiated: Negotiated,
+    /// Its UDP port, `None` without encapsulation.
+    pub encap_port: Option<u16>,
+    pub(crate) held: Held,
+}
+
+/// What a backend keeps of a peer that nobody has decided on.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// The facts of its cookie.
+    Cookie(esock_proto::Incoming),
+    /// An association that waits in the backend.
+    #[expect(dead_code, reason = "backends with sockets of their own come next")]
+    Session(AssocId),
+}
+
+impl From<esock_proto::Incoming> for Incoming {
+    fn from(incoming: esock_proto::Incoming) -> Self {
+        Self {
+            endpoint: incoming.endpoint(),
+            addresses: incoming.addresses().to_vec(),
+            port: incoming.port(),
+            negotiated: incoming.negotiated(),
+            encap_port: incoming.encap_port(),
+            held: Held::Cookie(incoming),
+        }
+    }
+}
+
+/// Our own stack.
+impl Transport for Driver {
+    fn backend(&self) -> &Chosen {
+        self.backend()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all()
+    }
+
+    fn now(&self) -> Time {
+        self.now()
+    }
+
+    fn turn(&mut self, now: Time) -> io::Result<Turn> {
+        self.turn(now)
+    }
+
+    fn flush(&mut self, now: Time) -> Turn {
+        self.flush(now)
+    }
+
+    fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.descriptors()
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.interests().any(|interest| interest.writable)
+    }
+
+    fn blocked(&self) -> Vec<bool> {
+        self.interests().map(|interest| interest.writable).collect()
+    }
+
+    fn wants_transmit(&self) -> bool {
+        self.stack().wants_transmit()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.stack().poll_timeout()
+    }
+
+    fn impairment(&mut self) -> Option<&mut Impairment> {
+        Some(self.impairment())
+    }
+
+    fn open_endpoint(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError> {
+        self.open_endpoint(config)
+    }
+
+    fn close_endpoint(&mut self, now: Time, endpoint: EndpointId) {
+        self.close_endpoint(now, endpoint);
+    }
+
+    fn endpoint_port(&self, endpoint: EndpointId) -> Option<u16> {
+        self.stack().endpoint_port(endpoint)
+    }
+
+    fn endpoint_addresses(&self, endpoint: EndpointId) -> Vec<Address> {
+        self.stack().endpoint_addresses(endpoint).to_vec()
+    }
+
+    fn set_accepting(&mut self, endpoint: EndpointId, accepting: bool) {
+        self.stack_mut().set_accepting(endpoint, accepting);
+    }
+
+    fn poll_incoming(&mut self) -> Option<Incoming> {
+        self.stack_mut().poll_incoming().map(Incoming::from)
+    }
+
+    fn accept(&mut self, now: Time, incoming: Incoming) -> Option<AssocId> {
+        let Held::Cookie(cookie) = incoming.held else { return None };
+        self.stack_mut().accept(now, cookie)
+    }
+
+    fn refuse(&mut self, now: Time, incoming: Incoming, reason: &[u8]) {
+        if let Held::Cookie(cookie) = incoming.held {
+            self.stack_mut().refuse(now, cookie, reason);
+        }
+    }
+
+    fn ignore(&mut self, incoming: Incoming) {
+        if let Held::Cookie(cookie) = incoming.held {
+            self.stack_mut().ignore(cookie);
+        }
+    }
+
+    fn connect(
+        &mut self,
+        now: Time,
+        endpoint: EndpointId,
+        peer: &Peer,
+        config: Option<Config>,
+    ) -> Result<AssocId, ConnectError> {
+        self.stack_mut().connect(now, endpoint, peer, config)
+    }
+
+    fn send(&mut self, now: Time, id: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {
+        self.stack_mut().send(now, id, options, payload)
+    }
+
+    fn recv(&mut self, now: Time, id: AssocId) -> Option<Message> {
+        self.stack_mut().recv(now, id)
+    }
+
+    fn ready_messages(&self, id: AssocId) -> usize {
+        self.stack().ready_messages(id)
+    }
+
+    fn poll_event(&mut self) -> Option<AssocEvent> {
+        self.stack_mut().poll_event()
+    }
+
+    fn shutdown(&mut self, now: Time, id: AssocId) -> Result<(), NotFound> {
+        self.stack_mut().shutdown(now, id)
+    }
+
+    fn abort(&mut self, now: Time, id: AssocId, reason: &[u8]) -> Result<(), NotFound> {
+        self.stack_mut().abort(now, id, reason)
+    }
+
+    fn release(&mut self, now: Time, id: AssocId) {
+        self.stack_mut().release(now, id);
+    }
+
+    fn state(&self, id: AssocId) -> Option<State> {
+        self.stack().state(id)
+    }
+
+    fn association(&self, now: Time, id: AssocId) -> Option<AssociationStats> {
+        self.stack().association(now, id)
+    }
+
+    fn local_addresses(&self, id: AssocId) -> Vec<Address> {
+        let stats = self.stack().association(self.now(), id);
+        let bound = stats.map(|stats| self.stack().endpoint_addresses(stats.endpoint).to_vec());
+        match bound {
+            Some(bound) if bound.is_empty() => crate::host_addresses(),
+            bound => bound.unwrap_or_default(),
+        }
+    }
+
+    fn association_count(&self, endpoint: EndpointId) -> usize {
+        self.stack().association_count(endpoint)
+    }
+
+    fn find(&self, endpoint: EndpointId, remote: Address, port: u16) -> Option<AssocId> {
+        self.stack().find(endpoint, remote, port)
+    }
+
+    fn set_primary(&mut self, now: Time, id: AssocId, path: PathId) -> Result<(), PathError> {
+        Ok(self.stack_mut().set_primary(now, id, path)?)
+    }
+
+    fn set_path_parameters(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        path: PathId,
+        parameters: PathParameters,
+    ) -> Result<(), PathError> {
+        Ok(self.stack_mut().set_path_parameters(now, id, path, parameters)?)
+    }
+
+    fn request_heartbeat(&mut self, now: Time, id: AssocId, path: PathId) -> Result<(), PathError> {
+        Ok(self.stack_mut().request_heartbeat(now, id, path)?)
+    }
+}
