@@ -40,13 +40,19 @@ fn gone(error: impl std::fmt::Display) -> Failure {
 /// Serves the first peer that comes; all others are refused.
 async fn serve_one(endpoint: &Endpoint, audience: &Audience, manner: &Manner) -> Result<Exit, Failure> {
     let mut owner = endpoint.register_owner(|candidate| candidate.associations == 0);
-    let first = tokio::select! {
-        event = owner.recv() => event.ok_or_else(|| gone("the endpoint has been closed"))?,
-        () = manner.interrupt.once() => return Ok(Exit::Interrupted),
+    let (association, received) = loop {
+        let event = tokio::select! {
+            event = owner.recv() => event.ok_or_else(|| gone("the endpoint has been closed"))?,
+            () = manner.interrupt.once() => return Ok(Exit::Interrupted),
+        };
+        match event.into_received() {
+            Some(first) => break first,
+            // Something about the endpoint as a whole.
+            None => continue,
+        }
     };
-    let association = first.association;
     let name = name_of(&association);
-    let inlet = Inlet::Owner { owner, first: Some(first.received) };
+    let inlet = Inlet::Owner { owner, first: Some(received) };
     let reason = session::serve(association, inlet, audience.join(), &name, manner).await?;
     Ok(Exit::of(&reason))
 }

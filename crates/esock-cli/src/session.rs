@@ -46,11 +46,11 @@ impl Inlet {
             return Some(received);
         }
         loop {
-            let event = owner.recv().await?;
-            if event.association == *association {
-                return Some(event.received);
+            let Some((whose, received)) = owner.recv().await?.into_received() else { continue };
+            if whose == *association {
+                return Some(received);
             }
-            event.association.abort(b"serving another peer");
+            whose.abort(b"serving another peer");
         }
     }
 }

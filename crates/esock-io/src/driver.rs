@@ -211,6 +211,13 @@ impl Driver {
         }
     }
 
+    /// Closes all sockets: nothing is received or sent any more, and their ports are free. For after
+    /// [`Driver::turn`] has failed.
+    pub fn close_sockets(&mut self) {
+        self.pending = None;
+        self.sockets = Sockets::none();
+    }
+
     /// What to wait for besides [`Turn::deadline`]. Ask again after each turn: whether it is of interest
     /// that a socket is writable changes.
     pub fn interests(&self) -> impl Iterator<Item = Interest> {

@@ -70,6 +70,15 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
+    /// No sockets at all.
+    pub(crate) fn none() -> Self {
+        Self::new(
+            Vec::new(),
+            #[cfg(target_os = "linux")]
+            Vec::new(),
+        )
+    }
+
     fn new(udp: Vec<UdpSocket>, #[cfg(target_os = "linux")] raw: Vec<RawSocket>) -> Self {
         let mut len = udp::RECEIVE_BATCH * udp::RECEIVE_BYTES;
         #[cfg(target_os = "linux")]

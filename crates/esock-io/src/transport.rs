@@ -53,6 +53,9 @@ pub trait Transport: Debug + Send {
     /// The bad network that packets pass; `None` without [`Capability::Impairment`](esock_proto::Capability::Impairment).
     fn impairment(&mut self) -> Option<&mut Impairment>;
 
+    /// Closes the sockets that endpoints share, after they have failed, so that others can have their ports.
+    fn close_sockets(&mut self) {}
+
     /// Opens an endpoint; it accepts nobody yet.
     fn open_endpoint(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError>;
 
@@ -224,6 +227,10 @@ impl Transport for Driver {
 
     fn impairment(&mut self) -> Option<&mut Impairment> {
         Some(self.impairment())
+    }
+
+    fn close_sockets(&mut self) {
+        self.close_sockets();
     }
 
     fn open_endpoint(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError> {

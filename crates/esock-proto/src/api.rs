@@ -160,6 +160,11 @@ pub enum CloseReason {
     EndpointClosed,
     /// The endpoint's sockets failed.
     DriverFailed,
+    /// A supervised association could not even be tried.
+    NotAttempted {
+        /// Why.
+        problem: String,
+    },
 }
 
 /// What happens on an association.

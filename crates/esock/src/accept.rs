@@ -1,38 +1,40 @@
 //! Waiting for peers.
 
+use crate::association::Association;
 use crate::endpoint::Core;
 use crate::error::AcceptError;
 use crate::line::{For, Place};
-use esock_proto::AssocId;
+use crate::link::Sink;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 /// The next association of the backlog.
-pub(crate) async fn accept(core: &Core) -> Result<AssocId, AcceptError> {
+pub(crate) async fn accept(core: &Arc<Core>) -> Result<Association, AcceptError> {
     core.shard.with(|state, _| {
-        if let Some(endpoint) = state.endpoints.get_mut(&core.id).filter(|endpoint| !endpoint.accepting) {
+        if let Some(endpoint) = state.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.accepting) {
             endpoint.accepting = true;
-            state.update_accepting(core.id);
+            state.update_accepting(core.key);
         }
     });
-    let mut place = Place::new(&core.shard, For::Peer(core.id));
+    let mut place = Place::new(&core.shard, For::Peer(core.key));
     poll_fn(|cx| {
         let mut state = core.shard.lock();
         if state.failed {
             return Poll::Ready(Err(AcceptError));
         }
-        let open = state.endpoints.get_mut(&core.id).filter(|endpoint| !endpoint.shut);
+        let open = state.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.shut);
         let Some(endpoint) = open else { return Poll::Ready(Err(AcceptError)) };
-        match endpoint.backlog.pop_front() {
-            Some(id) => {
-                place.leave(&mut state);
-                Poll::Ready(Ok(id))
+        while let Some(id) = endpoint.backlog.pop_front() {
+            let Some(handle) = state.handle(core, id) else { break };
+            if let Some(link) = state.links.get_mut(id) {
+                link.sink = Sink::Receiver { held: true };
             }
-            None => {
-                place.wait(&mut state, cx);
-                Poll::Pending
-            }
+            place.leave(&mut state);
+            return Poll::Ready(Ok(Association::new(handle)));
         }
+        place.wait(&mut state, cx);
+        Poll::Pending
     })
     .await
 }

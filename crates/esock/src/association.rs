@@ -1,33 +1,58 @@
 //! Handles of associations.
 
-use crate::endpoint::Core;
+use crate::endpoint::{Core, Endpoint};
 use crate::line::{For, Place};
+use crate::link::{LinkId, Sink};
 use crate::path::Path;
+use crate::receiver::Receiver;
 use crate::state::State as ShardState;
 use crate::{Address, AssociationStats, CloseReason, PathId, Rejected, SendError, SendOptions, State};
 use bytes::Bytes;
 use esock_proto::{AssocId, Time};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 /// What keeps an association: dropping the last one ends it gracefully.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub core: Arc<Core>,
-    pub id: AssocId,
+    pub id: LinkId,
 }
 
 impl Handle {
-    pub fn new(core: Arc<Core>, id: AssocId) -> Arc<Self> {
-        Arc::new(Self { core, id })
+    pub fn new(core: Arc<Core>, id: LinkId) -> Self {
+        Self { core, id }
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.core.shard.with(|state, now| state.orphan(now, self.id));
+        self.core.shard.with(|state, now| state.on_handle_dropped(now, self.id));
+    }
+}
+
+/// An association, as look-ups find it: does not keep it.
+#[derive(Debug, Clone)]
+pub struct WeakAssociation {
+    core: Weak<Core>,
+    id: LinkId,
+}
+
+impl WeakAssociation {
+    pub(crate) fn new(core: &Arc<Core>, id: LinkId) -> Self {
+        Self { core: Arc::downgrade(core), id }
+    }
+
+    /// The association, unless it has ended or nobody else wants it any more.
+    pub fn upgrade(&self) -> Option<Association> {
+        let core = self.core.upgrade()?;
+        let mut state = core.shard.lock();
+        state.links.get(self.id).filter(|link| link.closed.is_none())?;
+        let handle = state.handle(&core, self.id);
+        drop(state);
+        handle.map(Association::new)
     }
 }
 
@@ -43,12 +68,19 @@ impl PartialEq for Association {
 
 impl Eq for Association {}
 
+impl std::hash::Hash for Association {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        self.0.id.hash(hasher);
+        Arc::as_ptr(&self.0.core).hash(hasher);
+    }
+}
+
 impl Association {
     pub(crate) fn new(handle: Arc<Handle>) -> Self {
         Self(handle)
     }
 
-    pub(crate) fn id(&self) -> AssocId {
+    pub(crate) fn id(&self) -> LinkId {
         self.0.id
     }
 
@@ -56,9 +88,26 @@ impl Association {
         &self.0.core
     }
 
+    /// A weak handle.
+    pub fn downgrade(&self) -> WeakAssociation {
+        WeakAssociation::new(self.core(), self.id())
+    }
+
+    /// Its endpoint.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::of(self.core().clone())
+    }
+
     /// Calls `command` under the lock and sends what it brought about.
     pub(crate) fn with<T>(&self, command: impl FnOnce(&mut ShardState, Time) -> T) -> T {
         self.0.core.shard.with(command)
+    }
+
+    /// Asks the backend's association, where there is one now.
+    fn ask<T>(&self, ask: impl FnOnce(&ShardState, AssocId) -> Option<T>) -> Option<T> {
+        let state = self.0.core.shard.lock();
+        let assoc = state.assoc(self.id())?;
+        ask(&state, assoc)
     }
 
     /// Sends a message, waiting while the send buffer is full; who has waited longest goes first. Messages to one stream arrive in order
@@ -132,16 +181,10 @@ impl Association {
         options: SendOptions,
         payload: Bytes,
     ) -> Result<(), Rejected> {
-        if state.failed {
-            return Err(Rejected { error: SendError::Closed, payload });
-        }
-        let stack = state.driver.stack();
-        let lasts =
-            matches!(stack.state(self.id()), Some(State::CookieWait | State::CookieEchoed | State::Established));
-        if lasts && place.must_wait(state) {
+        if state.takes_messages(self.id()) && place.must_wait(state) {
             return Err(Rejected { error: SendError::Full, payload });
         }
-        state.driver.stack_mut().send(now, self.id(), options, payload)
+        state.send(now, self.id(), options, payload)
     }
 
     /// Ends the association gracefully: what was taken is delivered and acknowledged first. Returns
@@ -156,8 +199,7 @@ impl Association {
     /// Ends the association at once, with an ABORT that carries `reason`. Messages that were not
     /// acknowledged come back as events.
     pub fn abort(&self, reason: &[u8]) {
-        // NotFound: it has ended already.
-        let _ = self.with(|state, now| state.driver.stack_mut().abort(now, self.id(), reason));
+        self.with(|state, now| state.abort(now, self.id(), reason));
     }
 
     /// Waits until the association has ended, and says why. Cancel safe.
@@ -165,10 +207,10 @@ impl Association {
         let mut place = Place::new(&self.0.core.shard, For::Change(self.id()));
         poll_fn(|cx| {
             let mut state = self.0.core.shard.lock();
-            let Some(inbox) = state.inboxes.get_mut(&self.id()) else {
+            let Some(link) = state.links.get(self.id()) else {
                 return Poll::Ready(CloseReason::EndpointClosed);
             };
-            match &inbox.closed {
+            match &link.closed {
                 Some(reason) => Poll::Ready(reason.clone()),
                 None => {
                     place.wait(&mut state, cx);
@@ -179,15 +221,26 @@ impl Association {
         .await
     }
 
-    /// Its state.
+    /// Its state; `Closed` also while a supervised one waits for its next attempt.
     pub fn state(&self) -> State {
-        self.0.core.shard.lock().driver.stack().state(self.id()).unwrap_or(State::Closed)
+        self.ask(|state, assoc| state.transport.state(assoc)).unwrap_or(State::Closed)
     }
 
-    /// The association at a glance; `None` if its endpoint has gone.
+    /// The association at a glance; `None` if its endpoint has gone, and while a supervised one waits for its
+    /// next attempt.
     pub fn stats(&self) -> Option<AssociationStats> {
-        let state = self.0.core.shard.lock();
-        state.driver.stack().association(state.driver.now(), self.id())
+        self.ask(|state, assoc| state.transport.association(state.transport.now(), assoc))
+    }
+
+    /// Its receiving end, if nobody has it and no owner does: for associations that were looked up.
+    pub fn receiver(&self) -> Option<Receiver> {
+        let mut state = self.0.core.shard.lock();
+        let link = state.links.get_mut(self.id())?;
+        if link.sink != (Sink::Receiver { held: false }) {
+            return None;
+        }
+        link.sink = Sink::Receiver { held: true };
+        Some(Receiver::new(self.clone()))
     }
 
     /// Its paths, in the order in which they became known.
@@ -211,8 +264,14 @@ impl Association {
         self.stats().map(|stats| stats.paths.iter().map(|path| path.remote).collect()).unwrap_or_default()
     }
 
-    /// How often the peer has restarted. Order is promised within a generation.
+    /// Our addresses.
+    pub fn local_addresses(&self) -> Vec<Address> {
+        self.ask(|state, assoc| Some(state.transport.local_addresses(assoc))).unwrap_or_default()
+    }
+
+    /// How often the peer has restarted, and a supervised association has come up anew. Order is promised within
+    /// a generation.
     pub fn generation(&self) -> u64 {
-        self.0.core.shard.lock().inboxes.get(&self.id()).map_or(0, |inbox| inbox.generation)
+        self.0.core.shard.lock().links.get(self.id()).map_or(0, |link| link.generation())
     }
 }

@@ -1,41 +1,74 @@
-//! Which endpoints share sockets.
+//! Which endpoints there are, and which of them share sockets.
 
+use crate::association::WeakAssociation;
+use crate::endpoint::{Core, Endpoint, WeakEndpoint};
 use crate::error::OpenError;
 use crate::shard::Shard;
 use crate::task;
-use esock_io::{Backend, Driver, DriverConfig, UdpPort};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use crate::{Address, Backend, DriverConfig, Protocol, TcpFraming, UdpPort};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::runtime;
 
-/// Endpoints of one context share their sockets: one UDP port, and one set of raw sockets.
+/// The registry of endpoints. Those of one context share their sockets (one UDP port, and one set of raw
+/// sockets), and among them protocol, addresses and port are unique: wildcard addresses overlap with all.
 ///
 /// Endpoints use the context of the process, unless [`EndpointBuilder::context`] names another. One
 /// of its own is for tests, and for programs that need several UDP ports. Clones are the same context.
 ///
 /// [`EndpointBuilder::context`]: crate::EndpointBuilder::context
 #[derive(Debug, Clone, Default)]
-pub struct Context(Arc<Mutex<Vec<Known>>>);
+pub struct Context(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Held while an endpoint is opened, so that no other takes its port meanwhile.
+    opening: Mutex<()>,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    known: Vec<Known>,
+    endpoints: HashMap<(Protocol, u16), Vec<Weak<Core>>>,
+}
+
+/// What an endpoint asks of its sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub protocol: Protocol,
+    pub backend: Backend,
+    pub udp_port: UdpPort,
+    pub tcp_framing: TcpFraming,
+}
 
 #[derive(Debug)]
 struct Known {
     runtime: runtime::Id,
-    backend: Backend,
-    udp_port: UdpPort,
-    /// The port that it got.
+    wanted: Wanted,
+    /// The UDP port that it got.
     bound: Option<u16>,
     shard: Weak<Shard>,
 }
 
 impl Known {
     /// Whether an endpoint that asks for this can use these sockets.
-    fn serves(&self, runtime: runtime::Id, backend: Backend, udp_port: UdpPort) -> bool {
-        let port = match udp_port {
-            UdpPort::Listen(0) | UdpPort::Ephemeral => matches!(self.udp_port, UdpPort::Ephemeral | UdpPort::Listen(0)),
-            UdpPort::Listen(port) => self.bound == Some(port),
+    fn serves(&self, runtime: runtime::Id, wanted: Wanted) -> bool {
+        if self.runtime != runtime || wanted.protocol != self.wanted.protocol {
+            return false;
+        }
+        if wanted.protocol == Protocol::Tcp {
+            return wanted.tcp_framing == self.wanted.tcp_framing && wanted.backend == self.wanted.backend;
+        }
+        let port = match wanted.udp_port {
+            UdpPort::Listen(0) | UdpPort::Ephemeral => {
+                matches!(self.wanted.udp_port, UdpPort::Ephemeral | UdpPort::Listen(0))
+            }
+            UdpPort::Listen(port) => self.bound.is_none_or(|bound| bound == port),
             // Who only prefers a port takes what the process has.
             _ => true,
         };
-        self.runtime == runtime && self.backend == backend && port
+        wanted.backend == self.wanted.backend && port
     }
 }
 
@@ -46,40 +79,120 @@ impl Context {
     }
 
     /// The context of the process.
-    pub(crate) fn of_process() -> Self {
+    pub fn of_process() -> Self {
         static PROCESS: LazyLock<Context> = LazyLock::new(Context::new);
         PROCESS.clone()
     }
 
-    /// Finds or opens sockets, and calls `open` on them. Must be called within a runtime.
-    pub(crate) fn open<T>(
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The endpoints with this port. They are looked at, and let go, when nothing is locked.
+    fn at(&self, protocol: Protocol, port: u16) -> Vec<Arc<Core>> {
+        let registry = self.lock();
+        let known = registry.endpoints.get(&(protocol, port)).into_iter().flatten();
+        known.filter_map(Weak::upgrade).collect()
+    }
+
+    /// All endpoints that have not been closed.
+    pub fn endpoints(&self) -> Vec<WeakEndpoint> {
+        let all: Vec<_> = self.lock().endpoints.values().flatten().filter_map(Weak::upgrade).collect();
+        all.iter().filter(|core| !core.is_closed()).map(WeakEndpoint::of).collect()
+    }
+
+    /// The endpoint that has this address, by its own or by a wildcard, and this port.
+    pub fn find_endpoint(&self, protocol: Protocol, address: impl Into<Address>, port: u16) -> Option<WeakEndpoint> {
+        let address = address.into();
+        let all = self.at(protocol, port);
+        all.iter().find(|core| core.has(address) && !core.is_closed()).map(WeakEndpoint::of)
+    }
+
+    /// The association between any of an endpoint's addresses and its port, and any of a peer's addresses and
+    /// its port. A supervised one is found also while it is down, by the addresses that it is to reach.
+    pub fn find_association(
         &self,
-        backend: Backend,
-        udp_port: UdpPort,
-        open: impl FnOnce(&Shard) -> Result<T, OpenError>,
-    ) -> Result<(Arc<Shard>, T), OpenError> {
-        let runtime = runtime::Handle::current().id();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|known| known.shard.upgrade().is_some_and(|shard| !shard.lock().failed));
-        let found = known.iter().find(|known| known.serves(runtime, backend, udp_port));
-        if let Some(shard) = found.and_then(|found| found.shard.upgrade()) {
-            let opened = open_on(&shard, open)?;
-            return Ok((shard, opened));
+        protocol: Protocol,
+        local: (impl Into<Address>, u16),
+        remote: (impl Into<Address>, u16),
+    ) -> Option<WeakAssociation> {
+        let (address, remote) = (local.0.into(), (remote.0.into(), remote.1));
+        let all = self.at(protocol, local.1);
+        all.iter().filter(|core| core.has(address)).find_map(|core| core.find(remote.0, remote.1))
+    }
+
+    /// Closes all endpoints, as [`Endpoint::close`] does, all at the same time: for the end of a process, so that
+    /// what was taken to be sent is delivered.
+    ///
+    /// Cancel safe: calling it again goes on with it.
+    pub async fn close(&self) {
+        let all: Vec<Endpoint> = self.endpoints().iter().filter_map(WeakEndpoint::upgrade).collect();
+        all.iter().for_each(Endpoint::begin_to_close);
+        for endpoint in all {
+            endpoint.close().await;
         }
-        let mut config = DriverConfig::default();
-        config.backend = backend;
-        config.udp_port = udp_port;
-        let driver = Driver::open(config).map_err(OpenError::Driver)?;
-        let bound = driver.backend().udp_port;
-        let shard = Arc::new(Shard::new(driver));
-        let opened = open_on(&shard, open)?;
-        known.push(Known { runtime, backend, udp_port, bound, shard: Arc::downgrade(&shard) });
-        Ok((shard, opened))
+    }
+
+    /// Lists an endpoint.
+    fn list(&self, protocol: Protocol, core: &Arc<Core>) {
+        let mut registry = self.lock();
+        let place = registry.endpoints.entry((protocol, core.port)).or_default();
+        place.retain(|known| known.strong_count() > 0);
+        place.push(Arc::downgrade(core));
+    }
+
+    /// The endpoint that already has one of these addresses (none: all of the host's) and this port.
+    fn overlapping(&self, protocol: Protocol, addresses: &[Address], port: u16) -> Option<Endpoint> {
+        let overlaps = |core: &Arc<Core>| {
+            addresses.is_empty() || core.addresses.is_empty() || addresses.iter().any(|address| core.has(*address))
+        };
+        let all = self.at(protocol, port);
+        all.iter().filter(|core| overlaps(core) && !core.is_closed()).find_map(|core| WeakEndpoint::of(core).upgrade())
+    }
+
+    /// Finds or opens sockets, and calls `open` on them. Must be called within a runtime.
+    pub(crate) fn open(
+        &self,
+        wanted: Wanted,
+        addresses: &[Address],
+        port: u16,
+        open: impl FnOnce(&Arc<Shard>) -> Result<Arc<Core>, OpenError>,
+    ) -> Result<Arc<Core>, OpenError> {
+        let _opening = self.0.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if port != 0
+            && let Some(first) = self.overlapping(wanted.protocol, addresses, port)
+        {
+            return Err(OpenError::AlreadyOpen(first));
+        }
+        let runtime = runtime::Handle::current().id();
+        let core = match self.known(runtime, wanted) {
+            Some(shard) => open_on(&shard, open)?,
+            None => {
+                let mut config = DriverConfig::default();
+                config.backend = wanted.backend;
+                config.udp_port = wanted.udp_port;
+                config.tcp_framing = wanted.tcp_framing;
+                let shard = Arc::new(Shard::open(wanted.protocol, config).map_err(OpenError::Driver)?);
+                let core = open_on(&shard, open)?;
+                let bound = core.backend.udp_port;
+                self.lock().known.push(Known { runtime, wanted, bound, shard: Arc::downgrade(&shard) });
+                core
+            }
+        };
+        self.list(wanted.protocol, &core);
+        Ok(core)
+    }
+
+    /// Sockets that are open already and serve.
+    fn known(&self, runtime: runtime::Id, wanted: Wanted) -> Option<Arc<Shard>> {
+        let mut registry = self.lock();
+        registry.known.retain(|known| known.shard.upgrade().is_some_and(|shard| !shard.lock().failed));
+        registry.known.iter().find(|known| known.serves(runtime, wanted))?.shard.upgrade()
     }
 }
 
 /// Calls `open` while the background task runs, and sees to it that it does: without endpoints it ends.
-fn open_on<T>(shard: &Arc<Shard>, open: impl FnOnce(&Shard) -> Result<T, OpenError>) -> Result<T, OpenError> {
+fn open_on<T>(shard: &Arc<Shard>, open: impl FnOnce(&Arc<Shard>) -> Result<T, OpenError>) -> Result<T, OpenError> {
     let start = {
         let mut state = shard.lock();
         state.opening += 1;
@@ -92,4 +205,28 @@ fn open_on<T>(shard: &Arc<Shard>, open: impl FnOnce(&Shard) -> Result<T, OpenErr
     let opened = started.and_then(|()| open(shard));
     shard.with(|state, _| state.opening -= 1);
     opened
+}
+
+/// [`Context::endpoints`] of the process.
+pub fn endpoints() -> Vec<WeakEndpoint> {
+    Context::of_process().endpoints()
+}
+
+/// [`Context::find_endpoint`] of the process.
+pub fn find_endpoint(protocol: Protocol, address: impl Into<Address>, port: u16) -> Option<WeakEndpoint> {
+    Context::of_process().find_endpoint(protocol, address, port)
+}
+
+/// [`Context::find_association`] of the process.
+pub fn find_association(
+    protocol: Protocol,
+    local: (impl Into<Address>, u16),
+    remote: (impl Into<Address>, u16),
+) -> Option<WeakAssociation> {
+    Context::of_process().find_association(protocol, local, remote)
+}
+
+/// [`Context::close`] of the process.
+pub async fn close_all() {
+    Context::of_process().close().await;
 }

@@ -1,39 +1,86 @@
 //! Endpoints.
 
-use crate::association::{Association, Handle};
+use crate::association::{Association, WeakAssociation};
+use crate::builder::EndpointBuilder;
 use crate::connect::ConnectTo;
-use crate::context::Context;
 use crate::error::{AcceptError, ConnectError, OpenError};
-use crate::inbox::{Inbox, Sink};
+use crate::events::EndpointEvents;
 use crate::line::{For, Place};
-use crate::owner::{Candidate, Filter, Owner};
+use crate::link::{EndpointKey, Sink};
+use crate::owner::{Candidate, Owner};
 use crate::receiver::Receiver;
 use crate::shard::Shard;
-use crate::state::{EndpointState, OwnerState};
-use crate::{Address, Backend, Chosen, Config, ENCAPSULATION_PORT, Impairment, UdpPort};
-use esock_proto::{EndpointConfig, EndpointId};
+use crate::supervisor::Supervision;
+use crate::{Address, Capabilities, Chosen, Impairment, Protocol};
+use esock_proto::EndpointConfig;
 use std::future::poll_fn;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 
-/// What keeps an endpoint of the stack: its [`Endpoint`]s, and the handles of its associations.
+/// What keeps an endpoint of the backend: its [`Endpoint`]s, the handles of its associations, and supervised ones.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub shard: Arc<Shard>,
-    pub id: EndpointId,
-    port: u16,
-    addresses: Vec<Address>,
-    backend: Chosen,
+    pub key: EndpointKey,
+    pub port: u16,
+    /// Empty for all of the host's.
+    pub addresses: Vec<Address>,
+    pub backend: Chosen,
+    pub capabilities: Capabilities,
+    door: Mutex<Weak<Door>>,
+}
+
+impl Core {
+    /// Opens an endpoint on a shard.
+    pub fn open(shard: &Arc<Shard>, config: EndpointConfig) -> Result<Arc<Self>, OpenError> {
+        shard.with(|state, _| {
+            let key = state.open_endpoint(config).map_err(OpenError::Endpoint)?;
+            let Some(endpoint) = state.endpoints.get(&key) else {
+                unreachable!("it was opened just now, and the lock is held")
+            };
+            let core = Arc::new(Self {
+                shard: shard.clone(),
+                key,
+                port: endpoint.config.port,
+                addresses: state.transport.endpoint_addresses(endpoint.id),
+                backend: state.transport.backend().clone(),
+                capabilities: state.transport.capabilities(),
+                door: Mutex::default(),
+            });
+            state.set_core(&core);
+            Ok(core)
+        })
+    }
+
+    /// Whether it has this address.
+    pub fn has(&self, address: Address) -> bool {
+        self.addresses.is_empty() || self.addresses.contains(&address)
+    }
+
+    /// Whether its user has closed it, or it has failed.
+    pub fn is_closed(&self) -> bool {
+        let state = self.shard.lock();
+        state.failed || state.endpoints.get(&self.key).is_none_or(|endpoint| endpoint.closed)
+    }
+
+    /// Its association with a peer.
+    pub fn find(self: &Arc<Self>, remote: Address, port: u16) -> Option<WeakAssociation> {
+        let state = self.shard.lock();
+        let endpoint = state.endpoints.get(&self.key)?;
+        let live = state.transport.find(endpoint.id, remote, port).and_then(|assoc| state.links.of(assoc));
+        let id = live.or_else(|| endpoint.supervised.get(&(remote, port)).copied())?;
+        state.links.get(id).filter(|link| link.closed.is_none())?;
+        Some(WeakAssociation::new(self, id))
+    }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
         self.shard.with(|state, now| {
-            if let Some(endpoint) = state.endpoints.get_mut(&self.id) {
+            if let Some(endpoint) = state.endpoints.get_mut(&self.key) {
                 endpoint.closing = true;
             }
-            state.close_if_done(now, self.id);
+            state.close_if_done(now, self.key);
         });
     }
 }
@@ -45,8 +92,12 @@ struct Door(Arc<Core>);
 impl Drop for Door {
     fn drop(&mut self) {
         self.0.shard.with(|state, now| {
-            state.shut(self.0.id);
-            let Some(endpoint) = state.endpoints.get_mut(&self.0.id) else { return };
+            let revived = self.0.door.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0;
+            if revived {
+                return;
+            }
+            state.shut(self.0.key);
+            let Some(endpoint) = state.endpoints.get_mut(&self.0.key) else { return };
             for id in std::mem::take(&mut endpoint.backlog) {
                 state.orphan(now, id);
             }
@@ -54,112 +105,34 @@ impl Drop for Door {
     }
 }
 
-/// An SCTP port with its addresses: associations come from here.
+/// A port with its addresses: associations come from here.
 ///
 /// Clones are the same endpoint. When the last clone is dropped nobody is accepted any more;
 /// associations live on until their own handles go.
 #[derive(Debug, Clone)]
 pub struct Endpoint(Arc<Door>);
 
-/// Says what an [`Endpoint`] is to be. Made by [`Endpoint::builder`].
-#[derive(Debug, Clone, Default)]
-pub struct EndpointBuilder {
-    port: u16,
-    addresses: Vec<Address>,
-    any: bool,
-    backend: Backend,
-    udp_port: Option<UdpPort>,
-    config: Config,
-    context: Option<Context>,
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.core(), other.core())
+    }
 }
 
-impl EndpointBuilder {
-    /// The SCTP port. 0, the default, takes a random free one.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
+impl Eq for Endpoint {}
+
+/// An endpoint, as look-ups find it: does not keep it.
+#[derive(Debug, Clone)]
+pub struct WeakEndpoint(Weak<Core>);
+
+impl WeakEndpoint {
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        Self(Arc::downgrade(core))
     }
 
-    /// Adds a local address. By default, those of loopback: 127.0.0.1 and ::1.
-    #[must_use]
-    pub fn address(self, address: impl Into<Address>) -> Self {
-        self.addresses([address])
-    }
-
-    /// Adds local addresses: the paths of its associations use them.
-    #[must_use]
-    pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<Address>>) -> Self {
-        self.addresses.extend(addresses.into_iter().map(Into::into));
-        self
-    }
-
-    /// All addresses of the host. A peer is told of those that it can reach: loopback and link-local
-    /// addresses stay at home.
-    #[must_use]
-    pub fn any(mut self) -> Self {
-        self.any = true;
-        self
-    }
-
-    /// Which way packets leave the host. [`Backend::Auto`].
-    #[must_use]
-    pub fn backend(mut self, backend: Backend) -> Self {
-        self.backend = backend;
-        self
-    }
-
-    /// Our UDP port. By default an endpoint with a port of its own, which listens, claims 9899, and
-    /// fails if another process has it; one without prefers it, and takes another if it must.
-    #[must_use]
-    pub fn udp_port(mut self, udp_port: UdpPort) -> Self {
-        self.udp_port = Some(udp_port);
-        self
-    }
-
-    /// Parameters of its associations. [`Config::default`]; [`Config::preset`] has others.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Whose sockets it shares. By default those of the process.
-    #[must_use]
-    pub fn context(mut self, context: Context) -> Self {
-        self.context = Some(context);
-        self
-    }
-
-    /// Opens the endpoint. Must be called within a tokio runtime with I/O and time enabled; the
-    /// endpoint lives no longer than that runtime. Cancel safe: it does not wait.
-    pub async fn open(self) -> Result<Endpoint, OpenError> {
-        let udp_port = self.udp_port.unwrap_or(match self.port {
-            0 => UdpPort::Prefer(ENCAPSULATION_PORT),
-            _ => UdpPort::Listen(ENCAPSULATION_PORT),
-        });
-        let addresses = match (self.any, self.addresses) {
-            (true, _) => Vec::new(),
-            (false, given) if given.is_empty() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            (false, given) => given,
-        };
-        let config = EndpointConfig {
-            port: self.port,
-            addresses,
-            host_addresses: esock_io::host_addresses(),
-            config: self.config,
-        };
-        let context = self.context.unwrap_or_else(Context::of_process);
-        let (shard, (id, port, addresses, backend)) = context.open(self.backend, udp_port, |shard| {
-            shard.with(|state, _| {
-                let id = state.driver.open_endpoint(config).map_err(OpenError::Endpoint)?;
-                state.endpoints.insert(id, EndpointState::default());
-                let stack = state.driver.stack();
-                let (port, addresses) = (stack.endpoint_port(id).unwrap_or(0), stack.endpoint_addresses(id).to_vec());
-                Ok((id, port, addresses, state.driver.backend().clone()))
-            })
-        })?;
-        Ok(Endpoint(Arc::new(Door(Arc::new(Core { shard, id, port, addresses, backend })))))
+    /// The endpoint, unless it has been closed.
+    pub fn upgrade(&self) -> Option<Endpoint> {
+        let core = self.0.upgrade().filter(|core| !core.is_closed())?;
+        Some(Endpoint::of(core))
     }
 }
 
@@ -169,11 +142,39 @@ impl Endpoint {
         EndpointBuilder::default()
     }
 
-    fn core(&self) -> &Arc<Core> {
+    /// The endpoint of a core: the one there is, or a new one if the last was dropped.
+    pub(crate) fn of(core: Arc<Core>) -> Self {
+        let mut known = core.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(door) = known.upgrade() {
+            return Self(door);
+        }
+        let door = Arc::new(Door(core.clone()));
+        *known = Arc::downgrade(&door);
+        drop(known);
+        core.shard.with(|state, _| {
+            if let Some(endpoint) = state.endpoints.get_mut(&core.key).filter(|endpoint| endpoint.shut) {
+                endpoint.shut = endpoint.closed;
+                state.update_accepting(core.key);
+            }
+        });
+        Self(door)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.0.0
     }
 
-    /// Its SCTP port.
+    /// A weak handle.
+    pub fn downgrade(&self) -> WeakEndpoint {
+        WeakEndpoint::of(self.core())
+    }
+
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.core().backend.protocol
+    }
+
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.core().port
     }
@@ -188,34 +189,38 @@ impl Endpoint {
         &self.core().backend
     }
 
+    /// What it can do. What it cannot is refused with an error that names it.
+    pub fn capabilities(&self) -> Capabilities {
+        self.core().capabilities
+    }
+
+    /// Watches the endpoint as a whole: how it was opened, and whether its sockets fail.
+    pub fn events(&self) -> EndpointEvents {
+        EndpointEvents::new(self.core().clone())
+    }
+
     /// Connects to a peer. The [`Receiver`] begins with [`Event::Up`](crate::Event::Up).
     ///
     /// Cancel safe: when dropped, the attempt is given up.
     pub async fn connect(&self, to: ConnectTo) -> Result<(Association, Receiver), ConnectError> {
-        let core = self.core();
-        let id = core.shard.with(|state, now| {
-            let stack = state.driver.stack_mut();
-            let id = stack.connect(now, core.id, &to.peer, to.config).map_err(ConnectError::Invalid)?;
-            state.inboxes.insert(id, Inbox::new(id, Sink::Receiver));
-            Ok(id)
-        })?;
-        let association = Association::new(Handle::new(core.clone(), id));
-        let mut place = Place::new(&core.shard, For::Change(id));
-        poll_fn(|cx| {
-            let mut state = core.shard.lock();
-            let Some(inbox) = state.inboxes.get_mut(&id) else {
-                return Poll::Ready(Err(ConnectError::Closed(crate::CloseReason::EndpointClosed)));
-            };
-            match (&inbox.up, &inbox.closed) {
-                (Some(_), _) => Poll::Ready(Ok(())),
-                (None, Some(reason)) => Poll::Ready(Err(ConnectError::Closed(reason.clone()))),
-                (None, None) => {
-                    place.wait(&mut state, cx);
-                    Poll::Pending
-                }
-            }
-        })
-        .await?;
+        let association = crate::connect::connect(self.core(), to, Sink::Receiver { held: true }).await?;
+        let receiver = Receiver::new(association.clone());
+        Ok((association, receiver))
+    }
+
+    /// Makes an association in the background and keeps it alive: it is tried again with backoff whenever it ends or
+    /// an attempt fails, beginning each time with another of the peer's addresses. Returns at once.
+    ///
+    /// The handles stay the same through reconnects and restarts of the peer: [`Event::Up`](crate::Event::Up) tells
+    /// that it is up, [`Event::Down`](crate::Event::Down) that it is not and when it is tried again;
+    /// [`Association::generation`] counts. Dropping the handles does not end it: [`Association::shutdown`] or
+    /// [`Association::abort`] do, and closing the endpoint; [`Event::Closed`](crate::Event::Closed) is the last event,
+    /// as ever.
+    ///
+    /// # Errors
+    /// What can never work: no address, a bad one, a peer that this endpoint already has.
+    pub fn supervise(&self, to: ConnectTo, policy: Supervision) -> Result<(Association, Receiver), ConnectError> {
+        let association = crate::connect::supervise(self.core(), to, policy, Sink::Receiver { held: true })?;
         let receiver = Receiver::new(association.clone());
         Ok((association, receiver))
     }
@@ -226,9 +231,7 @@ impl Endpoint {
     ///
     /// Cancel safe: an association that nobody took waits for the next call.
     pub async fn accept(&self) -> Result<(Association, Receiver), AcceptError> {
-        let core = self.core();
-        let id = crate::accept::accept(core).await?;
-        let association = Association::new(Handle::new(core.clone(), id));
+        let association = crate::accept::accept(self.core()).await?;
         let receiver = Receiver::new(association.clone());
         Ok((association, receiver))
     }
@@ -239,44 +242,48 @@ impl Endpoint {
     /// whose cookie was valid, before any state is kept for it. It may use this API, since nothing is
     /// locked; but what arrives for the endpoints that share these sockets waits for it, so it should be
     /// quick. A filter that panics says no.
+    ///
+    /// [`peer`](crate::peer) makes a filter of an address and a port.
     pub fn register_owner(&self, filter: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Owner {
-        let core = self.core();
-        let number = core.shard.with(|state, _| {
-            state.last_owner += 1;
-            let number = state.last_owner;
-            state.owners.insert(number, OwnerState::default());
-            if let Some(endpoint) = state.endpoints.get_mut(&core.id) {
-                endpoint.owners.push((number, Filter::new(filter)));
-            }
-            state.update_accepting(core.id);
-            number
-        });
-        Owner::new(core.clone(), number)
+        Owner::register(self.core(), filter)
     }
 
     /// How many associations it has that have not ended.
     pub fn association_count(&self) -> usize {
-        self.core().shard.lock().driver.stack().association_count(self.core().id)
+        self.core().shard.lock().association_count(self.core().key)
     }
 
-    /// Closes the endpoint: nobody is accepted any more, all associations are shut down gracefully, and
-    /// aborted if that takes longer than [`LINGER`](crate::LINGER). Its SCTP port is free then; its UDP port
+    /// Its associations that have not ended, supervised ones also while they are down.
+    pub fn associations(&self) -> Vec<WeakAssociation> {
+        let state = self.core().shard.lock();
+        let members = state.endpoints.get(&self.core().key).map(|endpoint| &endpoint.members);
+        let open = |id: &&_| state.links.get(**id).is_some_and(|link| link.closed.is_none());
+        members.into_iter().flatten().filter(open).map(|id| WeakAssociation::new(self.core(), *id)).collect()
+    }
+
+    /// Its association with a peer, by any of the peer's addresses and its port.
+    pub fn find_association(&self, remote: impl Into<Address>, port: u16) -> Option<WeakAssociation> {
+        self.core().find(remote.into(), port)
+    }
+
+    pub(crate) fn begin_to_close(&self) {
+        let core = self.core();
+        core.shard.with(|state, now| state.begin_to_close(now, core.key));
+    }
+
+    /// Closes the endpoint: nobody is accepted any more, supervision ends, all associations are shut down gracefully,
+    /// and aborted if that takes longer than [`LINGER`](crate::LINGER). Its port is free then; its UDP port
     /// is free for other processes when all handles of the endpoints that share it, and of their associations,
     /// have been dropped.
     ///
     /// Cancel safe: calling it again goes on with it.
     pub async fn close(&self) {
+        self.begin_to_close();
         let core = self.core();
-        core.shard.with(|state, now| {
-            state.shut(core.id);
-            for id in state.driver.stack().associations(core.id) {
-                state.shutdown(now, id);
-            }
-        });
-        let mut place = Place::new(&core.shard, For::Calm(core.id));
+        let mut place = Place::new(&core.shard, For::Calm(core.key));
         let drained = poll_fn(|cx| {
             let mut state = core.shard.lock();
-            if state.failed || state.driver.stack().association_count(core.id) == 0 {
+            if state.is_calm(core.key) {
                 return Poll::Ready(());
             }
             place.wait(&mut state, cx);
@@ -284,12 +291,13 @@ impl Endpoint {
         });
         // Elapsed: what is left is aborted with the endpoint.
         let _ = tokio::time::timeout(crate::LINGER, drained).await;
-        core.shard.with(|state, now| state.close_endpoint(now, core.id));
+        core.shard.with(|state, now| state.close_endpoint(now, core.key));
     }
 
     /// Makes the network under this endpoint (and all that share its sockets) worse: blocks, drops or
-    /// delays packets. For demonstrations and tests.
-    pub fn impairment<T>(&self, change: impl FnOnce(&mut Impairment) -> T) -> T {
-        self.core().shard.with(|state, _| change(state.driver.impairment()))
+    /// delays packets. For demonstrations and tests. `None` if its backend has no
+    /// [`Capability::Impairment`](crate::Capability::Impairment).
+    pub fn impairment<T>(&self, change: impl FnOnce(&mut Impairment) -> T) -> Option<T> {
+        self.core().shard.with(|state, _| state.transport.impairment().map(change))
     }
 }

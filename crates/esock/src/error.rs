@@ -1,6 +1,6 @@
 //! Why an operation failed, and what to do.
 
-use crate::CloseReason;
+use crate::{CloseReason, Endpoint};
 use esock_io::{DriverError, EndpointError};
 use std::fmt;
 
@@ -8,6 +8,9 @@ use std::fmt;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// An endpoint of this process (of this [`Context`](crate::Context)) has the protocol and the port on an
+    /// overlapping address. This is it.
+    AlreadyOpen(Endpoint),
     /// Its sockets could not be opened.
     Driver(DriverError),
     /// Its SCTP port or its configuration cannot be used.
@@ -33,6 +36,13 @@ pub struct AcceptError;
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AlreadyOpen(endpoint) => write!(
+                f,
+                "{} port {} is already open in this process on an overlapping address: use that endpoint, \
+                 close it first, or choose another port",
+                endpoint.protocol().to_string().to_uppercase(),
+                endpoint.port()
+            ),
             Self::Driver(error) => error.fmt(f),
             Self::Endpoint(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the runtime cannot watch the sockets: {error}"),
@@ -43,6 +53,7 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::AlreadyOpen(_) => None,
             Self::Driver(error) => Some(error),
             Self::Endpoint(error) => Some(error),
             Self::Runtime(error) => Some(error),

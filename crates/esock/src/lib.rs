@@ -34,7 +34,9 @@
 //!
 //! Handles that you hold keep an association: [`Association`], its [`Receiver`], or the [`Owner`]
 //! that it went to. When the last one is dropped the association is shut down gracefully, in the
-//! background, and aborted if that takes longer than [`LINGER`].
+//! background, and aborted if that takes longer than [`LINGER`]. A supervised association
+//! ([`Endpoint::supervise`]) lives until it is cancelled. What look-ups find ([`endpoints`],
+//! [`find_association`]) keeps nothing. At the end of a process, [`close_all`] drains.
 //!
 //! # Slow readers
 //!
@@ -45,33 +47,42 @@
 
 mod accept;
 mod association;
+mod builder;
 mod connect;
 mod context;
 mod endpoint;
 mod error;
-mod inbox;
+mod events;
 mod line;
+mod link;
 mod owner;
 mod path;
 mod receiver;
 mod shard;
 mod state;
+mod supervisor;
 mod task;
 
-pub use association::Association;
+pub use association::{Association, WeakAssociation};
+pub use builder::EndpointBuilder;
 pub use connect::ConnectTo;
-pub use context::Context;
-pub use endpoint::{Endpoint, EndpointBuilder};
+pub use context::{Context, close_all, endpoints, find_association, find_endpoint};
+pub use endpoint::{Endpoint, WeakEndpoint};
 pub use error::{AcceptError, ConnectError, OpenError};
-pub use owner::{Candidate, Owner, OwnerEvent};
+pub use events::{EndpointEvent, EndpointEvents};
+pub use owner::{Candidate, OnDrop, Owner, OwnerEvent, peer};
 pub use path::Path;
 pub use receiver::{Received, Receiver};
+pub use supervisor::Supervision;
 
-pub use esock_io::{Backend, Chosen, Direction, ENCAPSULATION_PORT, Impairment, UdpPort, host_addresses};
+use esock_io::DriverConfig;
+pub use esock_io::{
+    Backend, Chosen, Direction, ENCAPSULATION_PORT, Impairment, Protocol, TcpFraming, UdpPort, host_addresses,
+};
 pub use esock_proto::{
-    Address, AssociationStats, CloseReason, Config, ConfigError, CongestionAlgorithm, Counters, Encapsulation, Event,
-    Message, Negotiated, PathId, PathParameters, PathState, PathStats, Ppid, Rejected, SendError, SendOptions, Ssn,
-    State, StreamId, Tsn, Undelivered,
+    Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
+    Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId, PathParameters, PathState, PathStats, Ppid,
+    Rejected, SendError, SendOptions, Ssn, State, StreamId, Tsn, Undelivered,
 };
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.

@@ -1,8 +1,8 @@
 //! Tasks that wait, in the order in which they came.
 
+use crate::link::{EndpointKey, LinkId};
 use crate::shard::Shard;
 use crate::state::State;
-use esock_proto::{AssocId, EndpointId};
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
@@ -56,13 +56,13 @@ impl Line {
 #[derive(Debug, Clone, Copy)]
 pub enum For {
     /// Room for a message. One goes after the other.
-    Room(AssocId),
+    Room(LinkId),
     /// The end of an association, or its beginning.
-    Change(AssocId),
+    Change(LinkId),
     /// A peer.
-    Peer(EndpointId),
+    Peer(EndpointKey),
     /// The end of all associations.
-    Calm(EndpointId),
+    Calm(EndpointKey),
 }
 
 /// A place in a line: given up when it is dropped.

@@ -1,44 +1,81 @@
 //! Owners: they receive what happens on the associations of an endpoint that their filter accepts.
 
 use crate::association::{Association, Handle};
+use crate::connect::ConnectTo;
 use crate::endpoint::Core;
-use crate::inbox::{Inbox, Next, Sink};
-use crate::receiver::Received;
-use crate::{Address, Negotiated};
-use esock_proto::{AssocId, Incoming};
-use std::collections::HashMap;
+use crate::error::ConnectError;
+use crate::events::EndpointEvent;
+use crate::link::{LinkId, Next, Sink};
+use crate::receiver::{Received, Receiver};
+use crate::state::{OwnerState, State};
+use crate::supervisor::Supervision;
+use crate::{Address, AssociationStats, Event, Message, Negotiated};
+use esock_io::Incoming;
+use esock_proto::Peer;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
-/// A peer that wants an association: its cookie was valid, nothing is kept for it yet.
+/// A peer that wants an association: its cookie was valid, nothing is kept for it yet (where the backend has
+/// [`Capability::StatelessAccept`](crate::Capability::StatelessAccept)). Or the peer of an association whose
+/// owner has gone.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Candidate {
     /// Its addresses; the first is where its INIT came from.
     pub addresses: Vec<Address>,
-    /// Its SCTP port.
+    /// Its port.
     pub port: u16,
     /// Associations that the endpoint has now.
     pub associations: usize,
     /// What would be agreed on: streams, adaptation indication.
     pub negotiated: Negotiated,
-    /// Its UDP port, `None` for native SCTP.
+    /// Its UDP port, `None` without encapsulation.
     pub encap_port: Option<u16>,
 }
 
 impl Candidate {
     pub(crate) fn new(incoming: &Incoming, associations: usize) -> Self {
         Self {
-            addresses: incoming.addresses().to_vec(),
-            port: incoming.port(),
+            addresses: incoming.addresses.clone(),
+            port: incoming.port,
             associations,
-            negotiated: incoming.negotiated(),
-            encap_port: incoming.encap_port(),
+            negotiated: incoming.negotiated,
+            encap_port: incoming.encap_port,
         }
     }
+
+    /// The peer of an association that there is already.
+    pub(crate) fn of(stats: &AssociationStats, associations: usize) -> Self {
+        Self {
+            addresses: stats.paths.iter().map(|path| path.remote).collect(),
+            port: stats.peer_port,
+            associations,
+            negotiated: stats.negotiated,
+            encap_port: stats.paths.first().and_then(|path| path.encap_port),
+        }
+    }
+
+    /// A peer that a supervised association is to reach.
+    pub(crate) fn at(peer: &Peer, associations: usize) -> Self {
+        Self {
+            addresses: peer.addresses.clone(),
+            port: peer.port,
+            associations,
+            negotiated: Negotiated::default(),
+            encap_port: None,
+        }
+    }
+}
+
+/// A filter that accepts the peer with this address (any of its addresses) and port, for
+/// [`Endpoint::register_owner`](crate::Endpoint::register_owner).
+pub fn peer(address: impl Into<Address>, port: u16) -> impl Fn(&Candidate) -> bool + Send + Sync + 'static {
+    let address = address.into();
+    move |candidate| candidate.port == port && candidate.addresses.contains(&address)
 }
 
 /// A filter that can be called outside the lock.
@@ -62,74 +99,219 @@ impl fmt::Debug for Filter {
     }
 }
 
+/// What becomes of an owner's associations when it is dropped; those that somebody else has a handle of, and
+/// supervised ones, live on in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnDrop {
+    /// They are shut down.
+    #[default]
+    Close,
+    /// The other owners of the endpoint are asked, in their order, as for a new peer; the first that says yes has it
+    /// from then on, beginning with [`Event::Up`] and with what the old one has not read. If none does, it is shut down.
+    HandOver,
+}
+
 /// What an owner receives.
 #[derive(Debug, Clone)]
-pub struct OwnerEvent {
-    /// Whose it is. New ones begin with [`Event::Up`](crate::Event::Up).
-    pub association: Association,
-    /// What happened.
-    pub received: Received,
+#[non_exhaustive]
+pub enum OwnerEvent {
+    /// A message from a peer, whole.
+    Message {
+        /// Whose.
+        association: Association,
+        /// The message.
+        message: Message,
+    },
+    /// Something has happened on an association. [`Event::Up`] comes first, [`Event::Closed`] last.
+    Event {
+        /// Whose.
+        association: Association,
+        /// What happened.
+        event: Event,
+    },
+    /// Something has happened to the endpoint as a whole.
+    Endpoint(EndpointEvent),
+}
+
+impl OwnerEvent {
+    /// The association that it is about, if it is about one.
+    pub fn association(&self) -> Option<&Association> {
+        match self {
+            Self::Message { association, .. } | Self::Event { association, .. } => Some(association),
+            Self::Endpoint(_) => None,
+        }
+    }
+
+    /// The same as an association and what it received; `None` if it is about the endpoint.
+    pub fn into_received(self) -> Option<(Association, Received)> {
+        match self {
+            Self::Message { association, message } => Some((association, Received::Message(message))),
+            Self::Event { association, event } => Some((association, Received::Event(event))),
+            Self::Endpoint(_) => None,
+        }
+    }
 }
 
 /// Receives what happens on the associations that its filter accepted. It keeps them: when it is
-/// dropped it is unregistered, and those that nobody else holds are shut down.
+/// dropped it is unregistered, and what becomes of its associations is said with [`Owner::on_drop`].
+/// It can be moved to another task, and so be handed over with all it has.
 ///
 /// Associations take turns, one message each: one that is noisy does not keep the others waiting.
 #[derive(Debug)]
 pub struct Owner {
     core: Arc<Core>,
     number: u64,
-    associations: HashMap<AssocId, Association>,
+    associations: HashMap<LinkId, Association>,
+}
+
+enum Found {
+    Link(LinkId, Next),
+    Endpoint(EndpointEvent),
 }
 
 impl Owner {
-    pub(crate) fn new(core: Arc<Core>, number: u64) -> Self {
-        Self { core, number, associations: HashMap::new() }
+    pub(crate) fn register(core: &Arc<Core>, filter: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
+        let number = core.shard.with(|state, _| {
+            let number = state.next_number();
+            let owner = OwnerState {
+                endpoint: core.key,
+                ready: VecDeque::new(),
+                reader: None,
+                open: 0,
+                events: VecDeque::new(),
+                on_drop: OnDrop::default(),
+            };
+            state.owners.insert(number, owner);
+            if let Some(endpoint) = state.endpoints.get_mut(&core.key) {
+                endpoint.owners.push((number, Filter::new(filter)));
+            }
+            state.update_accepting(core.key);
+            number
+        });
+        Self { core: core.clone(), number, associations: HashMap::new() }
     }
 
-    /// The next message or event of any of its associations; `None` when the endpoint was closed, or all
-    /// [`Endpoint`](crate::Endpoint)s were dropped so that nobody is accepted any more, and everything has
+    /// Says what becomes of its associations when it is dropped. [`OnDrop::Close`].
+    pub fn on_drop(&self, on_drop: OnDrop) {
+        if let Some(owner) = self.core.shard.lock().owners.get_mut(&self.number) {
+            owner.on_drop = on_drop;
+        }
+    }
+
+    fn sink(&self) -> Sink {
+        Sink::Owner { owner: self.number, queued: false }
+    }
+
+    /// Connects to a peer; what happens on the association comes to this owner. If it cannot be made, the owner
+    /// is told of its end as well.
+    ///
+    /// When dropped, the attempt goes on, and the owner hears of it.
+    pub async fn connect(&self, to: ConnectTo) -> Result<Association, ConnectError> {
+        crate::connect::connect(&self.core, to, self.sink()).await
+    }
+
+    /// As [`Endpoint::supervise`](crate::Endpoint::supervise); what happens on the association comes to this owner.
+    pub fn supervise(&self, to: ConnectTo, policy: Supervision) -> Result<Association, ConnectError> {
+        crate::connect::supervise(&self.core, to, policy, self.sink())
+    }
+
+    /// Takes over an association: what happens on it, and what was not read, comes to this owner from now on.
+    ///
+    /// # Errors
+    /// An association of another endpoint comes back.
+    pub fn adopt(&mut self, receiver: Receiver) -> Result<Association, Receiver> {
+        let association = receiver.association().clone();
+        if !Arc::ptr_eq(association.core(), &self.core) {
+            return Err(receiver);
+        }
+        let id = association.id();
+        self.core.shard.with(|state, _| {
+            let Some(link) = state.links.get_mut(id) else { return };
+            link.sink = Sink::Owner { owner: self.number, queued: false };
+            let finished = link.finished;
+            if !finished && let Some(owner) = state.owners.get_mut(&self.number) {
+                owner.open += 1;
+            }
+            state.wake_reader(id);
+        });
+        self.associations.insert(id, association.clone());
+        Ok(association)
+    }
+
+    /// Lets go of an association: what happens on it, and what was not read, is for the receiver from now on.
+    /// `None` if it is not this owner's.
+    pub fn release(&mut self, association: &Association) -> Option<Receiver> {
+        let id = association.id();
+        let mut state = self.core.shard.lock();
+        let link = state.links.get_mut(id).filter(|link| link.is_of(self.number))?;
+        link.sink = Sink::Receiver { held: true };
+        let finished = link.finished;
+        if !finished && let Some(owner) = state.owners.get_mut(&self.number) {
+            owner.open -= 1;
+        }
+        drop(state);
+        self.associations.remove(&id);
+        Some(Receiver::new(association.clone()))
+    }
+
+    /// The next message or event of any of its associations, or of its endpoint; `None` when the endpoint was closed,
+    /// or all [`Endpoint`](crate::Endpoint)s were dropped so that nobody is accepted any more, and everything has
     /// been read.
     ///
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<OwnerEvent> {
-        let (id, next) = poll_fn(|cx| self.poll_next(cx)).await?;
-        let core = &self.core;
-        let known = self.associations.entry(id);
-        let association = known.or_insert_with(|| Association::new(Handle::new(core.clone(), id))).clone();
-        let received = Received::from(next);
-        if matches!(received, Received::Event(crate::Event::Closed(_))) {
-            self.associations.remove(&id);
-        }
+        let (id, next) = match poll_fn(|cx| self.poll_next(cx)).await? {
+            (Found::Endpoint(event), _) => return Some(OwnerEvent::Endpoint(event)),
+            (Found::Link(id, next), handle) => {
+                if let Some(handle) = handle {
+                    self.associations.entry(id).or_insert_with(|| Association::new(handle));
+                }
+                (id, next)
+            }
+        };
+        let association = self.associations.get(&id)?.clone();
         // Reading may have opened a window: the peer is told at once.
-        if self.core.shard.lock().driver.stack().wants_transmit() {
+        if self.core.shard.lock().transport.wants_transmit() {
             self.core.shard.with(|_, _| ());
         }
-        Some(OwnerEvent { association, received })
+        Some(match next {
+            Next::Message(message) => OwnerEvent::Message { association, message },
+            Next::Event(event) => {
+                if matches!(event, Event::Closed(_)) {
+                    self.associations.remove(&id);
+                }
+                OwnerEvent::Event { association, event }
+            }
+        })
     }
 
-    fn poll_next(&self, cx: &std::task::Context<'_>) -> Poll<Option<(AssocId, Next)>> {
-        let mut state = self.core.shard.lock();
-        let state = &mut *state;
+    /// What is next, with a handle of an association that it has none of yet.
+    fn poll_next(&self, cx: &std::task::Context<'_>) -> Poll<Option<(Found, Option<Arc<Handle>>)>> {
+        let mut guard = self.core.shard.lock();
+        let state = &mut *guard;
         let Some(owner) = state.owners.get_mut(&self.number) else { return Poll::Ready(None) };
+        if let Some(event) = owner.events.pop_front() {
+            return Poll::Ready(Some((Found::Endpoint(event), None)));
+        }
         while let Some(id) = owner.ready.pop_front() {
-            let Some(inbox) = state.inboxes.get_mut(&id) else { continue };
-            let next = inbox.next(state.driver.stack_mut());
-            let more = inbox.has_next(state.driver.stack());
-            if let Sink::Owner { queued, .. } = &mut inbox.sink {
-                *queued = more;
-            }
+            let Some(link) = state.links.get_mut(id).filter(|link| link.is_of(self.number)) else { continue };
+            let next = link.next(&mut *state.transport);
+            let more = link.has_next(&*state.transport);
+            link.sink = Sink::Owner { owner: self.number, queued: more };
             if more {
                 owner.ready.push_back(id);
             }
+            owner.open -= usize::from(link.finished && next.is_some());
             if let Some(next) = next {
-                return Poll::Ready(Some((id, next)));
+                let known = self.associations.contains_key(&id);
+                let handle = if known { None } else { state.handle(&self.core, id) };
+                return Poll::Ready(Some((Found::Link(id, next), handle)));
             }
         }
         // Nobody new comes any more, and the others have said all.
-        let shut = state.endpoints.get(&self.core.id).is_none_or(|endpoint| endpoint.shut);
-        let ours = |inbox: &Inbox| matches!(inbox.sink, Sink::Owner { owner, .. } if owner == self.number);
-        if state.failed || (shut && state.inboxes.values().filter(|inbox| ours(inbox)).all(|inbox| inbox.finished)) {
+        let shut = state.endpoints.get(&self.core.key).is_none_or(|endpoint| endpoint.shut);
+        if (shut || state.failed) && owner.open == 0 {
             return Poll::Ready(None);
         }
         owner.reader = Some(cx.waker().clone());
@@ -137,24 +319,35 @@ impl Owner {
     }
 }
 
+impl State {
+    /// An association with this sink has begun.
+    pub(crate) fn count_in(&mut self, sink: Sink) {
+        if let Sink::Owner { owner, .. } = sink
+            && let Some(owner) = self.owners.get_mut(&owner)
+        {
+            owner.open += 1;
+        }
+    }
+}
+
 impl Drop for Owner {
     fn drop(&mut self) {
-        let taken: Vec<AssocId> = self.associations.keys().copied().collect();
         self.core.shard.with(|state, now| {
-            state.owners.remove(&self.number);
-            if let Some(endpoint) = state.endpoints.get_mut(&self.core.id) {
+            let Some(owner) = state.owners.remove(&self.number) else { return };
+            let mut members = Vec::new();
+            if let Some(endpoint) = state.endpoints.get_mut(&self.core.key) {
                 state.gone.filters.extend(endpoint.owners.extract_if(.., |(number, _)| *number == self.number));
-                state.update_accepting(self.core.id);
+                members.extend(endpoint.members.iter().copied());
             }
-            // Those that it had not even seen have no handle that could end them.
-            let ours = |sink: &Sink| matches!(sink, Sink::Owner { owner, .. } if *owner == self.number);
-            let unseen: Vec<AssocId> = state
-                .inboxes
-                .values()
-                .filter(|inbox| ours(&inbox.sink) && !inbox.orphan && !taken.contains(&inbox.id))
-                .map(|inbox| inbox.id)
-                .collect();
-            unseen.into_iter().for_each(|id| state.orphan(now, id));
+            state.update_accepting(self.core.key);
+            for id in members {
+                if state.links.get(id).is_some_and(|link| link.is_of(self.number)) {
+                    match owner.on_drop {
+                        OnDrop::Close => state.give(now, id, None),
+                        OnDrop::HandOver => state.hand_over(now, id),
+                    }
+                }
+            }
         });
     }
 }

@@ -1,7 +1,8 @@
 //! Paths.
 
-use crate::{Address, Association, PathId, PathParameters, PathState, PathStats};
-use esock_proto::NotFound;
+use crate::state::State;
+use crate::{Address, Association, PathError, PathId, PathParameters, PathState, PathStats};
+use esock_proto::{AssocId, Time};
 
 /// One address of the peer, and the way there.
 #[derive(Debug, Clone)]
@@ -35,21 +36,26 @@ impl Path {
         self.stats().map(|stats| stats.state)
     }
 
-    /// Makes it the primary path: data goes over it while it works (RFC 9260 §11.1.5).
-    pub fn set_primary(&self) -> Result<(), NotFound> {
+    fn with(&self, command: impl FnOnce(&mut State, Time, AssocId) -> Result<(), PathError>) -> Result<(), PathError> {
         let id = self.association.id();
-        self.association.with(|state, now| state.driver.stack_mut().set_primary(now, id, self.id))
+        self.association.with(|state, now| {
+            let assoc = state.assoc(id).ok_or(PathError::NotFound)?;
+            command(state, now, assoc)
+        })
+    }
+
+    /// Makes it the primary path: data goes over it while it works (RFC 9260 §11.1.5).
+    pub fn set_primary(&self) -> Result<(), PathError> {
+        self.with(|state, now, assoc| state.transport.set_primary(now, assoc, self.id))
     }
 
     /// Changes its parameters; what is `None` stays as it is.
-    pub fn set_parameters(&self, parameters: PathParameters) -> Result<(), NotFound> {
-        let id = self.association.id();
-        self.association.with(|state, now| state.driver.stack_mut().set_path_parameters(now, id, self.id, parameters))
+    pub fn set_parameters(&self, parameters: PathParameters) -> Result<(), PathError> {
+        self.with(|state, now, assoc| state.transport.set_path_parameters(now, assoc, self.id, parameters))
     }
 
     /// Sends a HEARTBEAT over it now (RFC 9260 §11.1.8).
-    pub fn request_heartbeat(&self) -> Result<(), NotFound> {
-        let id = self.association.id();
-        self.association.with(|state, now| state.driver.stack_mut().request_heartbeat(now, id, self.id))
+    pub fn request_heartbeat(&self) -> Result<(), PathError> {
+        self.with(|state, now, assoc| state.transport.request_heartbeat(now, assoc, self.id))
     }
 }

@@ -1,8 +1,8 @@
 //! Receiving from one association.
 
-use crate::inbox::{Inbox, Next};
-use crate::state::State;
+use crate::link::{Link, Next, Sink};
 use crate::{Association, Event, Message};
+use esock_io::Transport;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -42,25 +42,19 @@ impl Receiver {
         &self.association
     }
 
-    fn take<T>(&self, take: impl FnOnce(&mut Inbox, &mut State) -> T) -> Option<T> {
+    fn take<T>(&self, take: impl FnOnce(&mut Link, &mut dyn Transport) -> T) -> Option<T> {
         let shard = &self.association.core().shard;
-        let id = self.association.id();
-        let call = |state: &mut State| {
-            // Taken out for the time of the call, since the stack stands beside it.
-            let mut inbox = state.inboxes.remove(&id)?;
-            let out = take(&mut inbox, state);
-            state.inboxes.insert(id, inbox);
-            Some(out)
-        };
         let mut state = shard.lock();
-        let out = call(&mut state);
-        let wants_transmit = state.driver.stack().wants_transmit();
+        let state_now = &mut *state;
+        let link = state_now.links.get_mut(self.association.id())?;
+        let out = take(link, &mut *state_now.transport);
+        let wants_transmit = state.transport.wants_transmit();
         drop(state);
         if wants_transmit {
             // Reading has opened the window: the peer is told at once.
             shard.with(|_, _| ());
         }
-        out
+        Some(out)
     }
 
     /// The next message or event, in the order in which they came; `None` after [`Event::Closed`].
@@ -68,11 +62,11 @@ impl Receiver {
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<Received> {
         poll_fn(|cx| {
-            let polled = self.take(|inbox, state| match inbox.next(state.driver.stack_mut()) {
+            let polled = self.take(|link, transport| match link.next(transport) {
                 Some(next) => Poll::Ready(Some(next.into())),
-                None if inbox.finished => Poll::Ready(None),
+                None if link.finished => Poll::Ready(None),
                 None => {
-                    inbox.reader = Some(cx.waker().clone());
+                    link.reader = Some(cx.waker().clone());
                     Poll::Pending
                 }
             });
@@ -83,7 +77,7 @@ impl Receiver {
 
     /// The next message or event, if there is one now.
     pub fn try_recv(&mut self) -> Option<Received> {
-        self.take(|inbox, state| inbox.next(state.driver.stack_mut()).map(Received::from)).flatten()
+        self.take(|link, transport| link.next(transport).map(Received::from)).flatten()
     }
 
     /// Appends up to `max` messages and events to `out` under one lock, waiting for the first; returns
@@ -96,14 +90,14 @@ impl Receiver {
         }
         poll_fn(|cx| {
             let before = out.len();
-            let polled = self.take(|inbox, state| {
+            let polled = self.take(|link, transport| {
                 while out.len() - before < max
-                    && let Some(next) = inbox.next(state.driver.stack_mut())
+                    && let Some(next) = link.next(transport)
                 {
                     out.push(next.into());
                 }
-                if out.len() == before && !inbox.finished {
-                    inbox.reader = Some(cx.waker().clone());
+                if out.len() == before && !link.finished {
+                    link.reader = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
                 Poll::Ready(out.len() - before)
@@ -111,5 +105,16 @@ impl Receiver {
             polled.unwrap_or(Poll::Ready(0))
         })
         .await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut state = self.association.core().shard.lock();
+        if let Some(link) = state.links.get_mut(self.association.id())
+            && let Sink::Receiver { held } = &mut link.sink
+        {
+            *held = false;
+        }
     }
 }

@@ -1,25 +1,50 @@
-//! A shard: one driver behind one lock. Whoever has something to send runs the turn himself; the
+//! A shard: one backend behind one lock. Whoever has something to send runs the turn himself; the
 //! background task runs it when packets arrive or time has passed.
 
-use crate::owner::Candidate;
-use crate::state::{Question, State};
-use esock_io::{Driver, Turn};
+use crate::state::{Answer, Question, State};
+use esock_io::{DriverConfig, DriverError, Protocol, Turn};
 use esock_proto::Time;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// Sockets that fail more often than this ...
+const MAX_FAILURES: usize = 5;
+
+/// ... within this time are given up.
+const FAILURE_WINDOW: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Shard {
     state: Mutex<State>,
+    /// What its sockets were opened with, and are opened with again should they fail.
+    opened_with: (Protocol, DriverConfig),
+    /// When its sockets failed lately.
+    failures: Mutex<VecDeque<Time>>,
     /// Wakes the background task: an earlier deadline, a full socket, or no endpoint left.
     pub kick: Notify,
 }
 
 impl Shard {
-    pub fn new(driver: Driver) -> Self {
-        Self { state: Mutex::new(State::new(driver)), kick: Notify::new() }
+    /// Opens sockets. Reopened, they keep their UDP port.
+    pub fn open(protocol: Protocol, mut config: DriverConfig) -> Result<Self, DriverError> {
+        let transport = esock_io::open(protocol, config.clone())?;
+        let chosen = transport.backend();
+        tracing::info!(%protocol, backend = %chosen.backend, udp_port = chosen.udp_port, why = %chosen.why, "sockets opened");
+        chosen.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        if let Some(port) = chosen.udp_port {
+            config.udp_port = esock_io::UdpPort::Listen(port);
+        }
+        config.backend = chosen.backend;
+        Ok(Self {
+            state: Mutex::new(State::new(transport)),
+            opened_with: (protocol, config),
+            failures: Mutex::default(),
+            kick: Notify::new(),
+        })
     }
 
     /// Locks the state for a look. Nothing that runs the user's code may happen meanwhile.
@@ -31,9 +56,9 @@ impl Shard {
     /// Calls `command` under the lock, sends what it brought about, then wakes whom it concerns.
     pub fn with<T>(&self, command: impl FnOnce(&mut State, Time) -> T) -> T {
         let mut state = self.lock();
-        let now = state.driver.now();
+        let now = state.transport.now();
         let out = command(&mut state, now);
-        let turn = state.driver.flush(now);
+        let turn = state.transport.flush(now);
         self.finish(state, now, turn, true);
         out
     }
@@ -41,27 +66,26 @@ impl Shard {
     /// Receives and sends; for the background task.
     pub fn turn(&self) -> std::io::Result<Turn> {
         let mut state = self.lock();
-        let now = state.driver.now();
+        let now = state.transport.now();
         // It is awake: before it sleeps it asks when the next thing is due.
         state.sleeps_until = Some(Time::ZERO);
-        let turn = state.driver.turn(now)?;
+        let turn = state.transport.turn(now)?;
         Ok(self.finish(state, now, turn, false))
     }
 
-    /// Takes what has happened from the stack, unlocks, and lets the user's code run: wakers and filters.
+    /// Takes what has happened from the backend, unlocks, and lets the user's code run: wakers and filters.
     /// Says how the turn ended after that; `kick`: the background task has to know.
     fn finish(&self, mut state: MutexGuard<'_, State>, now: Time, mut turn: Turn, kick: bool) -> Turn {
         state.dispatch(now);
-        let blocked = |state: &State| state.driver.interests().any(|interest| interest.writable);
-        if state.driver.stack().wants_transmit() && !blocked(&state) {
+        if state.transport.wants_transmit() && !state.transport.is_blocked() {
             // Accepting somebody, or releasing an association, has brought something to send.
-            let second = state.driver.flush(now);
+            let second = state.transport.flush(now);
             state.dispatch(now);
             turn.deadline = second.deadline;
             turn.more |= second.more;
         }
-        let blocked = blocked(&state);
-        turn.more |= state.driver.stack().wants_transmit() && !blocked;
+        let blocked = state.transport.is_blocked();
+        turn.more |= state.transport.wants_transmit() && !blocked;
         state.deadline = turn.deadline;
         let earlier = match (state.next_deadline(), state.sleeps_until) {
             (Some(deadline), Some(until)) => deadline < until,
@@ -69,30 +93,84 @@ impl Shard {
             (None, _) => false,
         };
         let idle = state.endpoints.is_empty();
-        let wakes = std::mem::take(&mut state.wakes);
         let questions = std::mem::take(&mut state.questions);
-        let gone = std::mem::take(&mut state.gone);
-        drop(state);
+        self.let_go(state);
         if kick && (earlier || blocked || turn.more || idle) {
             self.kick.notify_one();
         }
-        wakes.into_iter().for_each(Waker::wake);
-        drop(gone);
         if !questions.is_empty() {
             self.ask(questions);
         }
         turn
     }
 
+    /// Unlocks, and lets the user's code run that this brings about.
+    fn let_go(&self, mut state: MutexGuard<'_, State>) {
+        let wakes = std::mem::take(&mut state.wakes);
+        let gone = std::mem::take(&mut state.gone);
+        drop(state);
+        wakes.into_iter().for_each(Waker::wake);
+        drop(gone);
+    }
+
     fn ask(&self, questions: Vec<Question>) {
-        let answers: Vec<_> = questions
-            .into_iter()
-            .map(|Question { incoming, filters, associations }| {
-                let candidate = Candidate::new(&incoming, associations);
-                let owner = filters.iter().find(|(_, filter)| filter.accepts(&candidate)).map(|(owner, _)| *owner);
-                (incoming, owner)
-            })
-            .collect();
-        self.with(|state, now| answers.into_iter().for_each(|(incoming, owner)| state.answer(now, incoming, owner)));
+        let answers: Vec<Answer> = questions.into_iter().map(Question::ask).collect();
+        self.with(|state, now| answers.into_iter().for_each(|answer| state.on_answer(now, answer)));
+    }
+
+    /// Everything has failed for good.
+    pub fn fail(&self) {
+        let mut state = self.lock();
+        state.fail(&crate::CloseReason::EndpointClosed);
+        self.let_go(state);
+    }
+
+    /// The sockets have failed: ends what was on them, and opens others, as often as that is sensible. Says
+    /// whether there are sockets again.
+    pub async fn reopen(&self, error: std::io::Error) -> bool {
+        let mut error = error.to_string();
+        loop {
+            let attempt = self.count_failure();
+            tracing::warn!(attempt, %error, "sockets failed");
+            {
+                let mut state = self.lock();
+                let now = state.transport.now();
+                state.on_sockets_failed(now, &error, attempt as u32);
+                self.let_go(state);
+            }
+            if attempt > MAX_FAILURES {
+                let mut state = self.lock();
+                state.on_given_up(&error);
+                self.let_go(state);
+                tracing::error!(%error, "sockets given up");
+                return false;
+            }
+            if attempt > 1 {
+                // All attempts together stay within the window.
+                tokio::time::sleep(Duration::from_millis(100) * (1 << attempt.min(5))).await;
+            }
+            match self.try_reopen() {
+                Ok(()) => return true,
+                Err(problem) => error = problem,
+            }
+        }
+    }
+
+    fn try_reopen(&self) -> Result<(), String> {
+        let (protocol, config) = &self.opened_with;
+        let transport = esock_io::open(*protocol, config.clone()).map_err(|error| error.to_string())?;
+        let mut state = self.lock();
+        let opened = state.on_sockets_opened(transport).map_err(|error| error.to_string());
+        self.let_go(state);
+        opened
+    }
+
+    /// Counts a failure; says how many there were lately.
+    fn count_failure(&self) -> usize {
+        let now = self.lock().transport.now();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|at| now.since(*at) < FAILURE_WINDOW);
+        failures.push_back(now);
+        failures.len()
     }
 }

@@ -25,41 +25,69 @@ impl Drop for Farewell {
         if self.rests {
             return;
         }
-        let mut state = self.shard.lock();
-        state.fail();
-        let wakes = std::mem::take(&mut state.wakes);
-        drop(state);
-        wakes.into_iter().for_each(std::task::Waker::wake);
+        self.shard.fail();
     }
+}
+
+/// Sockets that the runtime watches.
+type Watched = Vec<Arc<UdpSocket>>;
+
+/// Has the runtime watch the sockets of a shard.
+fn watch(shard: &Shard) -> io::Result<Watched> {
+    let descriptors = shard.lock().transport.descriptors()?;
+    // Whatever they are, tokio watches them as it does its own: they are never read here.
+    let watched = descriptors.into_iter().map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd)));
+    watched.map(|socket| socket.map(Arc::new)).collect()
 }
 
 /// Starts the task of a shard on the current runtime.
 pub fn spawn(shard: Arc<Shard>) -> io::Result<()> {
-    let descriptors = shard.lock().driver.descriptors()?;
-    // Whatever they are, tokio watches them as it does its own: they are never read here.
-    let watched = descriptors.into_iter().map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd)));
-    let sockets = watched.map(|socket| socket.map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+    let sockets = watch(&shard)?;
     tokio::spawn(run(Farewell { shard, rests: false }, sockets));
     Ok(())
 }
 
-async fn run(mut farewell: Farewell, sockets: Vec<Arc<UdpSocket>>) {
-    let mut watchers = JoinSet::new();
-    for socket in &sockets {
-        watchers.spawn(watch_errors(socket.clone(), farewell.shard.clone()));
-    }
+async fn run(mut farewell: Farewell, mut sockets: Watched) {
     loop {
-        let shard = &farewell.shard;
-        let Ok(turn) = shard.turn() else { return };
+        let Err(mut error) = serve(&farewell.shard, &sockets).await else {
+            farewell.rests = true;
+            return;
+        };
+        // They must be closed before their ports can be had again.
+        drop(sockets);
+        sockets = loop {
+            if !farewell.shard.reopen(error).await {
+                return;
+            }
+            match watch(&farewell.shard) {
+                Ok(sockets) => break sockets,
+                Err(problem) => error = problem,
+            }
+        };
+    }
+}
+
+/// Serves a shard until nothing is left to do, or its sockets fail.
+async fn serve(shard: &Arc<Shard>, sockets: &Watched) -> io::Result<()> {
+    let mut watchers = JoinSet::new();
+    for socket in sockets {
+        watchers.spawn(watch_errors(socket.clone(), shard.clone()));
+    }
+    let served = take_turns(shard, sockets).await;
+    // They hold the sockets, whose ports may be wanted again at once.
+    watchers.shutdown().await;
+    served
+}
+
+async fn take_turns(shard: &Shard, sockets: &Watched) -> io::Result<()> {
+    loop {
+        let turn = shard.turn()?;
         if turn.more {
             tokio::task::yield_now().await;
             continue;
         }
-        let Some((sleep, blocked)) = prepare_to_sleep(shard) else {
-            farewell.rests = true;
-            return;
-        };
-        let ready = wait_ready(&sockets, &blocked);
+        let Some((sleep, blocked)) = prepare_to_sleep(shard) else { return Ok(()) };
+        let ready = wait_ready(sockets, &blocked);
         match sleep {
             Some(sleep) => {
                 tokio::select! {
@@ -81,14 +109,14 @@ async fn run(mut farewell: Farewell, sockets: Vec<Arc<UdpSocket>>) {
 /// How long to sleep at most, and which sockets are full; `None` when there is nothing left to do.
 fn prepare_to_sleep(shard: &Shard) -> Option<(Option<Duration>, Vec<bool>)> {
     let mut state = shard.lock();
-    if state.endpoints.is_empty() && state.opening == 0 && !state.driver.stack().wants_transmit() {
+    if state.endpoints.is_empty() && state.opening == 0 && !state.transport.wants_transmit() {
         state.running = false;
         return None;
     }
-    let now = state.driver.now();
+    let now = state.transport.now();
     let deadline = state.next_deadline();
     state.sleeps_until = deadline;
-    let blocked = state.driver.interests().map(|interest| interest.writable).collect();
+    let blocked = state.transport.blocked();
     Some((deadline.map(|at| at.since(now)), blocked))
 }
 

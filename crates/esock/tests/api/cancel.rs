@@ -104,7 +104,7 @@ async fn an_owners_recv_loses_and_repeats_nothing() {
     let mut given_up = 0;
     for when in Drop::up_to(POLLS).cycle() {
         match soon(give_up(when, owner.recv())).await {
-            Some(Some(OwnerEvent { association, received: Received::Message(message), .. })) => {
+            Some(Some(OwnerEvent::Message { association, message })) => {
                 let next = next.get_mut(&association.peer_port()).unwrap();
                 assert_eq!(number_of(&message), *next);
                 *next += 1;

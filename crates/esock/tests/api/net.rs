@@ -225,10 +225,9 @@ pub async fn owned(owner: &mut Owner) -> (Association, Message) {
     soon(async {
         loop {
             match owner.recv().await.expect("the owner gets a message") {
-                OwnerEvent { association, received: Received::Message(message), .. } => return (association, message),
-                OwnerEvent { received, .. } => {
-                    assert!(!matches!(received, Received::Event(Event::Closed(_))), "closed instead: {received:?}");
-                }
+                OwnerEvent::Message { association, message } => return (association, message),
+                OwnerEvent::Event { event: event @ Event::Closed(_), .. } => panic!("closed instead: {event:?}"),
+                _ => {}
             }
         }
     })

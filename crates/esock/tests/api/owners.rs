@@ -113,7 +113,7 @@ async fn an_owner_hears_every_message_of_every_association_in_order() {
         assert_eq!(soon(association.shutdown()).await, CloseReason::Shutdown);
         let closed = soon(async {
             loop {
-                let OwnerEvent { association, received, .. } = owner.recv().await.unwrap();
+                let (association, received) = owner.recv().await.unwrap().into_received().unwrap();
                 if let Received::Event(Event::Closed(reason)) = received {
                     return (association.peer_port(), reason);
                 }
@@ -207,7 +207,7 @@ async fn an_owner_without_endpoint_and_associations_ends() {
     let (_client, association, _receiver) = client_of(&server).await;
     let waiting = tokio::spawn(async move {
         let mut all = Vec::new();
-        while let Some(OwnerEvent { received, .. }) = owner.recv().await {
+        while let Some((_, received)) = owner.recv().await.and_then(OwnerEvent::into_received) {
             all.push(received);
         }
         (all, owner.recv().await.is_none())
@@ -299,7 +299,7 @@ async fn an_owner_hears_nothing_more_when_its_endpoint_has_closed() {
     until("it has arrived", || association.stats().unwrap().send_buffered == 0).await;
     let waiting = tokio::spawn(async move {
         let mut all = Vec::new();
-        while let Some(OwnerEvent { received, .. }) = owner.recv().await {
+        while let Some((_, received)) = owner.recv().await.and_then(OwnerEvent::into_received) {
             all.push(received);
         }
         all

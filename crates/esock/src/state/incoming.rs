@@ -1,0 +1,150 @@
+//! Peers that want an association, and associations that want an owner.
+
+use super::State;
+use crate::link::{EndpointKey, LinkId, Sink};
+use crate::owner::{Candidate, Filter};
+use esock_io::Incoming;
+use esock_proto::{Event, Time};
+
+/// Associations that were accepted and that nobody has taken; more peers have to try again.
+const MAX_BACKLOG: usize = 128;
+
+/// Filters have to be asked, outside the lock.
+#[derive(Debug)]
+pub struct Question {
+    about: About,
+    pub filters: Vec<(u64, Filter)>,
+    pub candidate: Candidate,
+}
+
+/// Whom filters are asked about.
+#[derive(Debug)]
+enum About {
+    /// A peer that wants an association.
+    Peer(Incoming),
+    /// An association whose owner has gone.
+    Link(LinkId),
+}
+
+/// A question with its answer: the owner who said yes.
+#[derive(Debug)]
+pub struct Answer {
+    about: About,
+    owner: Option<u64>,
+}
+
+impl Question {
+    /// Asks the filters in their order.
+    pub fn ask(self) -> Answer {
+        let says_yes = self.filters.iter().find(|(_, filter)| filter.accepts(&self.candidate));
+        Answer { owner: says_yes.map(|(owner, _)| *owner), about: self.about }
+    }
+}
+
+impl State {
+    pub(super) fn on_incoming(&mut self, now: Time, incoming: Incoming) {
+        let key = self.by_id.get(&incoming.endpoint).copied();
+        let Some((key, endpoint)) = key.and_then(|key| Some((key, self.endpoints.get(&key)?))) else {
+            return self.transport.ignore(incoming);
+        };
+        if endpoint.shut {
+            return self.transport.ignore(incoming);
+        }
+        if endpoint.owners.is_empty() {
+            if endpoint.accepting {
+                self.take_into_backlog(now, key, incoming);
+            } else {
+                self.transport.ignore(incoming);
+            }
+            return;
+        }
+        let candidate = Candidate::new(&incoming, self.transport.association_count(incoming.endpoint));
+        self.questions.push(Question { about: About::Peer(incoming), filters: endpoint.owners.clone(), candidate });
+    }
+
+    fn take_into_backlog(&mut self, now: Time, key: EndpointKey, incoming: Incoming) {
+        let Some(endpoint) = self.endpoints.get_mut(&key).filter(|endpoint| endpoint.backlog.len() < MAX_BACKLOG)
+        else {
+            return self.transport.ignore(incoming);
+        };
+        if let Some(assoc) = self.transport.accept(now, incoming) {
+            let id = self.links.insert(key, Some(assoc), Sink::Receiver { held: false });
+            endpoint.members.insert(id);
+            endpoint.backlog.push_back(id);
+            endpoint.acceptors.wake_all(&mut self.wakes);
+        }
+    }
+
+    /// The filters have decided.
+    pub fn on_answer(&mut self, now: Time, answer: Answer) {
+        match answer.about {
+            About::Peer(incoming) => self.decide(now, incoming, answer.owner),
+            About::Link(id) => self.give(now, id, answer.owner),
+        }
+    }
+
+    fn decide(&mut self, now: Time, incoming: Incoming, owner: Option<u64>) {
+        let key = self.by_id.get(&incoming.endpoint).copied();
+        let Some((key, endpoint)) = key.and_then(|key| Some((key, self.endpoints.get_mut(&key)?))) else {
+            return self.transport.ignore(incoming);
+        };
+        if endpoint.shut {
+            return self.transport.ignore(incoming);
+        }
+        match owner {
+            Some(owner) => match self.owners.get_mut(&owner) {
+                Some(state) => {
+                    if let Some(assoc) = self.transport.accept(now, incoming) {
+                        let id = self.links.insert(key, Some(assoc), Sink::Owner { owner, queued: false });
+                        endpoint.members.insert(id);
+                        state.open += 1;
+                    }
+                }
+                // The owner went while its filter thought.
+                None => self.transport.ignore(incoming),
+            },
+            None if endpoint.accepting => self.take_into_backlog(now, key, incoming),
+            None => self.transport.refuse(now, incoming, b""),
+        }
+    }
+
+    /// Looks for another owner of an association whose own has gone.
+    pub fn hand_over(&mut self, now: Time, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.sink = Sink::Undecided;
+        let (key, assoc) = (link.endpoint, link.assoc);
+        let Some(endpoint) = self.endpoints.get(&key) else { return };
+        if link.closed.is_some() {
+            return self.give(now, id, None);
+        }
+        let stats = assoc.and_then(|assoc| self.transport.association(now, assoc));
+        let candidate = match (&stats, &link.supervisor) {
+            (Some(stats), _) => Candidate::of(stats, endpoint.members.len()),
+            (None, Some(supervisor)) => Candidate::at(&supervisor.to.peer, endpoint.members.len()),
+            (None, None) => return self.give(now, id, None),
+        };
+        self.questions.push(Question { about: About::Link(id), filters: endpoint.owners.clone(), candidate });
+    }
+
+    /// Gives an association to an owner, or to whoever holds it; ends it if nobody does.
+    pub fn give(&mut self, now: Time, id: LinkId, owner: Option<u64>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        match owner.and_then(|owner| Some((owner, self.owners.get_mut(&owner)?))) {
+            Some((owner, state)) => {
+                link.sink = Sink::Owner { owner, queued: false };
+                state.open += usize::from(!link.finished);
+                if let (Some(negotiated), None) = (link.up, &link.closed) {
+                    // It is told of a new association as of any other.
+                    link.push(Event::Up(negotiated), 0);
+                }
+                self.wake_reader(id);
+            }
+            None => {
+                link.sink = Sink::Receiver { held: false };
+                if link.handle.strong_count() == 0 && link.supervisor.is_none() {
+                    self.orphan(now, id);
+                }
+            }
+        }
+    }
+}

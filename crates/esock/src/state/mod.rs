@@ -1,0 +1,200 @@
+//! What a shard's lock protects: the backend, and who waits for what.
+
+mod events;
+mod incoming;
+mod lifecycle;
+mod reopen;
+mod supervise;
+
+pub use incoming::{Answer, Question};
+
+use crate::association::Handle;
+use crate::endpoint::Core;
+use crate::events::EndpointEvent;
+use crate::line::{For, Line};
+use crate::link::{EndpointKey, Link, LinkId, Links};
+use crate::owner::{Filter, OnDrop};
+use crate::supervisor::Supervisor;
+use esock_io::Transport;
+use esock_proto::{Address, AssocId, EndpointConfig, EndpointId, Time};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+/// An owner's line.
+#[derive(Debug)]
+pub struct OwnerState {
+    pub endpoint: EndpointKey,
+    /// Associations that have something, each once.
+    pub ready: VecDeque<LinkId>,
+    /// The task that reads.
+    pub reader: Option<Waker>,
+    /// Associations that it has not read to their end.
+    pub open: usize,
+    /// What happened to its endpoint.
+    pub events: VecDeque<EndpointEvent>,
+    pub on_drop: OnDrop,
+}
+
+/// An endpoint, as far as the API is concerned.
+#[derive(Debug)]
+pub struct EndpointState {
+    /// The backend's endpoint.
+    pub id: EndpointId,
+    /// What it is opened with, should its sockets have to be opened anew.
+    pub config: EndpointConfig,
+    pub core: Weak<Core>,
+    /// `accept` has been called.
+    pub accepting: bool,
+    pub backlog: VecDeque<LinkId>,
+    pub acceptors: Line,
+    /// In order of registration.
+    pub owners: Vec<(u64, Filter)>,
+    /// Its associations.
+    pub members: HashSet<LinkId>,
+    /// Whom its supervised associations are to reach: found here also while they are down.
+    pub supervised: HashMap<(Address, u16), LinkId>,
+    /// Who watches it, by number.
+    pub watchers: Vec<(u64, Watcher)>,
+    /// Its last `Endpoint` was dropped, or it is being closed: nobody is accepted any more.
+    pub shut: bool,
+    /// Nobody holds it any more: it goes when its associations have gone.
+    pub closing: bool,
+    /// It was closed by its user.
+    pub closed: bool,
+    /// Tasks that wait for its associations to go.
+    pub closers: Line,
+}
+
+/// What waits for who watches an endpoint.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    pub events: VecDeque<EndpointEvent>,
+    pub reader: Option<Waker>,
+}
+
+/// What goes when nothing is locked: dropping it may run the user's code, or lock again.
+#[derive(Debug, Default)]
+pub struct Gone {
+    pub filters: Vec<(u64, Filter)>,
+    pub links: Vec<Box<Link>>,
+    pub endpoints: Vec<EndpointState>,
+    pub supervisors: Vec<Box<Supervisor>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    pub transport: Box<dyn Transport>,
+    pub links: Links,
+    pub endpoints: HashMap<EndpointKey, EndpointState>,
+    by_id: HashMap<EndpointId, EndpointKey>,
+    pub owners: HashMap<u64, OwnerState>,
+    /// The last number given to an endpoint, an owner or a watcher.
+    last_number: u64,
+    /// Associations without handles, and when they are aborted.
+    orphans: BTreeSet<(Time, LinkId)>,
+    /// Supervised associations that are down, and when they are tried again.
+    retries: BTreeSet<(Time, LinkId)>,
+    random: StdRng,
+    pub questions: Vec<Question>,
+    /// Tasks to be woken when the lock is released.
+    pub wakes: Vec<Waker>,
+    pub gone: Gone,
+    /// When the backend wants its next turn, as of the last one.
+    pub deadline: Option<Time>,
+    /// Until when the background task sleeps.
+    pub sleeps_until: Option<Time>,
+    /// The background task runs; without endpoints it ends, and begins again with the next one.
+    pub running: bool,
+    /// Endpoints that are being opened: the background task stays for them.
+    pub opening: usize,
+    /// The sockets failed and are to be opened anew.
+    broken: bool,
+    /// The sockets or the runtime failed for good: nothing goes on here.
+    pub failed: bool,
+}
+
+impl State {
+    pub fn new(transport: Box<dyn Transport>) -> Self {
+        // Jitter only: the clock is random enough.
+        let random = StdRng::seed_from_u64(transport.now().as_nanos() ^ u64::from(std::process::id()) << 32);
+        Self {
+            transport,
+            links: Links::default(),
+            endpoints: HashMap::new(),
+            by_id: HashMap::new(),
+            owners: HashMap::new(),
+            last_number: 0,
+            orphans: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            random,
+            questions: Vec::new(),
+            wakes: Vec::new(),
+            gone: Gone::default(),
+            deadline: None,
+            sleeps_until: None,
+            running: false,
+            opening: 0,
+            broken: false,
+            failed: false,
+        }
+    }
+
+    pub fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// The backend's association behind a link.
+    pub fn assoc(&self, id: LinkId) -> Option<AssocId> {
+        self.links.get(id)?.assoc
+    }
+
+    /// The handle of a link: the one that the user has, or a new one. None once it has no user any more.
+    pub fn handle(&mut self, core: &Arc<Core>, id: LinkId) -> Option<Arc<Handle>> {
+        let link = self.links.get_mut(id).filter(|link| link.orphaned.is_none())?;
+        Some(link.handle.upgrade().unwrap_or_else(|| {
+            let handle = Arc::new(Handle::new(core.clone(), id));
+            link.handle = Arc::downgrade(&handle);
+            handle
+        }))
+    }
+
+    /// Who waits for what.
+    pub fn line(&mut self, what: For) -> Option<&mut Line> {
+        match what {
+            For::Room(id) => self.links.get_mut(id).map(|link| &mut link.writers),
+            For::Change(id) => self.links.get_mut(id).map(|link| &mut link.closers),
+            For::Peer(key) => self.endpoints.get_mut(&key).map(|endpoint| &mut endpoint.acceptors),
+            For::Calm(key) => self.endpoints.get_mut(&key).map(|endpoint| &mut endpoint.closers),
+        }
+    }
+
+    /// When something is due, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let first = |set: &BTreeSet<(Time, LinkId)>| set.first().map(|(at, _)| *at);
+        let retry = first(&self.retries).filter(|_| !self.broken);
+        [self.transport.poll_timeout(), self.deadline, first(&self.orphans), retry].into_iter().flatten().min()
+    }
+
+    /// Takes from the backend what has happened, and does what is due.
+    pub fn dispatch(&mut self, now: Time) {
+        while let Some(incoming) = self.transport.poll_incoming() {
+            self.on_incoming(now, incoming);
+        }
+        while let Some((id, event)) = self.transport.poll_event() {
+            self.on_event(now, id, event);
+        }
+        self.retry_due(now);
+        while let Some((at, id)) = self.orphans.pop_first() {
+            if at > now {
+                self.orphans.insert((at, id));
+                break;
+            }
+            self.release(now, id);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Supervision: an association that is made in the background and made again when it ends.
+
+use crate::connect::ConnectTo;
+use crate::endpoint::Core;
+use crate::{SendOptions, Undelivered};
+use bytes::Bytes;
+use esock_proto::{Peer, Time};
+use rand::RngExt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How an association is kept alive, see [`Endpoint::supervise`](crate::Endpoint::supervise).
+///
+/// Attempts follow each other with exponential backoff: the first retry after about `first_retry`, each
+/// further one after twice as long, up to `longest_retry`, all with a jitter of half either way, so that
+/// many clients of one server do not come back at once.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Supervision {
+    /// The mean wait before the first retry. 500 ms.
+    pub first_retry: Duration,
+    /// The longest mean wait between two attempts. 30 s.
+    pub longest_retry: Duration,
+    /// Failed attempts in a row after which it is given up, with `Closed`. `None`: never. `None`.
+    pub max_attempts: Option<u32>,
+    /// An association that was up at least this long is tried again as if it had never failed; one that
+    /// ended sooner goes on with the backoff where it was. 5 s.
+    pub stable_after: Duration,
+    /// Whether messages that were never sent are kept while it is down, in their order, and sent when it is up
+    /// again: those that come back unsent, and those taken meanwhile (up to `Config::send_buffer`). Else, and
+    /// by default, sending while it is down is refused, and unsent messages come back. Messages that may have been received always
+    /// come back.
+    pub keep_unsent: bool,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            first_retry: Duration::from_millis(500),
+            longest_retry: Duration::from_secs(30),
+            max_attempts: None,
+            stable_after: Duration::from_secs(5),
+            keep_unsent: false,
+        }
+    }
+}
+
+impl Supervision {
+    /// The wait before the next attempt after this many failures in a row.
+    fn wait(&self, failures: u32, random: &mut impl rand::Rng) -> Duration {
+        let mean = self.first_retry.saturating_mul(1 << failures.min(20)).min(self.longest_retry);
+        // Never at once, whatever was configured: no busy loop.
+        mean.max(Duration::from_millis(10)).mul_f64(random.random_range(0.5..1.5))
+    }
+}
+
+/// Where a supervised association is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Connecting,
+    Up { since: Time },
+    Waiting { until: Time },
+}
+
+/// The supervisor of one association.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub to: ConnectTo,
+    pub policy: Supervision,
+    pub phase: Phase,
+    /// Its endpoint: a supervised association lives until it is cancelled, whoever holds a handle.
+    #[expect(dead_code, reason = "held, not used")]
+    core: Arc<Core>,
+    /// The user wants it to end.
+    pub cancelled: bool,
+    /// Failed attempts in a row.
+    failures: u32,
+    /// Associations in a row that ended soon after they had come up.
+    flaps: u32,
+    /// Attempts so far.
+    attempts: usize,
+    /// Messages to be sent when it is up.
+    kept: VecDeque<(SendOptions, Bytes)>,
+    kept_bytes: usize,
+    /// Messages that came back unsent from an association that has not quite ended: they go before `kept`.
+    returned: VecDeque<(SendOptions, Bytes)>,
+}
+
+/// What becomes of a supervised association that ended, or could not be made.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Another attempt; how many have failed in a row, and the wait.
+    Retry { failures: u32, wait: Duration },
+    /// No further attempt.
+    GivenUp,
+}
+
+impl Supervisor {
+    pub fn new(to: ConnectTo, policy: Supervision, core: Arc<Core>) -> Self {
+        Self {
+            to,
+            policy,
+            phase: Phase::Connecting,
+            core,
+            cancelled: false,
+            failures: 0,
+            flaps: 0,
+            attempts: 0,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            returned: VecDeque::new(),
+        }
+    }
+
+    /// Whom to try now: each attempt begins with another of the peer's addresses.
+    pub fn next_peer(&mut self) -> Peer {
+        let mut peer = self.to.peer.clone();
+        let count = peer.addresses.len().max(1);
+        peer.addresses.rotate_left(self.attempts % count);
+        self.attempts += 1;
+        self.phase = Phase::Connecting;
+        peer
+    }
+
+    pub fn on_up(&mut self, now: Time) {
+        self.failures = 0;
+        self.phase = Phase::Up { since: now };
+    }
+
+    /// It ended, or the attempt failed. `random` gives the jitter.
+    pub fn on_down(&mut self, now: Time, random: &mut impl rand::Rng) -> Fate {
+        self.kept_first();
+        match self.phase {
+            Phase::Up { since } if now.since(since) >= self.policy.stable_after => self.flaps = 0,
+            Phase::Up { .. } => self.flaps += 1,
+            _ => self.failures += 1,
+        }
+        if self.cancelled || self.policy.max_attempts.is_some_and(|most| self.failures >= most.max(1)) {
+            return Fate::GivenUp;
+        }
+        // The first retry waits the first time, not twice as long.
+        let before = (self.failures + self.flaps).saturating_sub(1);
+        let wait = self.policy.wait(before, random);
+        self.phase = Phase::Waiting { until: now + wait };
+        Fate::Retry { failures: self.failures, wait }
+    }
+
+    /// Puts a retry off, since what had arrived was not read.
+    pub fn postpone(&mut self, now: Time) -> Time {
+        let until = now + self.policy.first_retry.max(Duration::from_millis(10));
+        self.phase = Phase::Waiting { until };
+        until
+    }
+
+    /// Takes a message to be sent later, if there is room.
+    pub fn keep(&mut self, options: SendOptions, payload: Bytes, limit: usize) -> Result<(), Bytes> {
+        if self.kept_bytes > 0 && self.kept_bytes + payload.len() > limit {
+            return Err(payload);
+        }
+        self.kept_bytes += payload.len();
+        self.kept.push_back((options, payload));
+        Ok(())
+    }
+
+    /// Takes back a message that its association never sent.
+    pub fn take_back(&mut self, undelivered: Undelivered) {
+        self.kept_bytes += undelivered.payload.len();
+        self.returned.push_back((undelivered.options, undelivered.payload));
+    }
+
+    /// The next message to be sent; whoever cannot send it gives it back with [`Supervisor::put_back`].
+    pub fn next_kept(&mut self) -> Option<(SendOptions, Bytes)> {
+        self.kept_first();
+        let (options, payload) = self.kept.pop_front()?;
+        self.kept_bytes -= payload.len();
+        Some((options, payload))
+    }
+
+    pub fn put_back(&mut self, options: SendOptions, payload: Bytes) {
+        self.kept_bytes += payload.len();
+        self.kept.push_front((options, payload));
+    }
+
+    /// Whether messages wait here: newer ones have to stand behind them.
+    pub fn has_kept(&self) -> bool {
+        !self.kept.is_empty() || !self.returned.is_empty()
+    }
+
+    /// What came back goes before what was taken later.
+    fn kept_first(&mut self) {
+        if !self.returned.is_empty() {
+            let later = std::mem::take(&mut self.kept);
+            self.kept = std::mem::take(&mut self.returned);
+            self.kept.extend(later);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    #[test]
+    fn waits_double_up_to_the_longest_with_a_jitter_of_half() {
+        let policy = Supervision::default();
+        let mut random = StdRng::seed_from_u64(1);
+        for (failures, mean) in [(0, 0.5), (1, 1.0), (2, 2.0), (5, 16.0), (6, 30.0), (60, 30.0)] {
+            let waits: Vec<f64> = (0..1000).map(|_| policy.wait(failures, &mut random).as_secs_f64()).collect();
+            assert!(waits.iter().all(|wait| (mean * 0.5..mean * 1.5).contains(wait)), "{failures}");
+            let average = waits.iter().sum::<f64>() / 1000.0;
+            assert!((average - mean).abs() < mean * 0.05, "{failures}: {average}");
+        }
+    }
+
+    #[test]
+    fn a_wait_of_zero_is_no_busy_loop() {
+        let policy = Supervision { first_retry: Duration::ZERO, ..Supervision::default() };
+        assert!(policy.wait(0, &mut StdRng::seed_from_u64(1)) >= Duration::from_millis(5));
+    }
+}
