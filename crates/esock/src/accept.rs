@@ -23,18 +23,22 @@ pub(crate) async fn accept(core: &Arc<Core>) -> Result<Association, AcceptError>
         if state.failed {
             return Poll::Ready(Err(AcceptError));
         }
-        let open = state.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.shut);
-        let Some(endpoint) = open else { return Poll::Ready(Err(AcceptError)) };
-        while let Some(id) = endpoint.backlog.pop_front() {
-            let Some(handle) = state.handle(core, id) else { break };
-            if let Some(link) = state.links.get_mut(id) {
-                link.sink = Sink::Receiver { held: true };
+        loop {
+            let open = state.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.shut);
+            let Some(endpoint) = open else { return Poll::Ready(Err(AcceptError)) };
+            let Some(id) = endpoint.backlog.pop_front() else {
+                place.wait(&mut state, cx);
+                return Poll::Pending;
+            };
+            // None: it was forgotten while it waited.
+            if let Some(handle) = state.handle(core, id) {
+                if let Some(link) = state.links.get_mut(id) {
+                    link.sink = Sink::Receiver { held: true };
+                }
+                place.leave(&mut state);
+                return Poll::Ready(Ok(Association::new(handle)));
             }
-            place.leave(&mut state);
-            return Poll::Ready(Ok(Association::new(handle)));
         }
-        place.wait(&mut state, cx);
-        Poll::Pending
     })
     .await
 }

@@ -167,7 +167,7 @@ impl State {
         }
         let Some(link) = self.links.remove(id) else { return };
         let key = link.endpoint;
-        self.gone.links.push(link);
+        self.gone.links.push(*link);
         if let Some(endpoint) = self.endpoints.get_mut(&key) {
             endpoint.members.remove(&id);
             endpoint.closers.wake_all(&mut self.wakes);
@@ -266,7 +266,7 @@ impl State {
                     let undelivered = crate::Undelivered::new(false, options, payload);
                     link.push_parked(Event::Undelivered(undelivered));
                 }
-                self.gone.supervisors.push(supervisor);
+                self.gone.supervisors.push(*supervisor);
             }
             link.closed = Some(reason.clone());
             link.push_parked(Event::Closed(reason.clone()));

@@ -79,9 +79,9 @@ pub struct Watcher {
 #[derive(Debug, Default)]
 pub struct Gone {
     pub filters: Vec<(u64, Filter)>,
-    pub links: Vec<Box<Link>>,
+    pub links: Vec<Link>,
     pub endpoints: Vec<EndpointState>,
-    pub supervisors: Vec<Box<Supervisor>>,
+    pub supervisors: Vec<Supervisor>,
 }
 
 /// See the module.

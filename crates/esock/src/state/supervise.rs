@@ -33,7 +33,7 @@ impl State {
         let assoc = match self.transport.connect(now, endpoint.id, &peer, supervisor.to.config.clone()) {
             Ok(assoc) => assoc,
             Err(error) => {
-                self.gone.supervisors.push(supervisor);
+                self.gone.supervisors.push(*supervisor);
                 return invalid(error);
             }
         };
@@ -94,7 +94,7 @@ impl State {
                 endpoint.supervised.remove(&(*address, supervisor.to.peer.port));
             }
         }
-        self.gone.supervisors.push(supervisor);
+        self.gone.supervisors.push(*supervisor);
         self.finish(now, id, reason);
     }
 
