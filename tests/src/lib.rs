@@ -21,4 +21,5 @@ pub mod matrix;
 pub mod network;
 pub mod process;
 pub mod scenario;
+pub mod suite;
 pub mod workload;

@@ -75,6 +75,16 @@ impl Namespace {
         Self { holder, flag }
     }
 
+    /// One with nothing but loopback.
+    ///
+    /// # Panics
+    /// If it cannot be made: this needs root.
+    pub fn with_loopback() -> Self {
+        let namespace = Self::new();
+        namespace.ip("link set lo up\n");
+        namespace
+    }
+
     /// The words that run `words` inside.
     pub fn enter<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
         [&["nsenter", &self.flag, "--"], words].concat()

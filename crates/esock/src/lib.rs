@@ -81,8 +81,9 @@ pub use esock_io::{
 };
 pub use esock_proto::{
     Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
-    Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId, PathParameters, PathState, PathStats, Ppid,
-    Rejected, SendError, SendOptions, Ssn, State, StreamId, Tsn, Undelivered,
+    ConnectError as InvalidConnect, Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId,
+    PathParameters, PathState, PathStats, Ppid, Rejected, SendError, SendOptions, Ssn, State, StreamId, Tsn,
+    Undelivered,
 };
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.
