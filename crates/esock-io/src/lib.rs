@@ -17,6 +17,8 @@ mod error;
 mod errqueue;
 mod impair;
 #[cfg(target_os = "linux")]
+pub mod kernel;
+#[cfg(target_os = "linux")]
 mod raw;
 mod sockets;
 mod sys;
