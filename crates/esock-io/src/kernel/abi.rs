@@ -1,7 +1,7 @@
 //! `<linux/sctp.h>`, in Rust: structures with the header's names and layout.
 //!
 //! They, and the constants in `constants.rs`, are written once, through macros that also make the lists
-//! which `layout.rs` compares with what a C compiler makes of the header. Flexible array members are left out: what follows a structure is
+//! which `tests/layout.rs` compares with what a C compiler makes of the header. Flexible array members are left out: what follows a structure is
 //! read from the bytes behind it.
 
 use crate::sys::Plain;
@@ -12,10 +12,10 @@ pub(crate) type sctp_assoc_t = i32;
 
 /// A structure as C sees it, for the layout test: name, size in bytes, offsets of its fields.
 #[cfg(test)]
-pub(super) struct Layout {
-    pub(super) name: &'static str,
-    pub(super) size: usize,
-    pub(super) fields: Vec<(&'static str, usize)>,
+pub(crate) struct Layout {
+    pub(crate) name: &'static str,
+    pub(crate) size: usize,
+    pub(crate) fields: Vec<(&'static str, usize)>,
 }
 
 /// Defines structures. The number behind the name is the size in bytes on 64-bit systems.
@@ -34,7 +34,7 @@ macro_rules! structures {
         )*
 
         #[cfg(test)]
-        pub(super) fn layouts() -> Vec<Layout> {
+        pub(crate) fn layouts() -> Vec<Layout> {
             vec![$(Layout {
                 name: $c,
                 size: size_of::<$name>(),

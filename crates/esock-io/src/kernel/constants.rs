@@ -9,7 +9,7 @@ macro_rules! constants {
         $($(pub(crate) const $name: $type = $value;)*)*
 
         #[cfg(test)]
-        pub(super) const CONSTANTS: &[(&str, i64)] = &[$($((stringify!($name), $name as i64),)*)*];
+        pub(crate) const CONSTANTS: &[(&str, i64)] = &[$($((stringify!($name), $name as i64),)*)*];
     };
 }
 

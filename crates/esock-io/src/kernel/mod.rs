@@ -1,8 +1,27 @@
 //! The Linux kernel's own SCTP: its socket interface (RFC 6458, as Linux has it), without a C library.
+//!
+//! Integers are in the host's byte order, payload protocol identifiers too.
 
 #[expect(non_camel_case_types, reason = "the header's names")]
 mod abi;
+mod address;
 #[cfg_attr(not(test), expect(dead_code, reason = "stated whole, and compared whole by the layout test"))]
 mod constants;
+mod notification;
 #[cfg(test)]
-mod layout;
+mod tests;
+
+pub use notification::{AssocState, Notification, PathChange};
+
+/// An association's number in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssocId(pub i32);
+
+impl AssocId {
+    /// Associations to come, in options of a socket with many associations (RFC 6458 §7.2).
+    pub const FUTURE: Self = Self(constants::SCTP_FUTURE_ASSOC);
+    /// Associations that exist.
+    pub const CURRENT: Self = Self(constants::SCTP_CURRENT_ASSOC);
+    /// Both.
+    pub const ALL: Self = Self(constants::SCTP_ALL_ASSOC);
+}

@@ -1,7 +1,7 @@
 //! The layout test: what a C compiler makes of `<linux/sctp.h>` is what `abi.rs` and `constants.rs` say.
 
-use super::abi::layouts;
-use super::constants::CONSTANTS;
+use crate::kernel::abi::layouts;
+use crate::kernel::constants::CONSTANTS;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

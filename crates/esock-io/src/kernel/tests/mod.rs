@@ -1,0 +1,4 @@
+//! What can be tested without SCTP in the kernel; the rest is tested in a guest that has it (`tests`).
+
+mod layout;
+mod notification;
