@@ -7,11 +7,23 @@ mod abi;
 mod address;
 #[cfg_attr(not(test), expect(dead_code, reason = "stated whole, and compared whole by the layout test"))]
 mod constants;
+mod error;
+mod filter;
+mod info;
+mod message;
 mod notification;
+mod options;
+mod path;
+mod socket;
 #[cfg(test)]
 mod tests;
 
+pub use error::OpenSocketError;
+pub use info::{AssocStats, PathInfo, PathState, State, Status};
+pub use message::{NxtInfo, PrInfo, RcvInfo, Received, SendInfo};
 pub use notification::{AssocState, Notification, PathChange};
+pub use options::{AssocParams, DelayedAck, Event, InitMsg, PathParams, Rto, Thresholds};
+pub use socket::{Family, SctpSocket};
 
 /// An association's number in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
