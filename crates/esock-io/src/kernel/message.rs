@@ -49,13 +49,17 @@ pub enum PrInfo {
     Priority(u32),
 }
 
-/// What [`SctpSocket::recv`] received. All fields empty: the association has ended, and nothing more comes.
+/// What [`SctpSocket::recv`] received.
+///
+/// The end of an association is a notification. After it a socket that was peeled off gives EAGAIN for
+/// ever, as if something could still come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
     /// How many bytes.
     pub len: usize,
-    /// Whether the message, or notification, ends here; otherwise the next bytes of the same
-    /// association and stream continue it.
+    /// Whether the message, or notification, ends here; otherwise the next call gives what follows
+    /// (or [`PartialDelivery`](super::Notification::PartialDelivery) if that will not come). Without
+    /// [`set_fragment_interleave`](SctpSocket::set_fragment_interleave) nothing else comes between.
     pub end_of_record: bool,
     /// Whether it is a notification, for [`Notification::parse`](super::Notification::parse).
     pub notification: bool,

@@ -45,7 +45,8 @@ pub enum Notification<'a> {
         /// What the cause carries, without its header.
         data: &'a [u8],
     },
-    /// Data that was not delivered. A message that was fragmented comes back in as many of these.
+    /// Data that was not delivered; comes after the notification that the association is lost. A
+    /// message that was fragmented comes back in as many of these.
     SendFailed {
         /// Whether it was on the wire (then the peer may have it).
         sent: bool,
@@ -82,9 +83,9 @@ pub enum Notification<'a> {
         indication: u32,
         /// Which association.
         assoc_id: AssocId,
-        /// The message's stream.
+        /// The message's stream; Linux says 0 without I-DATA.
         stream: u32,
-        /// Its stream sequence number.
+        /// Its stream sequence number; Linux says 0 without I-DATA.
         sequence: u32,
     },
     /// A key of AUTH changed, or the peer has no AUTH.

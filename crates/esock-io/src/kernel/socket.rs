@@ -4,9 +4,11 @@ use super::abi;
 use super::constants as c;
 use super::{AssocId, OpenSocketError, address, filter};
 use crate::sys::{self, Plain};
+use crate::wait::{self, Interest};
 use esock_proto::Address;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// A socket of the kernel's SCTP. It never blocks, and is closed on `exec`.
 ///
@@ -159,6 +161,16 @@ impl SctpSocket {
             )
         })?;
         Ok((number != 0).then(|| io::Error::from_raw_os_error(number)))
+    }
+
+    /// Waits until something can be received, or, if asked for, sent too, or the time has passed
+    /// (`None`: for ever), or a signal came. Returns whether the socket is ready.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait(&self, writable: bool, timeout: Option<Duration>) -> io::Result<bool> {
+        let interest = Interest { fd: self.as_raw_fd(), writable };
+        wait::wait(std::iter::once(interest), timeout).map(|ready| ready.has(0))
     }
 
     /// Asks for buffers of these sizes; where the system's limit is lower and we may, beyond it.
