@@ -1,8 +1,8 @@
 //! `<linux/sctp.h>`, in Rust: structures with the header's names and layout.
 //!
 //! They, and the constants in `constants.rs`, are written once, through macros that also make the lists
-//! which `tests/layout.rs` compares with what a C compiler makes of the header. Flexible array members are left out: what follows a structure is
-//! read from the bytes behind it.
+//! which `tests/layout.rs` compares with what a C compiler makes of the header. Flexible array members
+//! are left out: what follows a structure is read from the bytes behind it.
 
 use crate::sys::Plain;
 use libc::{c_int, sockaddr_storage};
