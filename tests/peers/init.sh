@@ -1,7 +1,8 @@
 #!/bin/sh
 # The first and only program of the User-Mode Linux guest that lends us the kernel's SCTP. Its root file system is
 # the host's, so nothing is written outside the tmpfs mounted here. It reads commands from the console, which is the
-# test's pipe: "run ARGUMENTS" starts the peer, "set SYSCTL VALUE" sets, "halt" ends. Lines for the test begin with "@".
+# test's pipe: "run ARGUMENTS" starts the peer, "exec TAG PROGRAM ARGUMENTS" another program,
+# "set SYSCTL VALUE" sets, "halt" ends. Lines for the test begin with "@".
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 exec 2>&1
@@ -45,6 +46,10 @@ while read -r command arguments; do
 	case $command in
 	run) # shellcheck disable=SC2086
 		"$peer" $arguments </dev/null & ;;
+	exec)
+		tag=${arguments%% *}
+		# shellcheck disable=SC2086
+		(${arguments#* } </dev/null; echo "@$tag event=exit code=$?") & ;;
 	set) # shellcheck disable=SC2086
 		set_sysctl $arguments ;;
 	halt) break ;;

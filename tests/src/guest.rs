@@ -84,9 +84,21 @@ impl Guest {
     /// # Panics
     /// If the guest has died.
     pub fn start_peer(&mut self, tag: &str, arguments: &[String]) -> Lines {
+        self.command(tag, &format!("run --tag {tag} {}\n", arguments.join(" ")))
+    }
+
+    /// Starts another program in the guest, with `--tag` as its first argument. After its own lines
+    /// comes `event=exit code=N`.
+    ///
+    /// # Panics
+    /// If the guest has died.
+    pub fn execute(&mut self, tag: &str, program: &Path) -> Lines {
+        self.command(tag, &format!("exec {tag} {} --tag {tag}\n", program.display()))
+    }
+
+    fn command(&mut self, tag: &str, command: &str) -> Lines {
         let (sender, lines) = channel();
         add(&self.listeners, tag, sender);
-        let command = format!("run --tag {tag} {}\n", arguments.join(" "));
         let written = self.console.write_all(command.as_bytes()).and_then(|()| self.console.flush());
         assert!(written.is_ok() && self.process.is_running(), "the guest has died");
         Lines::new(tag, lines)

@@ -70,6 +70,11 @@ impl Lab {
         self.guest().kernel.clone()
     }
 
+    /// Starts a program in the guest, called `tag`.
+    pub fn execute_in_guest(&mut self, tag: &str, program: &str) -> Lines {
+        self.guest().execute(tag, Path::new(program))
+    }
+
     fn guest(&mut self) -> &mut Guest {
         if self.guest.is_none() {
             let program = self.compiled("kernel_peer", &["-lsctp"]);

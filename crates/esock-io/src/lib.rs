@@ -18,6 +18,8 @@ mod errqueue;
 mod impair;
 mod open;
 #[cfg(target_os = "linux")]
+pub mod kernel;
+#[cfg(target_os = "linux")]
 mod raw;
 mod sockets;
 mod sys;
