@@ -1,5 +1,6 @@
 //! The suite of the public API, over every backend that this machine has.
 
+use esock_interop::lab::Lab;
 use esock_interop::network::Namespace;
 use esock_interop::process::Process;
 use std::process::Stdio;
@@ -27,20 +28,24 @@ fn run_over(over: &str) {
         let _ = sender.send(line.trim().to_owned());
     });
     let deadline = Instant::now() + PATIENCE;
-    let (mut failed, mut end) = (Vec::new(), None);
+    let mut said = Vec::new();
     while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        if line.contains("event=failed") {
-            failed.push(line);
-        } else if line.contains("event=skipped") {
-            println!("{line}");
-        } else if line.contains("event=end") {
-            end = Some(line);
-        }
+        said.push(line);
     }
-    let end = end.unwrap_or_else(|| panic!("the suite over {over} did not come to its end in {PATIENCE:?}"));
+    judge(over, &said);
+}
+
+/// Whether the suite came to its end with no failure. Says what was skipped.
+fn judge(over: &str, said: &[String]) {
+    let about = |event: &str| {
+        let wanted = format!("event={event}");
+        said.iter().filter(move |line| line.contains(&wanted)).map(String::as_str).collect::<Vec<_>>().join("\n")
+    };
+    println!("{}", about("skipped"));
+    let (failed, end) = (about("failed "), about("end"));
     println!("{over}: {end}");
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(!end.contains("passed=0"), "{end}");
+    assert!(failed.is_empty(), "over {over}: {failed}");
+    assert!(end.contains("failed=0") && !end.contains("passed=0"), "over {over}: {}", said.join("\n"));
 }
 
 #[test]
@@ -51,4 +56,19 @@ fn the_suite_holds_over_udp() {
 #[test]
 fn the_suite_holds_over_raw_ip() {
     run_over("raw");
+}
+
+#[test]
+fn the_suite_holds_over_the_kernels_sctp() {
+    let name = "the_suite_holds_over_the_kernels_sctp";
+    let Some(mut lab) = Lab::enter(name, env!("CARGO_TARGET_TMPDIR"), env!("CARGO_BIN_EXE_esock-peer")) else {
+        return;
+    };
+    let only = std::env::var("ESOCK_SUITE_ONLY").map(|only| format!(" --only {only}")).unwrap_or_default();
+    let suite = format!("{} --over kernel{only}", env!("CARGO_BIN_EXE_esock-suite"));
+    let mut lines = lab.execute_in_guest("suite", &suite);
+    let exit = lines.wait("event=exit", Instant::now() + PATIENCE);
+    let said: Vec<String> = lines.transcript().lines().map(str::to_owned).collect();
+    judge("kernel", &said);
+    assert_eq!(exit.value("code"), Some("0"));
 }

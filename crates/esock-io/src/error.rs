@@ -33,6 +33,9 @@ pub enum DriverError {
         /// What the system said.
         error: io::Error,
     },
+    /// The kernel has no SCTP, or forbids its use.
+    #[cfg(target_os = "linux")]
+    KernelMissing(crate::kernel::OpenSocketError),
     /// This backend does not speak this protocol, or does not exist on this system.
     Unsupported {
         /// The protocol.
@@ -74,6 +77,8 @@ impl fmt::Display for DriverError {
             Self::Bind { address, udp_port: None, error } => {
                 write!(f, "cannot bind {address} for raw IP: {error}")
             }
+            #[cfg(target_os = "linux")]
+            Self::KernelMissing(error) => error.fmt(f),
             Self::Unsupported { protocol: Protocol::Tcp, backend } => {
                 write!(f, "TCP is the operating system's: use the backend `kernel` or `auto` with it, not `{backend}`")
             }
@@ -144,6 +149,12 @@ pub enum EndpointError {
     Open(OpenError),
     /// The port could not be claimed.
     Claim(ClaimError),
+    /// The kernel gave no SCTP socket.
+    #[cfg(target_os = "linux")]
+    Kernel {
+        /// Why.
+        error: crate::kernel::OpenSocketError,
+    },
     /// An address and port cannot be bound.
     Bind {
         /// The address; `None` for all of the host's.
@@ -167,6 +178,8 @@ impl fmt::Display for EndpointError {
         match self {
             Self::Open(error) => error.fmt(f),
             Self::Claim(error) => error.fmt(f),
+            #[cfg(target_os = "linux")]
+            Self::Kernel { error } => error.fmt(f),
             Self::Bind { address: Some(address), port, error } => {
                 write!(f, "cannot bind {address}, port {port}: {error}")
             }
@@ -181,6 +194,8 @@ impl std::error::Error for EndpointError {
         match self {
             Self::Open(error) => Some(error),
             Self::Claim(error) => Some(error),
+            #[cfg(target_os = "linux")]
+            Self::Kernel { error } => Some(error),
             Self::Bind { error, .. } | Self::Socket { error, .. } => Some(error),
         }
     }

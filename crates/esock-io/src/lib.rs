@@ -16,11 +16,13 @@ mod error;
 #[cfg(target_os = "linux")]
 mod errqueue;
 mod impair;
-mod open;
 #[cfg(target_os = "linux")]
 pub mod kernel;
+mod open;
 #[cfg(target_os = "linux")]
 mod raw;
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the kernel's SCTP is Linux's"))]
+mod session;
 mod sockets;
 mod sys;
 #[cfg(test)]

@@ -226,6 +226,17 @@ pub(crate) fn fd(socket: &impl AsRawFd) -> RawFd {
     socket.as_raw_fd()
 }
 
+/// Has calls on a descriptor never wait.
+pub(crate) fn set_nonblocking(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    // SAFETY: as above.
+    if flags < 0 || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// A duplicate of a descriptor that one of our sockets owns.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the socket that owns `fd` is borrowed by the caller, so the descriptor is open.

@@ -166,7 +166,6 @@ pub(crate) enum Held {
     /// The facts of its cookie.
     Cookie(esock_proto::Incoming),
     /// An association that waits in the backend.
-    #[expect(dead_code, reason = "backends with sockets of their own come next")]
     Session(AssocId),
 }
 

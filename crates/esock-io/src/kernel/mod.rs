@@ -5,6 +5,7 @@
 #[expect(non_camel_case_types, reason = "the header's names")]
 mod abi;
 mod address;
+mod carrier;
 #[cfg_attr(not(test), expect(dead_code, reason = "stated whole, and compared whole by the layout test"))]
 mod constants;
 mod error;
@@ -18,6 +19,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use carrier::Kernel;
 pub use error::OpenSocketError;
 pub use info::{AssocStats, PathInfo, PathState, State, Status};
 pub use message::{NxtInfo, PrInfo, RcvInfo, Received, SendInfo};
