@@ -59,6 +59,16 @@ fn the_suite_holds_over_raw_ip() {
 }
 
 #[test]
+fn the_suite_holds_over_framed_tcp() {
+    run_over("tcp");
+}
+
+#[test]
+fn the_suite_holds_over_raw_tcp() {
+    run_over("tcp-raw");
+}
+
+#[test]
 fn the_suite_holds_over_the_kernels_sctp() {
     let name = "the_suite_holds_over_the_kernels_sctp";
     let Some(mut lab) = Lab::enter(name, env!("CARGO_TARGET_TMPDIR"), env!("CARGO_BIN_EXE_esock-peer")) else {

@@ -21,10 +21,10 @@ pub mod kernel;
 mod open;
 #[cfg(target_os = "linux")]
 mod raw;
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the kernel's SCTP is Linux's"))]
 mod session;
 mod sockets;
 mod sys;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -3,6 +3,7 @@
 use crate::config::{Backend, DriverConfig, Protocol};
 use crate::driver::Driver;
 use crate::error::DriverError;
+use crate::session::{Carrier, SocketTransport};
 use crate::transport::Transport;
 
 /// Opens a transport: `protocol` over `config.backend`.
@@ -26,6 +27,16 @@ pub fn open(protocol: Protocol, config: DriverConfig) -> Result<Box<dyn Transpor
         #[cfg(not(target_os = "linux"))]
         (Protocol::Sctp, Backend::Kernel) => Err(DriverError::Unsupported { protocol, backend: config.backend }),
         (Protocol::Sctp, _) => Ok(Box::new(Driver::open(config)?)),
+        (Protocol::Tcp, Backend::Auto | Backend::Kernel) => {
+            let chosen = crate::Chosen {
+                protocol,
+                backend: Backend::Kernel,
+                why: "the operating system's TCP: there is no other".into(),
+                udp_port: None,
+                warnings: Vec::new(),
+            };
+            over_sockets(crate::tcp::Tcp::new(config.tcp_framing), chosen)
+        }
         (Protocol::Tcp, backend) => Err(DriverError::Unsupported { protocol, backend }),
     }
 }
@@ -38,7 +49,11 @@ fn kernel(why: String) -> Result<Box<dyn Transport>, DriverError> {
     let udp_port = udp_port.and_then(|port| port.trim().parse().ok()).filter(|port| *port != 0);
     let chosen =
         crate::Chosen { protocol: Protocol::Sctp, backend: Backend::Kernel, why, udp_port, warnings: Vec::new() };
-    let transport = crate::session::SocketTransport::new(carrier, chosen);
+    over_sockets(carrier, chosen)
+}
+
+fn over_sockets<C: Carrier + 'static>(carrier: C, chosen: crate::Chosen) -> Result<Box<dyn Transport>, DriverError> {
+    let transport = SocketTransport::new(carrier, chosen);
     let doing = "asking for a poll";
     Ok(Box::new(transport.map_err(|error| DriverError::Socket { doing, error })?))
 }

@@ -99,6 +99,14 @@ pub(crate) fn socket_addr(address: Address, port: u16) -> SocketAddr {
     }
 }
 
+/// The address of a socket address.
+pub(crate) fn address_of(from: SocketAddr) -> Address {
+    match from {
+        SocketAddr::V4(from) => (*from.ip()).into(),
+        SocketAddr::V6(from) => Address::new((*from.ip()).into(), from.scope_id()),
+    }
+}
+
 /// Whether a failed call would have to wait.
 pub(crate) fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock

@@ -12,6 +12,7 @@ async fn main() -> Result<(), Error> {
     run(30400).await
 }
 
+/// Runs it on a port.
 pub async fn run(port: u16) -> Result<(), Error> {
     // application:ensure_all_started(sock).
     // Nothing has to be started here but the tokio runtime.

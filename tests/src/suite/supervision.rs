@@ -128,16 +128,19 @@ async fn sending_while_it_is_down_is_refused_unless_it_was_asked_for(world: Worl
 }
 
 async fn messages_taken_while_it_is_down_are_sent_in_order_when_it_is_up(world: World) {
-    let (server, client) = (world.endpoint().await, world.endpoint().await);
+    let (place, client) = (world.endpoint().await, world.endpoint().await);
+    let (port, udp_port, to) = (place.port(), place.backend().udp_port, world.to(&place));
+    place.close().await;
+    drop(place);
     let mut policy = eager();
     policy.keep_unsent = true;
-    let (ours, mut our_inbox) = client.supervise(world.to(&server), policy).expect("it can be tried");
-    // Nobody accepts yet.
+    let (ours, mut our_inbox) = client.supervise(to, policy).expect("it can be tried");
     for number in 0..200u32 {
         soon("keeping", ours.send(SendOptions::default(), number.to_be_bytes().to_vec())).await.expect("it is kept");
     }
     let too_much = vec![0; world.config().send_buffer];
     assert_eq!(ours.try_send(SendOptions::default(), too_much).expect_err("no room").error, SendError::Full);
+    let server = world.endpoint_at(port, udp_port).await;
     let (_theirs, mut their_inbox) = soon("accepting", server.accept()).await.expect("it accepts");
     up(&mut our_inbox).await;
     send(&ours, 200u32.to_be_bytes().to_vec()).await;

@@ -40,7 +40,7 @@ impl Source {
         if bits & ENDPOINT == 0 {
             Self::Session(AssocId::new(bits as u32, (bits >> 32) as u32))
         } else {
-            Self::Endpoint(EndpointId::new((bits & !ENDPOINT) as u32 >> 16), bits as u16)
+            Self::Endpoint(EndpointId::new(((bits & !ENDPOINT) >> 16) as u32), bits as u16)
         }
     }
 }
@@ -215,6 +215,17 @@ impl<C: Carrier> Sessions<C> {
         }
     }
 
+    /// The peer has these addresses, and this port, instead of those that it was known by.
+    pub(crate) fn relist(&mut self, id: AssocId, addresses: Vec<Address>, port: Option<u16>) {
+        self.unlist(id);
+        let Some(session) = self.slots.get_mut(id.slot()).and_then(|slot| slot.session.as_deref_mut()) else { return };
+        session.peer_port = port.unwrap_or(session.peer_port);
+        session.addresses = addresses;
+        for address in &session.addresses {
+            self.by_peer.insert((session.endpoint, *address, session.peer_port), id);
+        }
+    }
+
     pub(crate) fn find(&self, endpoint: EndpointId, address: Address, port: u16) -> Option<AssocId> {
         self.by_peer.get(&(endpoint, address, port)).copied()
     }
@@ -334,7 +345,6 @@ impl<C: Carrier> Sessions<C> {
     }
 
     /// Has the carrier called at a time.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for TCP, which comes next"))]
     pub(crate) fn set_timer(&mut self, at: Time, id: AssocId) {
         self.timers.insert((at, id));
     }

@@ -249,7 +249,9 @@ impl<C: Carrier> Transport for SocketTransport<C> {
         config.validate().map_err(ConnectError::Config)?;
         let id = self.sessions.next_id();
         let link = self.carrier.connect(&mut self.sessions, now, (id, endpoint), peer, &config)?;
-        Ok(self.sessions.insert(endpoint, link, config, (peer.addresses.clone(), peer.port), false))
+        let id = self.sessions.insert(endpoint, link, config, (peer.addresses.clone(), peer.port), false);
+        self.sessions.hurry(id);
+        Ok(id)
     }
 
     fn send(&mut self, now: Time, id: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {
