@@ -1,9 +1,10 @@
 //! The command line.
 
 use crate::exit::{Exit, Failure};
+use crate::settings::{self, Setting};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use esock::{Config, Ppid, SendOptions, StreamId};
+use esock::{Config, Ppid, Preset, SendOptions, StreamId};
 use std::time::Duration;
 
 const STYLES: Styles = Styles::styled()
@@ -106,15 +107,24 @@ pub struct CommonArgs {
     /// Send outside the order of the stream
     #[arg(long)]
     pub unordered: bool,
-    /// What carries the packets
+    /// What is spoken
+    #[arg(long, value_enum, default_value_t = ProtocolArg::Sctp)]
+    pub protocol: ProtocolArg,
+    /// With --protocol tcp: how messages travel
+    #[arg(long, value_enum, default_value_t = FramingArg::Framed)]
+    pub tcp_framing: FramingArg,
+    /// Who speaks it, and what carries the packets
     #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
     pub backend: BackendArg,
     /// Our UDP port, for UDP encapsulation [default: 9899; when connecting, another if that is taken]
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
-    /// Timers and limits
-    #[arg(long, value_name = "NAME", default_value = "rfc", value_parser = preset())]
-    pub preset: String,
+    /// Timers and limits for a field of use: rfc, ran, sigtran, diameter or webrtc
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub preset: Preset,
+    /// Changes one of them, as in rto_min=300ms or heartbeat_interval=none; may be given many times
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = settings::parse)]
+    pub settings: Vec<Setting>,
     /// Do not read input: only receive, until the peer ends or we are interrupted
     #[arg(long)]
     pub recv_only: bool,
@@ -126,12 +136,32 @@ pub struct CommonArgs {
 /// `--backend`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BackendArg {
-    /// Raw IP where that is permitted, else UDP
+    /// The kernel's SCTP where it is loaded, else raw IP where that is permitted, else UDP
     Auto,
+    /// The kernel's SCTP (Linux)
+    Kernel,
     /// Native SCTP on raw IP, UDP encapsulation as well (needs root or CAP_NET_RAW)
     Raw,
     /// SCTP in UDP (RFC 6951), needs no privileges
     Udp,
+}
+
+/// `--protocol`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// SCTP
+    Sctp,
+    /// TCP: one path, and streams only when framed
+    Tcp,
+}
+
+/// `--tcp-framing`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FramingArg {
+    /// Message boundaries, streams and payload protocols survive; the peer must be esock
+    Framed,
+    /// Bytes as they come, for any peer
+    Raw,
 }
 
 impl ListenArgs {
@@ -152,8 +182,27 @@ impl From<BackendArg> for esock::Backend {
     fn from(argument: BackendArg) -> Self {
         match argument {
             BackendArg::Auto => Self::Auto,
+            BackendArg::Kernel => Self::Kernel,
             BackendArg::Raw => Self::Raw,
             BackendArg::Udp => Self::Udp,
+        }
+    }
+}
+
+impl From<ProtocolArg> for esock::Protocol {
+    fn from(argument: ProtocolArg) -> Self {
+        match argument {
+            ProtocolArg::Sctp => Self::Sctp,
+            ProtocolArg::Tcp => Self::Tcp,
+        }
+    }
+}
+
+impl From<FramingArg> for esock::TcpFraming {
+    fn from(argument: FramingArg) -> Self {
+        match argument {
+            FramingArg::Framed => Self::Framed,
+            FramingArg::Raw => Self::Raw,
         }
     }
 }
@@ -171,18 +220,11 @@ impl CommonArgs {
 
     /// The configuration of associations: asks for as many streams as `--stream` needs.
     pub fn config(&self) -> Config {
-        // The parser has checked the name.
-        let mut config = Config::preset(&self.preset).unwrap_or_default();
+        let mut config = self.preset.config();
+        self.settings.iter().for_each(|setting| setting.apply(&mut config));
         config.outbound_streams = config.outbound_streams.max(self.stream.saturating_add(1));
         config
     }
-}
-
-/// The configuration presets by name.
-const PRESETS: [&str; 5] = ["rfc", "ran", "sigtran", "diameter", "webrtc"];
-
-fn preset() -> clap::builder::PossibleValuesParser {
-    PRESETS.into()
 }
 
 fn ppid(text: &str) -> Result<Ppid, String> {
@@ -250,9 +292,19 @@ mod tests {
     }
 
     #[test]
-    fn every_preset_that_is_offered_exists() {
-        for name in PRESETS {
-            assert!(Config::preset(name).is_some(), "{name}");
+    fn a_preset_is_the_base_of_what_is_set() {
+        let cli = Cli::parse_from(["esock", "connect", "--set", "rto_min=250ms", "--preset", "ran", "127.0.0.1:1"]);
+        let Command::Connect(connect) = cli.command else { panic!("not connect") };
+        let mut wanted = Preset::Ran.config();
+        wanted.rto_min = Duration::from_millis(250);
+        assert_eq!(connect.common.config(), wanted);
+    }
+
+    #[test]
+    fn help_names_every_preset() {
+        let help = Cli::command().find_subcommand_mut("connect").unwrap().render_help().to_string();
+        for preset in Preset::ALL {
+            assert!(help.contains(preset.name()), "{preset}: {help}");
         }
     }
 

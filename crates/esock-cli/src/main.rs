@@ -12,6 +12,7 @@ mod interrupt;
 mod listen;
 mod open;
 mod session;
+mod settings;
 mod style;
 mod words;
 

@@ -4,7 +4,7 @@ use crate::args::CommonArgs;
 use crate::console::say;
 use crate::exit::{Exit, Failure};
 use crate::words;
-use esock::{Address, Backend, ConnectError, Endpoint, UdpPort};
+use esock::{Address, Backend, ConnectError, Endpoint, Protocol, UdpPort};
 
 /// Opens an endpoint on `local`, or on all addresses if that is empty.
 pub async fn endpoint(
@@ -13,8 +13,10 @@ pub async fn endpoint(
     udp_port: UdpPort,
     common: &CommonArgs,
 ) -> Result<Endpoint, Failure> {
-    let builder =
-        Endpoint::builder().port(port).backend(common.backend.into()).udp_port(udp_port).config(common.config());
+    let config = common.config();
+    config.validate().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let builder = Endpoint::builder().port(port).protocol(common.protocol.into()).backend(common.backend.into());
+    let builder = builder.tcp_framing(common.tcp_framing.into()).udp_port(udp_port).config(config);
     let builder = match local {
         [] => builder.any(),
         _ => builder.addresses(local.iter().copied()),
@@ -39,13 +41,17 @@ pub fn tell_listening(endpoint: &Endpoint) {
     };
     let chosen = endpoint.backend();
     let mut ways = Vec::new();
-    if chosen.backend == Backend::Raw {
-        ways.push("raw IP".to_owned());
+    match (chosen.protocol, chosen.backend) {
+        (Protocol::Sctp, Backend::Kernel) => ways.push("the kernel's SCTP".to_owned()),
+        (Protocol::Sctp, Backend::Raw) => ways.push("raw IP".to_owned()),
+        _ => {}
     }
     if let Some(port) = chosen.udp_port {
         ways.push(format!("UDP port {port}"));
     }
-    say(&format!("listening on SCTP port {}, {addresses}, {}", endpoint.port(), ways.join(" and ")));
+    let ways = if ways.is_empty() { String::new() } else { format!(", {}", ways.join(" and ")) };
+    let protocol = words::protocol(chosen.protocol);
+    say(&format!("listening on {protocol} port {}, {addresses}{ways}", endpoint.port()));
 }
 
 /// Why `peer` could not be connected to.

@@ -1,6 +1,6 @@
 //! What happens on an association, in words.
 
-use esock::{CloseReason, Event, Negotiated, PathState, PathStats, State};
+use esock::{CloseReason, Event, Negotiated, PathState, PathStats, Protocol, State};
 use std::time::Duration;
 
 /// An event as a line for people; `None` for those that only matter to programs.
@@ -51,6 +51,14 @@ pub fn close_reason(reason: &CloseReason) -> String {
         CloseReason::Unreachable => "refused: nobody listens there (ICMP unreachable)".to_owned(),
         CloseReason::EndpointClosed => "the endpoint was closed".to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+/// What is spoken, as it is written in texts.
+pub fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        _ => "SCTP",
     }
 }
 

@@ -31,7 +31,7 @@ mod transport;
 mod udp;
 mod wait;
 
-pub use addresses::host_addresses;
+pub use addresses::{host_addresses, host_interfaces};
 pub use config::{Backend, DriverConfig, ENCAPSULATION_PORT, Protocol, TcpFraming, UdpPort};
 pub use driver::{Chosen, Driver, DriverStats, Turn};
 pub use error::{ClaimError, DriverError, EndpointError};

@@ -28,7 +28,7 @@ pub use api::{
     Undelivered,
 };
 pub use capability::{Capabilities, Capability};
-pub use config::{Config, CongestionAlgorithm, EndpointConfig, StackConfig};
+pub use config::{Config, CongestionAlgorithm, EndpointConfig, Preset, StackConfig, Surroundings, Warning};
 pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejected, SendError};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};

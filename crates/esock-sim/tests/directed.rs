@@ -1,7 +1,7 @@
 //! Situations made by hand: throughput with loss, failover, path MTU, heartbeats, captures.
 
 use esock_proto::{
-    Address, AssocId, Config, Encapsulation, EndpointConfig, Event, PathState, Peer, SendOptions, StackConfig,
+    Address, AssocId, Config, Encapsulation, EndpointConfig, Event, PathState, Peer, Preset, SendOptions, StackConfig,
 };
 use esock_sim::scenario::Scenario;
 use esock_sim::{LinkConfig, Loss, Network};
@@ -90,7 +90,7 @@ fn throughput_at_100_mbit_and_20_ms_with_loss() {
 
 #[test]
 fn failover_takes_one_timeout_and_nothing_waits_longer() {
-    let config = Config::preset("sigtran").unwrap();
+    let config = Preset::Sigtran.config();
     let (mut network, client, server) = connected(&config, 2, |_| LinkConfig::default());
     let dark = network.now + Duration::from_secs(1);
     for (from, to) in [(0, address(1, 0)), (1, address(0, 0))] {

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example diameter`
 
-use esock::{Config, ConnectTo, Context, Endpoint, OwnerEvent, Ppid, Received, SendOptions, UdpPort};
+use esock::{ConnectTo, Context, Endpoint, OwnerEvent, Ppid, Preset, Received, SendOptions, UdpPort};
 use std::net::Ipv4Addr;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
 
 /// Says the peer's Origin-Host.
 pub async fn run() -> Result<String, Error> {
-    let config = Config::preset("diameter").ok_or("it is a preset")?;
+    let config = Preset::Diameter.config();
     let builder = || {
         let builder = Endpoint::builder().config(config.clone());
         builder.udp_port(UdpPort::Ephemeral).context(Context::new())

@@ -3,7 +3,7 @@
 //! `cargo run --example failover`
 
 use esock::{
-    Address, Config, ConnectTo, Context, Direction, Endpoint, Event, Received, Receiver, SendOptions, UdpPort,
+    Address, ConnectTo, Context, Direction, Endpoint, Event, Preset, Received, Receiver, SendOptions, UdpPort,
 };
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
 /// Says which address failed, and how many messages arrived.
 pub async fn run(messages: u32) -> Result<(Address, u32), Error> {
     let addresses: [Address; 2] = [Ipv4Addr::new(127, 0, 0, 1).into(), Ipv4Addr::new(127, 0, 0, 2).into()];
-    let mut config = Config::preset("sigtran").ok_or("it is a preset")?;
+    let mut config = Preset::Sigtran.config();
     config.heartbeat_interval = Some(Duration::from_millis(500));
     let builder = || {
         let builder = Endpoint::builder().addresses(addresses).config(config.clone());

@@ -79,7 +79,8 @@ impl EndpointBuilder {
         self
     }
 
-    /// Parameters of its associations. [`Config::default`]; [`Config::preset`] has others.
+    /// Parameters of its associations. [`Config::default`]; [`Preset`](crate::Preset) has others. What
+    /// [`Config::lint`] says of them is logged, and among the warnings of [`Endpoint::backend`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;

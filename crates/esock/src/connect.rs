@@ -5,6 +5,7 @@ use crate::endpoint::Core;
 use crate::error::ConnectError;
 use crate::line::{For, Place};
 use crate::link::Sink;
+use crate::lint;
 use crate::supervisor::Supervision;
 use crate::{Address, CloseReason, Config, Encapsulation};
 use esock_proto::Peer;
@@ -42,16 +43,24 @@ impl ConnectTo {
         self.encapsulation(Encapsulation::Udp(port))
     }
 
-    /// Parameters of this association, instead of those of its endpoint.
+    /// Parameters of this association, instead of those of its endpoint. What [`Config::lint`] says of them is logged.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
         self
     }
+
+    /// Logs what will not work well.
+    fn lint(&self, core: &Core) {
+        let Some(config) = &self.config else { return };
+        let warnings = lint::warnings(config, &core.backend, &core.addresses, self.peer.addresses.len());
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
 }
 
 /// Makes an association and waits until it is up.
 pub(crate) async fn connect(core: &Arc<Core>, to: ConnectTo, sink: Sink) -> Result<Association, ConnectError> {
+    to.lint(core);
     let handle = core.shard.with(|state, now| {
         let endpoint = state.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.closed);
         let Some(endpoint) = endpoint else {
@@ -75,6 +84,7 @@ pub(crate) fn supervise(
     policy: Supervision,
     sink: Sink,
 ) -> Result<Association, ConnectError> {
+    to.lint(core);
     core.shard.with(|state, now| {
         let id = state.supervise(now, core, to, policy, sink)?;
         state.count_in(sink);

@@ -7,6 +7,7 @@ use crate::error::{AcceptError, ConnectError, OpenError};
 use crate::events::EndpointEvents;
 use crate::line::{For, Place};
 use crate::link::{EndpointKey, Sink};
+use crate::lint;
 use crate::owner::{Candidate, Owner};
 use crate::receiver::Receiver;
 use crate::shard::Shard;
@@ -34,16 +35,20 @@ impl Core {
     /// Opens an endpoint on a shard.
     pub fn open(shard: &Arc<Shard>, config: EndpointConfig) -> Result<Arc<Self>, OpenError> {
         shard.with(|state, _| {
+            let mut backend = state.transport.backend().clone();
+            let warnings = lint::warnings(&config.config, &backend, &config.addresses, 0);
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             let key = state.open_endpoint(config).map_err(OpenError::Endpoint)?;
             let Some(endpoint) = state.endpoints.get(&key) else {
                 unreachable!("it was opened just now, and the lock is held")
             };
+            backend.warnings.extend(warnings);
             let core = Arc::new(Self {
                 shard: shard.clone(),
                 key,
                 port: endpoint.config.port,
                 addresses: state.transport.endpoint_addresses(endpoint.id),
-                backend: state.transport.backend().clone(),
+                backend,
                 capabilities: state.transport.capabilities(),
                 door: Mutex::default(),
             });
@@ -184,7 +189,8 @@ impl Endpoint {
         &self.core().addresses
     }
 
-    /// Which backend it uses, and why; its UDP port.
+    /// Which backend it uses, and why; its UDP port; and what will not work well ([`Config::lint`](crate::Config::lint)
+    /// included).
     pub fn backend(&self) -> &Chosen {
         &self.core().backend
     }

@@ -55,6 +55,7 @@ mod error;
 mod events;
 mod line;
 mod link;
+mod lint;
 mod owner;
 mod path;
 mod receiver;
@@ -78,12 +79,13 @@ pub use supervisor::Supervision;
 use esock_io::DriverConfig;
 pub use esock_io::{
     Backend, Chosen, Direction, ENCAPSULATION_PORT, Impairment, Protocol, TcpFraming, UdpPort, host_addresses,
+    host_interfaces,
 };
 pub use esock_proto::{
     Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
     ConnectError as InvalidConnect, Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId,
-    PathParameters, PathState, PathStats, Ppid, Rejected, SendError, SendOptions, Ssn, State, StreamId, Tsn,
-    Undelivered,
+    PathParameters, PathState, PathStats, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State, StreamId,
+    Surroundings, Tsn, Undelivered, Warning,
 };
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.

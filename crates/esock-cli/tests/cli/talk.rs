@@ -160,3 +160,21 @@ fn an_interrupt_shuts_down_gracefully() {
     assert!(client.stderr.contains("interrupted"), "{}", client.stderr);
     assert_eq!(listener.finish().code, 0);
 }
+
+#[test]
+fn what_will_not_work_well_is_told_and_presets_are_taken_as_they_are() {
+    let (mut listener, udp_port) = Esock::listen(30409, &["--preset", "sigtran"]);
+    let settings = ["--set", "rto_min=100ms", "--set", "path_max_retrans=3", "-v"];
+    let mut client = Esock::connect(30409, udp_port, &settings);
+    let line = client.told("warning: rto_min");
+    assert!(line.contains("100ms is not above the 200ms"), "{line}");
+    let line = client.told("warning: assoc_max_retrans");
+    assert!(line.contains("10 is above 3"), "{line}");
+    client.types("it works all the same\n");
+    assert_eq!(listener.prints(), "it works all the same");
+    client.ends_input();
+    assert_eq!(client.finish().code, 0);
+    let listener = listener.finish();
+    assert_eq!(listener.code, 0);
+    assert!(!listener.stderr.contains("warning"), "{}", listener.stderr);
+}

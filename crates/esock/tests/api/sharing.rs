@@ -1,7 +1,7 @@
 //! Which endpoints share sockets, and how ports are given back.
 
 use crate::net::*;
-use esock::{Context, Endpoint, UdpPort};
+use esock::{Config, Context, Endpoint, Preset, UdpPort};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,4 +164,16 @@ fn handles_and_futures_may_go_to_other_threads() {
     check::<esock::Path>();
     check::<Context>();
     check_future(&builder().open());
+}
+
+#[tokio::test]
+async fn what_will_not_work_well_is_among_the_warnings() {
+    let warnings = async |config: Config| {
+        builder_on([v4(1), v4(2)]).config(config).open().await.unwrap().backend().warnings.clone()
+    };
+    assert_eq!(warnings(Preset::Sigtran.config()).await, [""; 0]);
+    let mut config = Preset::Sigtran.config();
+    config.assoc_max_retrans = 5;
+    let told = warnings(config).await;
+    assert!(told.len() == 1 && told[0].starts_with("assoc_max_retrans: 5 is above 4"), "{told:?}");
 }

@@ -1,12 +1,19 @@
 //! Configuration: each field names its RFC parameter and, where there is one, its RFC 6458 option.
 
+mod lint;
+mod preset;
+
+pub use lint::{Surroundings, Warning};
+pub use preset::Preset;
+
 use crate::error::ConfigError;
 use crate::types::Address;
 use std::time::Duration;
 
 /// Parameters of the associations of an endpoint, or of one association.
 ///
-/// `Default` is RFC 9260 §16. Fields are public; [`Config::validate`] says what cannot work.
+/// `Default` is RFC 9260 §16, and [`Preset`] has others. Fields are public; [`Config::validate`] says what cannot work,
+/// [`Config::lint`] what will not work well.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
@@ -61,6 +68,9 @@ pub struct Config {
     pub max_peer_addresses: usize,
     /// Congestion control.
     pub congestion: CongestionAlgorithm,
+    /// What the other values began with: only [`Config::lint`] asks. [`Preset::Rfc`].
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub preset: Preset,
     /// A fault on purpose.
     #[cfg(feature = "faults")]
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -103,6 +113,7 @@ impl Default for Config {
             adaptation: None,
             max_peer_addresses: 32,
             congestion: CongestionAlgorithm::default(),
+            preset: Preset::default(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::default(),
         }
@@ -110,36 +121,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The named set of values for a field of use: `rfc`, `ran`, `sigtran`, `diameter` or `webrtc`.
-    pub fn preset(name: &str) -> Option<Self> {
-        let millis = Duration::from_millis;
-        let telecom = |rto: [u64; 3], heartbeat, retries: (u32, u32), sack, streams| Self {
-            rto_initial: millis(rto[0]),
-            rto_min: millis(rto[1]),
-            rto_max: millis(rto[2]),
-            heartbeat_interval: Some(Duration::from_secs(heartbeat)),
-            path_max_retrans: Some(retries.0),
-            assoc_max_retrans: retries.1,
-            sack_delay: millis(sack),
-            outbound_streams: streams,
-            ..Self::default()
-        };
-        Some(match name {
-            "rfc" => Self::default(),
-            "ran" => telecom([1000, 300, 5000], 5, (3, 6), 20, 30),
-            "sigtran" => telecom([300, 200, 1000], 5, (2, 4), 20, 17),
-            "diameter" => telecom([500, 200, 1000], 10, (3, 6), 40, 30),
-            "webrtc" => Self {
-                rto_initial: millis(500),
-                rto_min: millis(400),
-                path_max_retrans: None,
-                outbound_streams: 65535,
-                ..Self::default()
-            },
-            _ => return None,
-        })
-    }
-
     /// The first thing that cannot work, if any.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let check = |bad: bool, field, problem: &str| {
@@ -228,14 +209,6 @@ pub struct EndpointConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn presets_and_the_default_are_valid() {
-        for name in ["rfc", "ran", "sigtran", "diameter", "webrtc"] {
-            Config::preset(name).unwrap().validate().unwrap();
-        }
-        assert_eq!(Config::preset("toy"), None);
-    }
 
     #[test]
     fn an_impossible_value_is_named() {
