@@ -87,13 +87,12 @@ impl Guest {
         self.command(tag, &format!("run --tag {tag} {}\n", arguments.join(" ")))
     }
 
-    /// Starts another program in the guest, with `--tag` as its first argument. After its own lines
-    /// comes `event=exit code=N`.
+    /// Starts another program in the guest. After its own lines comes `event=exit code=N`.
     ///
     /// # Panics
     /// If the guest has died.
-    pub fn execute(&mut self, tag: &str, program: &Path) -> Lines {
-        self.command(tag, &format!("exec {tag} {} --tag {tag}\n", program.display()))
+    pub fn execute(&mut self, tag: &str, command: &str) -> Lines {
+        self.command(tag, &format!("exec {tag} {command}\n"))
     }
 
     fn command(&mut self, tag: &str, command: &str) -> Lines {

@@ -20,6 +20,8 @@ pub enum Host {
     Usrsctp = 2,
     /// The guest with the kernel's SCTP.
     Kernel = 3,
+    /// The guest again: esock over its kernel's SCTP.
+    EsockOnKernel = 4,
 }
 
 /// IPv4 or IPv6.
@@ -34,10 +36,16 @@ pub enum Family {
 impl Host {
     /// Its address on a link.
     pub fn address(self, link: u8, family: Family) -> IpAddr {
+        let number = if self.is_guest() { Self::Kernel } else { self } as u8;
         match family {
-            Family::V4 => Ipv4Addr::new(10, 71, link, self as u8).into(),
-            Family::V6 => Ipv6Addr::new(0xfd71, u16::from(link), 0, 0, 0, 0, 0, self as u16).into(),
+            Family::V4 => Ipv4Addr::new(10, 71, link, number).into(),
+            Family::V6 => Ipv6Addr::new(0xfd71, u16::from(link), 0, 0, 0, 0, 0, u16::from(number)).into(),
         }
+    }
+
+    /// Whether it is the guest.
+    pub fn is_guest(self) -> bool {
+        matches!(self, Self::Kernel | Self::EsockOnKernel)
     }
 
     /// The port of the switch that it hangs on.
@@ -45,7 +53,7 @@ impl Host {
         match self {
             Self::Us => format!("us{link}"),
             Self::Usrsctp => format!("them{link}"),
-            Self::Kernel => format!("tap{link}"),
+            Self::Kernel | Self::EsockOnKernel => format!("tap{link}"),
         }
     }
 }

@@ -140,7 +140,7 @@ impl Scenario {
 
     /// Starts both peers, under a capture.
     pub fn start(self, lab: &mut Lab) -> Run {
-        if [self.client, self.server].contains(&Host::Kernel) {
+        if self.client.is_guest() || self.server.is_guest() {
             // Its boot is not to be counted.
             lab.kernel();
         }

@@ -26,6 +26,8 @@ struct Options {
     port: u16,
     remote: Vec<IpAddr>,
     remote_port: u16,
+    /// Over the system's SCTP.
+    kernel: bool,
     /// The peer's UDP port, and ours if we listen; 0: native SCTP.
     udp: u16,
     /// Our UDP port where it differs; `Some(0)`: any.
@@ -71,6 +73,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, Failure> {
         let addresses = || value.split(',').map(str::parse).collect::<Result<Vec<IpAddr>, _>>();
         match name.as_str() {
             "--tag" => options.tag = value,
+            "--backend" => options.kernel = value == "kernel",
             "--role" => options.listen = value == "listen",
             "--local" => options.local = addresses()?,
             "--port" => options.port = value.parse()?,
@@ -124,7 +127,11 @@ async fn open(options: &Options) -> Result<Endpoint, Failure> {
     let endpoint = Endpoint::builder()
         .addresses(options.local.iter().copied())
         .port(options.port)
-        .backend(if options.udp == 0 { Backend::Raw } else { Backend::Udp })
+        .backend(match options.udp {
+            _ if options.kernel => Backend::Kernel,
+            0 => Backend::Raw,
+            _ => Backend::Udp,
+        })
         .udp_port(if udp_port == 0 { UdpPort::Ephemeral } else { UdpPort::Listen(udp_port) })
         .config(config(options))
         .open()
