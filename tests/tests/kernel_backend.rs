@@ -6,6 +6,7 @@ use esock_interop::matrix::{BOTH_V4, V4_AND_V6, bulk, failover, losses, mixed_si
 use esock_interop::network::Family::{V4, V6};
 use esock_interop::network::Host;
 use esock_interop::scenario::Encapsulation::{Native, Udp};
+use std::time::{Duration, Instant};
 
 const PEER: Host = Host::EsockOnKernel;
 
@@ -52,4 +53,16 @@ tests! {
     we_connect_over_raw_ip_and_each_of_two_paths_fails_once: |lab, name| {
         failover(lab, name, PEER, WeConnect, Native, V4_AND_V6);
     };
+}
+
+#[test]
+fn programs_that_nobody_here_wrote_are_understood() {
+    with_lab("programs_that_nobody_here_wrote_are_understood", |lab| {
+        let mut lines = lab.execute_in_guest("lksctp", env!("CARGO_BIN_EXE_lksctp-check"));
+        let deadline = Instant::now() + Duration::from_secs(110);
+        let done = lines.wait("event=done", deadline);
+        assert_eq!(done.number("failed"), 0, "{}", lines.transcript());
+        assert_eq!(done.number("passed"), 5, "{}", lines.transcript());
+        lines.wait("event=exit code=0", deadline);
+    });
 }

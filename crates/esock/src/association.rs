@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
+use tokio::task::coop::cooperative;
 
 /// What keeps an association: dropping the last one ends it gracefully.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Association {
     pub async fn send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let mut payload = Some(payload.into());
         let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
-        poll_fn(|cx| {
+        cooperative(poll_fn(|cx| {
             self.with(|state, now| {
                 let Some(taken) = payload.take() else { return Poll::Ready(Ok(())) };
                 match self.offer(state, now, &place, options, taken) {
@@ -133,7 +134,7 @@ impl Association {
                     }
                 }
             })
-        })
+        }))
         .await
     }
 
@@ -151,7 +152,7 @@ impl Association {
     /// Cancel safe: what is still in the queue was not taken.
     pub async fn send_many(&self, messages: &mut VecDeque<(SendOptions, Bytes)>) -> Result<(), SendError> {
         let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
-        poll_fn(|cx| {
+        cooperative(poll_fn(|cx| {
             self.with(|state, now| {
                 while let Some((options, payload)) = messages.pop_front() {
                     let Err(Rejected { error, payload }) = self.offer(state, now, &place, options, payload) else {
@@ -168,7 +169,7 @@ impl Association {
                 place.leave(state);
                 Poll::Ready(Ok(()))
             })
-        })
+        }))
         .await
     }
 

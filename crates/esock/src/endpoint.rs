@@ -35,14 +35,15 @@ impl Core {
     /// Opens an endpoint on a shard.
     pub fn open(shard: &Arc<Shard>, config: EndpointConfig) -> Result<Arc<Self>, OpenError> {
         shard.with(|state, _| {
-            let mut backend = state.transport.backend().clone();
-            let warnings = lint::warnings(&config.config, &backend, &config.addresses, 0);
-            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            let opened = state.transport.backend();
+            let backend = lint::chosen(opened, &config.config, &config.addresses);
+            // The sockets' own were logged when they were opened.
+            let own = backend.warnings.iter().skip(opened.warnings.len());
+            own.for_each(|warning| tracing::warn!("{warning}"));
             let key = state.open_endpoint(config).map_err(OpenError::Endpoint)?;
             let Some(endpoint) = state.endpoints.get(&key) else {
                 unreachable!("it was opened just now, and the lock is held")
             };
-            backend.warnings.extend(warnings);
             let core = Arc::new(Self {
                 shard: shard.clone(),
                 key,

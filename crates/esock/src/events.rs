@@ -37,7 +37,7 @@ pub struct EndpointEvents {
 
 impl EndpointEvents {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        let number = core.shard.with(|state, _| state.watch(core.key));
+        let number = core.shard.with(|state, _| state.watch(core.key, core.backend.clone()));
         Self { core, number }
     }
 

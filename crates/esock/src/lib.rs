@@ -43,6 +43,11 @@
 //! What was received stays in its association, charged to its own receive window, until
 //! [`Receiver::recv`] or [`Owner::recv`] takes it. Who does not read closes the window of that
 //! association and nobody else's.
+//!
+//! # Busy tasks
+//!
+//! A task that always finds something to send or to receive yields now and then, as with tokio's own sockets
+//! ([`tokio::task::coop`]), so that others on its thread get their turn.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -85,7 +90,7 @@ pub use esock_proto::{
     Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
     ConnectError as InvalidConnect, Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId,
     PathParameters, PathState, PathStats, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State, StreamId,
-    Surroundings, Tsn, Undelivered, Waiting, Warning,
+    Surroundings, Tsn, Undelivered, Warning,
 };
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.

@@ -2,6 +2,13 @@
 
 use crate::{Address, Backend, Chosen, Config, Protocol, Surroundings};
 
+/// What an endpoint is told of its backend: what will not work well with its own configuration is among the warnings.
+pub(crate) fn chosen(backend: &Chosen, config: &Config, local: &[Address]) -> Chosen {
+    let mut chosen = backend.clone();
+    chosen.warnings.extend(warnings(config, backend, local, 0));
+    chosen
+}
+
 /// What will not work well with this configuration, between these addresses and as many of a peer (0: not known yet).
 pub(crate) fn warnings(config: &Config, chosen: &Chosen, local: &[Address], peer_addresses: usize) -> Vec<String> {
     if chosen.protocol != Protocol::Sctp {

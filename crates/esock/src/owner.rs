@@ -18,6 +18,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use tokio::task::coop::cooperative;
 
 /// A peer that wants an association: its cookie was valid, nothing is kept for it yet (where the backend has
 /// [`Capability::StatelessAccept`](crate::Capability::StatelessAccept)). Or the peer of an association whose
@@ -261,7 +262,7 @@ impl Owner {
     ///
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<OwnerEvent> {
-        let (id, next) = match poll_fn(|cx| self.poll_next(cx)).await? {
+        let (id, next) = match cooperative(poll_fn(|cx| self.poll_next(cx))).await? {
             (Found::Endpoint(event), _) => return Some(OwnerEvent::Endpoint(event)),
             (Found::Link(id, next), handle) => {
                 if let Some(handle) = handle {

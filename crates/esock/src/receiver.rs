@@ -5,6 +5,7 @@ use crate::{Association, Event, Message};
 use esock_io::Transport;
 use std::future::poll_fn;
 use std::task::Poll;
+use tokio::task::coop::cooperative;
 
 /// What an association has for its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Receiver {
     ///
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<Received> {
-        poll_fn(|cx| {
+        cooperative(poll_fn(|cx| {
             let polled = self.take(|link, transport| match link.next(transport) {
                 Some(next) => Poll::Ready(Some(next.into())),
                 None if link.finished => Poll::Ready(None),
@@ -71,7 +72,7 @@ impl Receiver {
                 }
             });
             polled.unwrap_or(Poll::Ready(None))
-        })
+        }))
         .await
     }
 
@@ -88,7 +89,7 @@ impl Receiver {
         if max == 0 {
             return 0;
         }
-        poll_fn(|cx| {
+        cooperative(poll_fn(|cx| {
             let before = out.len();
             let polled = self.take(|link, transport| {
                 while out.len() - before < max
@@ -103,7 +104,7 @@ impl Receiver {
                 Poll::Ready(out.len() - before)
             });
             polled.unwrap_or(Poll::Ready(0))
-        })
+        }))
         .await
     }
 }

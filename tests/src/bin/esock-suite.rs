@@ -1,4 +1,5 @@
-//! `esock-suite --over BACKEND [--only WORDS] [--list]`: the suite of the public API over one backend.
+//! `esock-suite --over BACKEND [--only WORDS]`: the suite of the public API over one backend.
+//! `esock-suite --over BACKEND --serve PORT [--udp-port PORT]`: a server for it, until it is killed.
 //!
 //! Exit code 0: all that can run passed; 1: something failed; 2: bad arguments.
 
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut over, mut only) = (None, String::new());
+    let (mut over, mut only, mut serve, mut udp_port) = (None, String::new(), None, None);
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
             ("--over", Some(name)) => match name.parse::<Over>() {
@@ -15,12 +16,23 @@ fn main() -> ExitCode {
                 Err(error) => return usage(&error),
             },
             ("--only", Some(words)) => only = words,
+            ("--serve", Some(port)) => serve = port.parse::<u16>().ok(),
+            ("--udp-port", Some(port)) => udp_port = port.parse::<u16>().ok().filter(|port| *port != 0),
             // For the laboratory, which names what it starts.
             ("--tag", Some(_)) => {}
             (other, _) => return usage(&format!("what is `{other}`?")),
         }
     }
     let Some(over) = over else { return usage("over which backend?") };
+    if let Some(port) = serve {
+        return match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                runtime.block_on(suite::serve(over, port, udp_port));
+                ExitCode::SUCCESS
+            }
+            Err(error) => usage(&error.to_string()),
+        };
+    }
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
     for case in suite::all().filter(|case| case.name.contains(&only)) {
         let (outcome, took) = suite::run(case, over);

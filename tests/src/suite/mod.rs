@@ -4,6 +4,7 @@
 //! `esock-suite --over udp` runs it; cases run one after the other, each with sockets of its own on loopback.
 
 mod ending;
+mod killed;
 mod lookups;
 mod messages;
 mod owners;
@@ -12,6 +13,7 @@ mod restarts;
 mod supervision;
 mod world;
 
+pub use killed::serve;
 pub use world::{Over, World};
 
 use esock::Capability;
@@ -48,7 +50,7 @@ pub(crate) use cases;
 
 /// All cases, in the order in which they run.
 pub fn all() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 7] = [
+    let rooms: [&[Case]; 8] = [
         messages::CASES,
         lookups::CASES,
         owners::CASES,
@@ -56,6 +58,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         ending::CASES,
         supervision::CASES,
         restarts::CASES,
+        killed::CASES,
     ];
     rooms.into_iter().flatten().copied()
 }

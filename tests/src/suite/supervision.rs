@@ -6,6 +6,7 @@ use esock::{CloseReason, ConnectError, Event, SendError, SendOptions, State};
 
 pub(super) const CASES: &[Case] = cases![
     the_client_may_be_there_first,
+    the_server_may_start_ten_seconds_after_its_client,
     an_association_comes_back_when_the_server_does_and_its_handle_stays,
     a_supervised_association_can_be_cancelled_while_it_is_down,
     a_supervised_association_can_be_cancelled_while_it_is_up,
@@ -38,6 +39,23 @@ async fn the_client_may_be_there_first(world: World) {
     send(&ours, "here I am").await;
     expect(world, &mut their_inbox, b"here I am").await;
     assert_eq!(ours.generation(), 0);
+    ours.abort(b"");
+}
+
+async fn the_server_may_start_ten_seconds_after_its_client(world: World) {
+    let (place, client) = (world.endpoint().await, world.endpoint().await);
+    let (port, udp_port, to) = (place.port(), place.backend().udp_port, world.to(&place));
+    place.close().await;
+    drop(place);
+    let mut policy = eager();
+    policy.longest_retry = millis(2000);
+    let (ours, mut our_inbox) = client.supervise(to, policy).expect("it can be tried");
+    tokio::time::sleep(millis(10_000)).await;
+    let server = world.endpoint_at(port, udp_port).await;
+    let ((), accepted) = tokio::join!(up(&mut our_inbox), server.accept());
+    let (_theirs, mut their_inbox) = accepted.expect("it accepts");
+    send(&ours, "at last").await;
+    expect(world, &mut their_inbox, b"at last").await;
     ours.abort(b"");
 }
 

@@ -106,6 +106,11 @@ impl World {
         Self { over }
     }
 
+    /// What it runs over.
+    pub(super) fn over(self) -> Over {
+        self.over
+    }
+
     /// Timers that do not make a test wait.
     pub fn config(self) -> Config {
         let mut config = Config::default();

@@ -76,7 +76,6 @@ impl Association {
             error_count: 0,
             readable_told: false,
             path_told: 0,
-            stalled: false,
             counters: Default::default(),
             config: Box::new(config),
         }

@@ -10,7 +10,6 @@ pub mod path;
 mod restart;
 pub mod rx;
 mod shutdown;
-mod stall;
 mod timers;
 pub mod tx;
 
@@ -88,8 +87,6 @@ pub struct Association {
     readable_told: bool,
     /// `PathInUse` was told for this path.
     path_told: usize,
-    /// It stood still for ever when it was last at rest: see `stall`.
-    stalled: bool,
     counters: Counters,
 }
 
@@ -219,7 +216,6 @@ impl Association {
             ready_messages: self.rx.ready_messages(),
             error_count: self.error_count,
             stalled_for: self.tx.stalled_for(now),
-            waiting: self.waiting(),
             counters: Counters {
                 data_chunks_sent: tx.data_chunks,
                 data_chunks_received: rx.data_chunks,

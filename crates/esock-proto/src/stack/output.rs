@@ -76,7 +76,8 @@ impl Stack {
             let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
             let transmit = entry.assoc.poll_transmit(&mut cx, max_segments, buf);
             if transmit.is_none() {
-                self.table.settle_rest(id);
+                // It has come to rest: only now does its deadline count.
+                self.table.settle_deadline(id);
             }
             if let Some(transmit) = transmit {
                 // Its turn is over; it has another behind the others.

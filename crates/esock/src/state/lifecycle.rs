@@ -5,7 +5,7 @@ use crate::endpoint::Core;
 use crate::events::EndpointEvent;
 use crate::line::Line;
 use crate::link::{EndpointKey, LinkId, Sink};
-use crate::{CloseReason, Event};
+use crate::{Chosen, CloseReason, Event};
 use esock_io::EndpointError;
 use esock_proto::{EndpointConfig, Rejected, SendError, SendOptions, State as AssocState, Time};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -47,9 +47,9 @@ impl State {
     }
 
     /// Watches an endpoint; the first event says how it was opened.
-    pub fn watch(&mut self, key: EndpointKey) -> u64 {
+    pub fn watch(&mut self, key: EndpointKey, opened: Chosen) -> u64 {
         let number = self.next_number();
-        let opened = EndpointEvent::Opened(self.transport.backend().clone());
+        let opened = EndpointEvent::Opened(opened);
         if let Some(endpoint) = self.endpoints.get_mut(&key) {
             endpoint.watchers.push((number, Watcher { events: VecDeque::from([opened]), reader: None }));
         }

@@ -3,6 +3,7 @@
 use super::State;
 use crate::events::EndpointEvent;
 use crate::link::EndpointKey;
+use crate::lint;
 use esock_io::{EndpointError, Transport};
 use esock_proto::Time;
 
@@ -48,11 +49,10 @@ impl State {
         self.broken = false;
         for (key, id) in opened {
             self.by_id.insert(id, key);
-            if let Some(endpoint) = self.endpoints.get_mut(&key) {
-                endpoint.id = id;
-            }
+            let Some(endpoint) = self.endpoints.get_mut(&key) else { continue };
+            endpoint.id = id;
+            let chosen = lint::chosen(self.transport.backend(), &endpoint.config.config, &endpoint.config.addresses);
             self.update_accepting(key);
-            let chosen = self.transport.backend().clone();
             self.tell(key, &EndpointEvent::Reopened(chosen));
         }
         Ok(())

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use esock::{Direction, Ppid, Received, SendError, SendOptions, StreamId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,4 +313,39 @@ async fn a_bad_network_loses_repeats_and_reorders_nothing() {
     soon(sender).await.unwrap();
     assert!(pair.client.impairment(|network| network.dropped()).unwrap() > 0);
     assert!(pair.near.stats().unwrap().counters.retransmissions > 0);
+}
+
+/// How much of `busy` was done when another task of the same thread had its first turn.
+async fn done_before_another_runs<F: Future<Output = ()> + Send + 'static>(busy: impl FnOnce(Arc<AtomicUsize>) -> F) {
+    let done = Arc::new(AtomicUsize::new(0));
+    let busy = tokio::spawn(busy(done.clone()));
+    let before = tokio::spawn({
+        let done = done.clone();
+        async move { done.load(Ordering::Relaxed) }
+    });
+    let before = soon(before).await.unwrap();
+    soon(busy).await.unwrap();
+    assert!((1..1000).contains(&before) && done.load(Ordering::Relaxed) == 1000, "{before}");
+}
+
+#[tokio::test]
+async fn a_task_that_always_finds_something_to_send_or_to_read_lets_others_run() {
+    let (server, client) = (endpoint().await, endpoint().await);
+    let ((ours, _our_rx), (theirs, mut their_rx)) = connect(&client, &server).await;
+    let sender = ours.clone();
+    done_before_another_runs(|done| async move {
+        for number in 0..1000 {
+            sender.send(on_stream(0), numbered(number, 16)).await.unwrap();
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+    .await;
+    until("all is there", || theirs.stats().is_some_and(|stats| stats.ready_messages == 1000)).await;
+    done_before_another_runs(|done| async move {
+        for _ in 0..1000 {
+            message(&mut their_rx).await;
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+    .await;
 }
