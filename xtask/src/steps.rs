@@ -43,6 +43,7 @@ pub fn steps(peers: bool) -> Vec<Step> {
         tests("unit", 240, UNIT),
         tests("doc tests", 120, &["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]),
         Step { environment: vec![("ESOCK_SIM_RUNS", runs)], ..tests("simulation", 300, SIMULATION) },
+        tests("rust peers", 180, RUST_PEERS),
         Step { environment: interop, ..tests("interop", 300, INTEROP) },
     ]
 }
@@ -57,6 +58,8 @@ const UNIT: &[&str] = &[
     "esock-sim",
     "--exclude",
     "esock-interop",
+    "--exclude",
+    "esock-rust-peers",
     "--lib",
     "--bins",
     "--tests",
@@ -66,6 +69,10 @@ const UNIT: &[&str] = &[
 ];
 
 const SIMULATION: &[&str] = &["test", "--package", "esock-sim", "--lib", "--tests", "--locked", "--no-fail-fast"];
+
+/// Other stacks in memory: they need nothing but cargo, and what they build nothing else needs.
+const RUST_PEERS: &[&str] =
+    &["test", "--package", "esock-rust-peers", "--lib", "--tests", "--locked", "--no-fail-fast", "--", "--show-output"];
 
 /// Shows the output of tests that passed too: it says which peers were skipped.
 const INTEROP: &[&str] = &[

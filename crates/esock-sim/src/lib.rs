@@ -15,6 +15,6 @@ mod network;
 mod pcapng;
 pub mod scenario;
 
-pub use link::{LinkConfig, Loss};
+pub use link::{Fate, Link, LinkConfig, Loss};
 pub use network::{Host, Network};
 pub use pcapng::Capture;

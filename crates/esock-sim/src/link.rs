@@ -71,7 +71,7 @@ impl Default for LinkConfig {
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It arrives at these times; the flag says that bits are flipped on the way.
     Arrives(Vec<(Time, bool)>),
     /// It is larger than the MTU, and the sender hears of it.
@@ -82,7 +82,8 @@ pub(crate) enum Fate {
 
 /// A link at work.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
+    /// What it does.
     pub config: LinkConfig,
     /// When the last bit of what waits has left.
     busy_until: Time,
@@ -90,6 +91,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// An idle one.
     pub fn new(config: LinkConfig) -> Self {
         Self { config, busy_until: Time::ZERO, bad_times: false }
     }

@@ -61,7 +61,7 @@ impl Capture {
     }
 
     /// Adds an SCTP packet, in UDP.
-    pub(crate) fn add(&mut self, at: Time, from: Address, to: Address, sctp: &[u8]) {
+    pub fn add(&mut self, at: Time, from: Address, to: Address, sctp: &[u8]) {
         let udp_len = (8 + sctp.len()) as u16;
         let mut udp = Vec::with_capacity(usize::from(udp_len));
         for half in [UDP_PORT, UDP_PORT, udp_len, 0] {

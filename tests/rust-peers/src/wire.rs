@@ -1,0 +1,111 @@
+//! Packets as the peers sent them, read without the help of any of the stacks.
+
+/// Types of chunks and parameters by their names in the RFCs.
+pub mod code {
+    #![expect(missing_docs, reason = "the names are the RFCs'")]
+    pub const DATA: u8 = 0;
+    pub const INIT: u8 = 1;
+    pub const INIT_ACK: u8 = 2;
+    pub const SACK: u8 = 3;
+    pub const ABORT: u8 = 6;
+    pub const SHUTDOWN: u8 = 7;
+    pub const ERROR: u8 = 9;
+    pub const I_DATA: u8 = 64;
+    pub const ASCONF_ACK: u8 = 128;
+    pub const RE_CONFIG: u8 = 130;
+    pub const FORWARD_TSN: u8 = 192;
+    pub const ASCONF: u8 = 193;
+    pub const I_FORWARD_TSN: u8 = 194;
+    pub const AUTH: u8 = 15;
+    pub const UNRECOGNIZED_PARAMETER: u16 = 8;
+    pub const SUPPORTED_EXTENSIONS: u16 = 0x8008;
+    pub const ZERO_CHECKSUM_ACCEPTABLE: u16 = 0x8001;
+    pub const FORWARD_TSN_SUPPORTED: u16 = 0xc000;
+}
+
+/// A chunk: type, flags and value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The 32 bits at an offset.
+pub fn word_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The chunks of a packet.
+///
+/// # Panics
+/// If they do not fill the packet exactly, padding included: no stack here sends such.
+pub fn chunks(packet: &[u8]) -> Vec<Chunk<'_>> {
+    let (mut chunks, mut at) = (Vec::new(), 12);
+    while at < packet.len() {
+        let length = usize::from(u16_at(packet, at + 2));
+        assert!(length >= 4 && at + length <= packet.len(), "a chunk of length {length} at {at} of {packet:02x?}");
+        chunks.push(Chunk { kind: packet[at], flags: packet[at + 1], value: &packet[at + 4..at + length] });
+        at += length.next_multiple_of(4);
+    }
+    chunks
+}
+
+/// What an INIT or INIT ACK says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Init {
+    /// The receive window, in bytes.
+    pub a_rwnd: u32,
+    /// Streams out and in.
+    pub streams: (u16, u16),
+    /// The initial TSN.
+    pub tsn: u32,
+    /// Parameters: types and values.
+    pub parameters: Vec<(u16, Vec<u8>)>,
+}
+
+impl Init {
+    /// Reads the value of an INIT or INIT ACK chunk.
+    pub fn parse(value: &[u8]) -> Self {
+        let (mut parameters, mut at) = (Vec::new(), 16);
+        while at + 4 <= value.len() {
+            let length = usize::from(u16_at(value, at + 2)).max(4);
+            parameters.push((u16_at(value, at), value[at + 4..at + length].to_vec()));
+            at += length.next_multiple_of(4);
+        }
+        let streams = (u16_at(value, 8), u16_at(value, 10));
+        Self { a_rwnd: word_at(value, 4), streams, tsn: word_at(value, 12), parameters }
+    }
+
+    /// The value of a parameter.
+    pub fn parameter(&self, kind: u16) -> Option<&[u8]> {
+        self.parameters.iter().find(|parameter| parameter.0 == kind).map(|(_, value)| value.as_slice())
+    }
+
+    /// The extensions that it announces, by name, sorted.
+    pub fn extensions(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for kind in self.parameter(code::SUPPORTED_EXTENSIONS).unwrap_or_default() {
+            names.push(match *kind {
+                code::AUTH => "AUTH",
+                code::ASCONF | code::ASCONF_ACK => "ASCONF",
+                code::RE_CONFIG => "RE-CONFIG",
+                code::FORWARD_TSN => "FORWARD-TSN",
+                code::I_DATA | code::I_FORWARD_TSN => "I-DATA",
+                _ => "others",
+            });
+        }
+        names.extend(self.parameter(code::FORWARD_TSN_SUPPORTED).map(|_| "FORWARD-TSN"));
+        names.extend(self.parameter(code::ZERO_CHECKSUM_ACCEPTABLE).map(|_| "zero checksum"));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

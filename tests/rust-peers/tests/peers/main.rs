@@ -1,0 +1,47 @@
+//! Every case with every peer.
+
+mod cases;
+mod dcsctp;
+
+/// Makes a module of tests for each peer, one test a case.
+macro_rules! table {
+    ($cases:tt $($module:ident: $peer:ty,)*) => {
+        $(
+            mod $module {
+                table!(@ $cases $peer);
+            }
+        )*
+    };
+    (@ { $($case:ident,)* } $peer:ty) => {
+        $(
+            #[test]
+            fn $case() {
+                crate::cases::$case::<$peer>();
+            }
+        )*
+    };
+}
+
+table! {
+    {
+        we_connect_and_shut_down,
+        we_connect_and_they_shut_down,
+        they_connect_and_we_shut_down,
+        they_connect_and_shut_down,
+        both_connect_at_once,
+        we_abort,
+        they_abort,
+        we_connect_and_all_sizes_pass_both_ways,
+        they_connect_and_all_sizes_pass_both_ways,
+        one_packet_in_a_hundred_is_lost,
+        one_packet_in_twenty_is_lost_and_others_overtake_or_double,
+        handshake_and_shutdown_survive_heavy_losses,
+        we_restart,
+        they_restart,
+        we_read_slowly,
+        they_read_slowly,
+        transmission_sequence_numbers_wrap,
+        extensions_are_declined,
+    }
+    with_dcsctp: crate::dcsctp::Dcsctp,
+}
