@@ -5,6 +5,7 @@ mod exec;
 mod packages;
 mod parse;
 mod report;
+mod requirements;
 mod steps;
 mod test;
 
@@ -17,13 +18,17 @@ The commands of this repository.
 Usage: cargo xtask COMMAND [OPTIONS]
 
 Commands:
-  test    Run every check and test; exit status 0 only if all of them passed
-  help    Print this text
+  test            Run every check and test; exit status 0 only if all of them passed
+  requirements    Print what RFC 9260 demands, with the tests that cover it and what has none
+  help            Print this text
 
 Options of test:
   --no-peers    Leave out the tests that need other SCTP implementations (the Linux kernel's in
                 User-Mode Linux, usrsctp, tshark), and install nothing. Without it a missing peer
                 is a failure; when root, missing Debian packages are installed first.
+
+Options of requirements:
+  --write    Write it to docs/conformance.md instead
 
 Environment of test:
   ESOCK_SIM_RUNS    How many seeded simulation runs to make (default 2000)
@@ -41,6 +46,9 @@ fn main() -> ExitCode {
             Ok(options) => test::run(&root(), options),
             Err(problem) => usage(&problem),
         },
+        ["requirements"] => requirements::run(&root(), false),
+        ["requirements", "--write"] => requirements::run(&root(), true),
+        ["requirements", other, ..] => usage(&format!("`requirements` has no option `{other}`")),
         [other, ..] => usage(&format!("there is no command `{other}`")),
     }
 }

@@ -194,7 +194,7 @@ pub enum Event {
         remote: Address,
     },
     /// The peer restarted: it has forgotten everything, streams begin anew (RFC 9260 §5.2.4 A).
-    /// What was not acknowledged follows as `Undelivered`.
+    /// What was not acknowledged has come back as `Undelivered` before.
     Restarted(Negotiated),
     /// The peer wants to end: nothing more can be sent.
     ShutdownReceived,

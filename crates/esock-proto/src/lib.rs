@@ -34,7 +34,7 @@ pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejec
 pub use faults::{Fault, Faults};
 pub use serial::{Ssn, Tsn};
 pub use stack::Stack;
-pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats};
+pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats, Waiting};
 pub use time::Time;
 pub use transmit::{Datagram, Ecn, Icmp, IcmpKind, Local, SocketId, Transmit};
 pub use types::{Address, AddressScope, AssocId, EndpointId, PathId, Ppid, StreamId, VerificationTag};

@@ -2,6 +2,7 @@
 
 use crate::api::{Negotiated, PathState, State};
 use crate::types::{Address, EndpointId, PathId};
+use std::fmt;
 use std::time::Duration;
 
 /// Counters of an association, all since it came up.
@@ -50,6 +51,36 @@ pub struct Counters {
     pub window_probes: u64,
     /// Restarts by the peer.
     pub restarts: u64,
+    /// Times that data waited and nothing was going to move it: a fault of this stack. Zero.
+    pub stalls: u64,
+}
+
+/// What outstanding data waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Waiting {
+    /// The association is being set up.
+    Setup,
+    /// No path is active: what is unanswered is sent again, ever more slowly.
+    Path,
+    /// The peer's receive window is closed: its user does not read. It is probed.
+    PeerWindow,
+    /// As much is in flight as the path bears.
+    CongestionWindow,
+    /// The peer's answer: everything that was taken is on its way.
+    Acknowledgement,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Setup => "the association to come up",
+            Self::Path => "a path that works",
+            Self::PeerWindow => "the peer's window to open",
+            Self::CongestionWindow => "room in the congestion window",
+            Self::Acknowledgement => "the peer's acknowledgement",
+        })
+    }
 }
 
 /// An association at a glance.
@@ -84,8 +115,11 @@ pub struct AssociationStats {
     pub ready_messages: usize,
     /// Errors in a row, over all paths.
     pub error_count: u32,
-    /// Time since the cumulative TSN last moved while data is in flight; zero when none is.
+    /// How long data has been outstanding without the cumulative TSN moving, whatever else the peer
+    /// answers; zero when none is.
     pub stalled_for: Duration,
+    /// What outstanding data waits for; `None` when there is none.
+    pub waiting: Option<Waiting>,
     /// Counters.
     pub counters: Counters,
     /// Its paths.
@@ -111,6 +145,7 @@ impl AssociationStats {
             ready_messages: 0,
             error_count: 0,
             stalled_for: Duration::ZERO,
+            waiting: None,
             counters: Counters::default(),
             paths: Vec::new(),
         }

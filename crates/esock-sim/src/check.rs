@@ -390,6 +390,15 @@ impl<'a> Run<'a> {
         for host in [0, 1] {
             let Some(assoc) = self.ends[host].assoc else { continue };
             let Some(stats) = self.network.hosts[host].stack.association(self.network.now, assoc) else { continue };
+            if let Some(stall) = self.network.hosts[host].stack.stalled(assoc) {
+                return Err(format!("host {host} has come to a stand: {stall}"));
+            }
+            if stats.counters.stalls > 0 {
+                return Err(format!("host {host} had come to a stand"));
+            }
+            if (stats.send_buffered > 0) != stats.waiting.is_some() {
+                return Err(format!("host {host} buffers {} bytes: {:?}", stats.send_buffered, stats.waiting));
+            }
             let window = self.scenario.sides[host].config.receive_window as usize;
             if stats.receive_buffered > window + window / 8 + WINDOW_SLACK {
                 return Err(format!("host {host} holds {} bytes with a window of {window}", stats.receive_buffered));

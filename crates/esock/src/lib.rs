@@ -90,7 +90,7 @@ pub use esock_proto::{
     Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
     ConnectError as InvalidConnect, Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId,
     PathParameters, PathState, PathStats, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State, StreamId,
-    Surroundings, Tsn, Undelivered, Warning,
+    Surroundings, Tsn, Undelivered, Waiting, Warning,
 };
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.

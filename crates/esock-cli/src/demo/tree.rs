@@ -60,6 +60,7 @@ pub fn tree(root: &Root<'_>, association: &AssociationStats, style: Style) -> Ve
     ] {
         lines.push(format!("{trunk}│  {figures}"));
     }
+    lines.extend(outstanding(association, style).map(|line| format!("{trunk}│  {line}")));
     for (index, path) in association.paths.iter().enumerate() {
         let last = index + 1 == association.paths.len();
         let (branch, below) = if last { ("└─", "  ") } else { ("├─", "│ ") };
@@ -68,6 +69,20 @@ pub fn tree(root: &Root<'_>, association: &AssociationStats, style: Style) -> Ve
         lines.push(format!("{trunk}{below}    {second}"));
     }
     lines
+}
+
+/// What is not acknowledged yet, since when nothing moves, and why.
+fn outstanding(association: &AssociationStats, style: Style) -> Option<String> {
+    if association.counters.stalls > 0 {
+        let line = format!("stood still {} times: a fault of esock, please report it", association.counters.stalls);
+        return Some(style.bad(&line));
+    }
+    let waiting = association.waiting?;
+    Some(format!(
+        "{} bytes not acknowledged, no progress for {}: waits for {waiting}",
+        words::count(association.send_buffered as u64),
+        words::duration(association.stalled_for),
+    ))
 }
 
 fn path_lines(path: &PathStats, style: Style) -> [String; 2] {

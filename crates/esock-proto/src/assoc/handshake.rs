@@ -76,6 +76,7 @@ impl Association {
             error_count: 0,
             readable_told: false,
             path_told: 0,
+            stalled: false,
             counters: Default::default(),
             config: Box::new(config),
         }

@@ -10,6 +10,7 @@ pub mod path;
 mod restart;
 pub mod rx;
 mod shutdown;
+mod stall;
 mod timers;
 pub mod tx;
 
@@ -87,6 +88,8 @@ pub struct Association {
     readable_told: bool,
     /// `PathInUse` was told for this path.
     path_told: usize,
+    /// It stood still for ever when it was last at rest: see `stall`.
+    stalled: bool,
     counters: Counters,
 }
 
@@ -216,6 +219,7 @@ impl Association {
             ready_messages: self.rx.ready_messages(),
             error_count: self.error_count,
             stalled_for: self.tx.stalled_for(now),
+            waiting: self.waiting(),
             counters: Counters {
                 data_chunks_sent: tx.data_chunks,
                 data_chunks_received: rx.data_chunks,

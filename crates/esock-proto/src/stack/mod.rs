@@ -222,6 +222,13 @@ impl Stack {
         self.table.get(assoc).map(|entry| entry.assoc.stats(now))
     }
 
+    /// Why an association has come to a stand that it will never leave: something is outstanding, and there
+    /// is nothing to send and no timer to wait for. It is a fault of this stack if this is ever `Some`;
+    /// `Counters::stalls` counts it. Cheap.
+    pub fn stalled(&self, assoc: AssocId) -> Option<&'static str> {
+        self.table.get(assoc).filter(|entry| entry.is_at_rest()).and_then(|entry| entry.stall())
+    }
+
     /// All associations of an endpoint that have not been released.
     pub fn associations(&self, endpoint: EndpointId) -> Vec<AssocId> {
         self.table.iter().filter(|assoc| assoc.endpoint == endpoint).map(|assoc| assoc.id).collect()

@@ -76,8 +76,7 @@ impl Stack {
             let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
             let transmit = entry.assoc.poll_transmit(&mut cx, max_segments, buf);
             if transmit.is_none() {
-                // It has come to rest: only now does its deadline count.
-                self.table.settle_deadline(id);
+                self.table.settle_rest(id);
             }
             if let Some(transmit) = transmit {
                 // Its turn is over; it has another behind the others.

@@ -33,6 +33,20 @@ pub struct Entry {
     active: bool,
 }
 
+impl Entry {
+    /// See [`Association::stall`]; and what the association waits for must stand among the deadlines.
+    pub fn stall(&self) -> Option<&'static str> {
+        let late = |wanted: Time| self.deadline.is_none_or(|entered| entered > wanted);
+        let forgotten = self.assoc.deadline().is_some_and(late);
+        self.assoc.stall().or(forgotten.then_some("its deadline is not entered"))
+    }
+
+    /// Whether it has nothing to send.
+    pub fn is_at_rest(&self) -> bool {
+        !self.active
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Table {
@@ -134,13 +148,17 @@ impl Table {
         self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
         if entry.assoc.wants_transmit() {
             self.activate(id);
+        } else if cfg!(debug_assertions) {
+            let stall = entry.stall();
+            debug_assert!(stall.is_none(), "{}: {entry:#?}", stall.unwrap_or_default());
         }
     }
 
-    /// Enters an association's deadline.
-    pub fn settle_deadline(&mut self, id: AssocId) {
+    /// An association has nothing more to send: only now does its deadline count.
+    pub fn settle_rest(&mut self, id: AssocId) {
         if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) {
             self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
+            entry.assoc.on_rest();
         }
     }
 

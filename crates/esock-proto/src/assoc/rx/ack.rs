@@ -71,6 +71,11 @@ impl Ack {
         self.due || self.packets > 0
     }
 
+    /// Whether data came that no SACK and no timer is going to acknowledge: that must not be.
+    pub fn is_forgotten(&self) -> bool {
+        self.packets > 0 && !self.due && self.deadline.is_none()
+    }
+
     /// Writes a SACK: as many gap blocks and duplicates as there is room for. Returns whether it was written.
     pub fn write(&mut self, rx: &mut Rx, packet: &mut PacketBuilder<'_>, reserve: usize) -> bool {
         let Some(room) = packet.room().checked_sub(SACK_FIXED_BYTES + reserve) else { return false };

@@ -176,6 +176,11 @@ impl Tx {
         self.answered && self.window_is_closed()
     }
 
+    /// Whether it is the peer's window that keeps data from leaving, or from being taken.
+    pub fn is_held_by_window(&self, pmdcs: usize) -> bool {
+        self.window_is_closed() || self.rwnd < self.next_len().min(pmdcs)
+    }
+
     /// Whether everything taken was acknowledged.
     pub fn is_drained(&self) -> bool {
         self.buffered == 0

@@ -24,10 +24,15 @@ impl Tx {
     /// Whether new data may be sent over path `index` now.
     pub fn can_send_new(&self, index: usize, paths: &Paths) -> bool {
         // §6.1 A: a window that has closed is probed with one chunk, when nothing else is in flight.
-        let next = if self.unsent_of_last > 0 { self.unsent_of_last } else { self.queue.next_len().unwrap_or(0) };
+        let next = self.next_len();
         let path = &paths.list[index];
         let may_probe = self.flight == 0 && !self.faults.has(Fault::WindowNotProbed);
         next > 0 && path.has_room() && (may_probe || self.rwnd >= next.min(path.pmdcs()))
+    }
+
+    /// User bytes of the current or next message that are not in chunks yet.
+    pub(super) fn next_len(&self) -> usize {
+        if self.unsent_of_last > 0 { self.unsent_of_last } else { self.queue.next_len().unwrap_or(0) }
     }
 
     /// Whether the next chunk fits whole into `room` bytes of a packet.

@@ -89,10 +89,14 @@ impl Tx {
             path.sack = SackScratch { flight_before: path.flight, ..SackScratch::default() };
         }
         self.acknowledge_cumulative(now, moved, paths);
+        // What lies right behind it has not arrived, whatever a gap report said before.
+        let reneged = self.take_back(0, self.acked.next_clear(0), paths);
+        // §6.2.1 D: there is no window in it; what the last SACK announced still holds.
+        self.rwnd = self.a_rwnd.saturating_sub(self.flight);
         if self.fast_recovery.is_some_and(|exit| !exit.follows(self.cumulative)) {
             self.fast_recovery = None;
         }
-        SackOutcome::Taken { acked: moved > 0, moved: moved > 0, reneged: false }
+        SackOutcome::Taken { acked: moved > 0, moved: moved > 0, reneged }
     }
 
     fn acknowledge_cumulative(&mut self, now: Time, count: usize, paths: &mut Paths) {
@@ -168,7 +172,9 @@ impl Tx {
         for block in blocks {
             // Offset k of a block is TSN cumulative + k, index k - 1 here. Reversed, overlapping and
             // out-of-range blocks are cut down to what makes sense.
-            let start = usize::from(block.start.max(1)) - 1;
+            // §3.3.4: none begins right behind the cumulative TSN: that one would be higher then. A peer that
+            // says so all the same has not acknowledged it; taken for acknowledged, it would never be sent again.
+            let start = usize::from(block.start.max(2)) - 1;
             let start = start + usize::from(self.faults.has(Fault::GapBlocksOffByOne));
             let end = usize::from(block.end) + usize::from(self.faults.has(Fault::GapBlocksOffByOne));
             let end = end.min(self.sent.len());
