@@ -100,3 +100,8 @@ pub const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Tests the program on the page for people who come from elsewhere.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/coming-from-elsewhere.md")]
+struct ComingFromElsewhere;
