@@ -44,6 +44,12 @@ impl Association {
         }
     }
 
+    /// Queues COOKIE ACK before all that waits: it is the first chunk of its packet (RFC 9260 §5.1 D).
+    pub(super) fn queue_cookie_ack(&mut self, path: usize) {
+        self.control.retain(|queued| !matches!(queued.control, Control::CookieAck));
+        self.control.push_front(Queued { path, control: Control::CookieAck });
+    }
+
     /// Queues an answer to something that the peer sent.
     pub(super) fn reply(&mut self, path: usize, kind: u8, value: Vec<u8>) {
         let waiting = self.control.iter().filter(|queued| matches!(queued.control, Control::Reply(..))).count();

@@ -43,6 +43,8 @@ pub struct Setup {
     pub preservative: Option<u32>,
     /// When the last INIT or COOKIE ECHO left, once.
     pub sent: Option<Time>,
+    /// When the last COOKIE ECHO left, again or not.
+    pub echoed: Time,
     /// Bit k: ICMP says that nobody is at path k.
     pub unreachable: u64,
 }
@@ -65,6 +67,7 @@ impl Association {
             id,
             endpoint,
             identity,
+            ties: Default::default(),
             phase,
             negotiated,
             paths: Paths { list: Vec::new(), primary: 0, current: 0 },
@@ -277,6 +280,7 @@ impl Association {
         let Phase::CookieEchoed(setup) = &mut self.phase else { return };
         let target = setup.target;
         setup.sent = (setup.attempts == 0).then_some(cx.now);
+        setup.echoed = cx.now;
         let unrecognized = std::mem::take(&mut setup.unrecognized);
         self.queue_once(target, Control::CookieEcho);
         if !unrecognized.is_empty() {
@@ -332,13 +336,15 @@ impl Association {
     }
 
     /// ERROR "Stale Cookie" (§5.2.6): begin again, and ask for a longer life.
-    pub(super) fn on_stale_cookie(&mut self, cx: &mut Cx<'_>, staleness_us: u32) {
+    pub(super) fn on_stale_cookie(&mut self, cx: &mut Cx<'_>) {
         let Phase::CookieEchoed(_) = &self.phase else { return };
         let Phase::CookieEchoed(mut setup) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         // Asked for once: a peer that cannot be satisfied is given up like one that does not answer.
         let asked = setup.preservative.is_some();
         setup.attempts += 1;
-        setup.preservative = Some((staleness_us / 1000).saturating_mul(2).clamp(1000, 60_000));
+        // The round trip of COOKIE ECHO and ERROR, and no more than a second beyond it.
+        let round_trip = cx.now.since(setup.echoed) + Duration::from_secs(1);
+        setup.preservative = Some(u32::try_from(round_trip.as_millis()).unwrap_or(u32::MAX));
         let give_up = asked && setup.attempts > self.config.max_init_retransmits;
         self.phase = Phase::CookieWait(setup);
         if give_up {
@@ -366,7 +372,7 @@ impl Association {
         };
         let mut assoc = Self::new(id, cookie.endpoint, identity, config, Phase::Established, cx.now);
         assoc.take_cookie(cx.now, cookie, local_for);
-        assoc.queue(0, Control::CookieAck);
+        assoc.queue_cookie_ack(0);
         assoc.establish(cx);
         assoc
     }

@@ -37,6 +37,11 @@ impl Association {
         local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
     ) {
         self.counters.packets_received += 1;
+        if matches!(self.phase, Phase::ShutdownSent) {
+            // §9.2: a peer that still sends has ample time for it.
+            self.error_count = 0;
+            self.restart_t2(cx);
+        }
         self.handle_chunks(cx, &datagram.data[HEADER_BYTES..], datagram, source, local_for);
     }
 
@@ -118,8 +123,12 @@ impl Association {
             kind::SACK => self.handle_sack(cx, chunk),
             kind::HEARTBEAT => self.on_heartbeat(chunk, source),
             kind::HEARTBEAT_ACK => self.on_heartbeat_ack(cx, chunk),
-            // §8.5.1 B, C: with our own tag the T bit must not be set.
-            kind::ABORT | kind::SHUTDOWN_COMPLETE if chunk.has_t_bit() => {}
+            // §8.5.1 B, C: with our own tag the T bit must not be set; else the packet is discarded.
+            kind::ABORT | kind::SHUTDOWN_COMPLETE
+                if chunk.has_t_bit() && self.identity.peer_tag != self.identity.local_tag =>
+            {
+                return Next::Stop;
+            }
             kind::ABORT => self.on_abort(cx, abort_reason(chunk)),
             kind::ERROR => self.on_error(cx, chunk),
             kind::SHUTDOWN => match parse_cumulative_tsn(chunk) {
@@ -139,7 +148,9 @@ impl Association {
 
     /// RFC 9260 §3.2: by the high bits.
     fn on_unknown(&mut self, chunk: &Chunk<'_>, action: UnknownAction, source: usize) -> Next {
-        if action.report {
+        // §5.1 C: until COOKIE ACK nothing else is sent; in COOKIE-WAIT there is no tag to send it with.
+        let forming = matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_));
+        if action.report && !forming {
             let causes = super::close::causes_bytes(&[Cause::UnrecognizedChunk(chunk.raw)]);
             self.reply(source, kind::ERROR, causes);
         }
@@ -307,9 +318,7 @@ impl Association {
     fn on_error(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
         for cause in Tlvs::new(chunk.value).map_while(Result::ok).take(8) {
             if cause.kind == code::STALE_COOKIE {
-                let measure = crate::wire::u32_at(cause.value, 0).unwrap_or(0);
-                self.on_stale_cookie(cx, measure);
-                return;
+                return self.on_stale_cookie(cx);
             }
             if matches!(self.phase, Phase::CookieWait(_)) {
                 return;

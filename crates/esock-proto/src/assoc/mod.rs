@@ -72,6 +72,8 @@ pub struct Association {
     pub id: AssocId,
     pub endpoint: EndpointId,
     pub identity: Identity,
+    /// The Tie-Tags (RFC 9260 §5.2.2); zero until an INIT asks for them.
+    ties: (VerificationTag, VerificationTag),
     config: Box<Config>,
     phase: Phase,
     negotiated: Negotiated,

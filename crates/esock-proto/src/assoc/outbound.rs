@@ -107,7 +107,7 @@ impl Association {
             let fits = match &next.control {
                 Control::Reply(_, value) => CHUNK_HEADER_BYTES + padded(value.len()) <= packet.room(),
                 Control::Heartbeat(BeatKind::Alive) => packet.room() >= 64,
-                Control::CookieAck | Control::Shutdown | Control::ShutdownAck => packet.room() >= 16,
+                Control::Shutdown | Control::ShutdownAck => packet.room() >= 16,
                 _ => false,
             };
             if !fits || next.path != index {

@@ -57,7 +57,13 @@ impl Association {
     pub(super) fn send_shutdown(&mut self, cx: &mut Cx<'_>, control: Control, path: usize) {
         self.queue_once(path, control);
         self.timers.t2_path = path;
-        self.timers.t2 = Some(cx.now + self.paths.list[path].rto.current());
+        self.restart_t2(cx);
+        // §8.3: no heartbeats from here on.
+        self.paths.list.iter_mut().for_each(|path| path.beats.stop());
+    }
+
+    pub(super) fn restart_t2(&mut self, cx: &mut Cx<'_>) {
+        self.timers.t2 = Some(cx.now + self.paths.list[self.timers.t2_path].rto.current());
     }
 
     /// The peer's SHUTDOWN, which also acknowledges.
@@ -79,7 +85,9 @@ impl Association {
                 self.send_shutdown(cx, Control::ShutdownAck, self.paths.current);
                 return;
             }
-            Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::ShutdownAckSent | Phase::Closed => return,
+            // The peer has not seen our SHUTDOWN ACK: SHUTDOWN goes on being answered.
+            Phase::ShutdownAckSent => return self.repeat_shutdown_ack(),
+            Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Closed => return,
         }
         let before = cx.now;
         let outcome = self.tx.on_cumulative(before, cumulative, &mut self.paths);

@@ -202,14 +202,25 @@ impl Association {
         }
     }
 
+    /// §8.3: heartbeats are sent from ESTABLISHED on, and no more behind SHUTDOWN or SHUTDOWN ACK.
+    fn may_send_heartbeats(&self) -> bool {
+        matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
+    }
+
     /// Sets the time of the next HEARTBEAT over a path.
     pub(super) fn schedule_heartbeat(&mut self, cx: &mut Cx<'_>, index: usize) {
+        if !self.may_send_heartbeats() {
+            return;
+        }
         let jitter = cx.rng.random::<f64>();
         self.paths.list[index].schedule_heartbeat(cx.now, jitter);
     }
 
     /// Sends a HEARTBEAT over a path.
     pub(super) fn send_heartbeat(&mut self, cx: &mut Cx<'_>, index: usize, kind: BeatKind) {
+        if !self.may_send_heartbeats() {
+            return;
+        }
         let nonce = cx.rng.random();
         let path = &mut self.paths.list[index];
         let timeout = match kind {

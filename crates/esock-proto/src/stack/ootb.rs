@@ -26,14 +26,10 @@ impl Stack {
         if has(kind::SHUTDOWN_ACK) {
             return self.answer_shutdown_ack(now, datagram, header);
         }
-        if has(kind::SHUTDOWN_COMPLETE)
-            || has(kind::COOKIE_ACK)
-            || stale_cookie()
-            || has(kind::INIT)
-            || has(kind::INIT_ACK)
-        {
+        if has(kind::SHUTDOWN_COMPLETE) || has(kind::COOKIE_ACK) || stale_cookie() {
             return;
         }
+        // Rule 8: all else, INIT ACK (§5.2.3: CLOSED is no reason to discard it) and INIT with a tag among it.
         if self.may_answer(now, datagram, header.destination) {
             self.reply_causes(datagram, reflect(header), kind::ABORT, T_BIT, &[]);
         }

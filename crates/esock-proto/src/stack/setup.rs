@@ -21,6 +21,8 @@ const MAX_EXTENSION: Duration = Duration::from_secs(60);
 struct Ours {
     fields: Init<'static>,
     ties: (VerificationTag, VerificationTag),
+    /// Where INIT ACK goes, if not to where INIT came from.
+    to: Option<Address>,
 }
 
 impl Stack {
@@ -104,7 +106,7 @@ impl Stack {
             initial_tsn: self.config.initial_tsn.unwrap_or(Tsn(self.rng.random())),
             params: &[],
         };
-        Some(Ours { fields, ties: Default::default() })
+        Some(Ours { fields, ties: Default::default(), to: None })
     }
 
     /// An association with this peer exists (§5.2.1, §5.2.2). `None` when the INIT is not answered with INIT ACK.
@@ -118,10 +120,14 @@ impl Stack {
     ) -> Option<Ours> {
         let assoc = &self.table.get(id)?.assoc;
         let fields = assoc.init_fields();
-        let ties = (assoc.identity.local_tag, assoc.identity.peer_tag);
         let added = assoc.added_addresses(addresses);
         match assoc.state() {
-            State::CookieWait => return Some(Ours { fields, ties: Default::default() }),
+            State::CookieWait => {
+                // §5.2.1: only to an address that the user gave and the INIT names; its source, if it is one.
+                let given = addresses.iter().copied().find(|address| !added.contains(address))?;
+                let to = (given != datagram.remote).then_some(given);
+                return Some(Ours { fields, ties: Default::default(), to });
+            }
             State::ShutdownAckSent => {
                 // §9.2: the peer has not seen our SHUTDOWN ACK.
                 let _ = self.with(now, id, |assoc, _| assoc.repeat_shutdown_ack());
@@ -144,7 +150,8 @@ impl Stack {
         } else {
             Init { tag: self.table.tags.choose(&mut self.rng), initial_tsn: Tsn(self.rng.random()), ..fields }
         };
-        Some(Ours { fields, ties })
+        let ties = self.table.get_mut(id)?.assoc.tie_tags(&mut self.rng);
+        Some(Ours { fields, ties, to: None })
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a fact of the INIT; they meet nowhere else")]
@@ -157,9 +164,15 @@ impl Stack {
         init: &Init<'_>,
         params: &InitParams<'_>,
         ours: &Ours,
-        addresses: Vec<Address>,
+        mut addresses: Vec<Address>,
     ) {
         let Some(endpoint) = self.endpoints.get(endpoint_id) else { return };
+        let mut datagram = *datagram;
+        if let Some(to) = ours.to {
+            (datagram.remote, datagram.local) = (to, endpoint.local_for(to));
+            // §5.4: the address that INIT ACK is sent to is the one that COOKIE ECHO confirms.
+            addresses.sort_by_key(|address| *address != to);
+        }
         let extension = Duration::from_millis(params.preservative.unwrap_or(0).into()).min(MAX_EXTENSION);
         let cookie = Cookie {
             created: now,
@@ -193,7 +206,7 @@ impl Stack {
         };
         let size = HEADER_BYTES + 64 + 20 * told.len() + sealed.len() + 2 * params.unrecognized.len();
         self.stats.init_acks_sent += 1;
-        self.reply(datagram, *back, size, |packet| ours.fields.write(kind::INIT_ACK, &out, packet));
+        self.reply(&datagram, *back, size, |packet| ours.fields.write(kind::INIT_ACK, &out, packet));
     }
 
     /// COOKIE ECHO. `existing` is the association that its tag or sender belongs to.
@@ -284,9 +297,10 @@ impl Stack {
         let Some(entry) = self.table.get_mut(id) else { return };
         let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
         let source = entry.assoc.paths.by_remote(datagram.remote).unwrap_or(0);
-        entry.assoc.on_cookie(&mut cx, cookie, action, source, local_for);
-        let source = entry.assoc.paths.by_remote(datagram.remote);
-        entry.assoc.handle_chunks(&mut cx, rest, datagram, source, &local_for);
+        if entry.assoc.on_cookie(&mut cx, cookie, action, source, local_for) {
+            let source = entry.assoc.paths.by_remote(datagram.remote);
+            entry.assoc.handle_chunks(&mut cx, rest, datagram, source, &local_for);
+        }
         let (new_tag, closed) = (entry.assoc.identity.local_tag, entry.assoc.is_closed());
         if new_tag != old_tag {
             self.table.tags.retire(now, old_tag, Retired::Ended, now + life * 2);

@@ -1,0 +1,13 @@
+//! Conformance to RFC 9260, table by table: what a row expects was worked out by hand from the text of the
+//! section that it names, not from the code.
+//!
+//! `cargo test -p esock-proto --test conformance -- --nocapture` prints how many rows each table has.
+
+mod bundling;
+mod chunk_by_state;
+mod cookie_echo;
+mod fsm;
+mod init;
+mod lab;
+mod ootb;
+mod shutdown;
