@@ -200,6 +200,8 @@ impl Association {
 
     fn add_path(&mut self, now: Time, remote: Address, local: crate::transmit::Local, encap_port: Option<u16>) {
         let id = PathId(self.paths.list.len() as u16);
+        // Paths are few and large, and come once: no room is kept for more of them.
+        self.paths.list.reserve_exact(1);
         self.paths.list.push(Path::new(id, remote, local, encap_port, &self.config, now));
     }
 
