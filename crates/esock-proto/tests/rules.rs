@@ -311,3 +311,25 @@ fn data_for_a_stream_that_does_not_exist_is_acknowledged_and_reported() {
     assert_eq!(pair.recv_all(1, server).len(), 0);
     assert_eq!(pair.stats(0, client).send_buffered, 0, "it was acknowledged");
 }
+
+/// Whether data packets with PAD chunks (RFC 4820) were sent, by a client whose path MTU probes are answered or not.
+fn pads_data(answered: bool) -> bool {
+    const PAD: u8 = 0x84;
+    let configs = [Config::default(), Config::default()];
+    let mut pair = Pair::new(1, configs);
+    pair.filter = Box::new(move |packet| answered || !chunk_kinds(&packet.data).contains(&PAD));
+    let client = pair.connect();
+    pair.run(ms(3000));
+    for index in 0..400 {
+        pair.send(0, client, 0, &vec![7; 300 + index * 89 % 700]);
+    }
+    pair.run(ms(5000));
+    let of_data = |packet: &&Packet| chunk_kinds(&packet.data).first() == Some(&DATA);
+    pair.log.iter().filter(of_data).any(|packet| chunk_kinds(&packet.data).contains(&PAD))
+}
+
+#[test]
+fn data_is_padded_only_for_a_peer_that_has_read_a_pad_chunk() {
+    assert!(pads_data(true));
+    assert!(!pads_data(false));
+}

@@ -17,7 +17,9 @@ pub mod code {
     pub const ASCONF: u8 = 193;
     pub const I_FORWARD_TSN: u8 = 194;
     pub const AUTH: u8 = 15;
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
     pub const UNRECOGNIZED_PARAMETER: u16 = 8;
+    pub const SUPPORTED_ADDRESS_TYPES: u16 = 12;
     pub const SUPPORTED_EXTENSIONS: u16 = 0x8008;
     pub const ZERO_CHECKSUM_ACCEPTABLE: u16 = 0x8001;
     pub const FORWARD_TSN_SUPPORTED: u16 = 0xc000;
@@ -32,6 +34,13 @@ pub struct Chunk<'a> {
     pub flags: u8,
     /// Its value.
     pub value: &'a [u8],
+}
+
+impl Chunk<'_> {
+    /// Whether it is of this type and has the T bit: the packet's verification tag is its receiver's own.
+    pub fn is_reflected(&self, kind: u8) -> bool {
+        self.kind == kind && self.flags & 1 == 1
+    }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -107,5 +116,70 @@ impl Init {
         names.sort_unstable();
         names.dedup();
         names
+    }
+}
+
+/// An INIT packet without a parameter; any other packet as it is.
+pub fn init_without(packet: &[u8], parameter: u16) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let mut at = 12 + 4 + 16;
+    while packet[12] == code::INIT && at + 4 <= packet.len() {
+        let length = usize::from(u16_at(&packet, at + 2)).max(4).next_multiple_of(4);
+        if u16_at(&packet, at) == parameter {
+            packet.drain(at..at + length);
+        } else {
+            at += length;
+        }
+    }
+    if packet[12] == code::INIT {
+        // One chunk: its length is that of the packet; the last parameter's padding does no harm in it.
+        let length = (packet.len() - 12) as u16;
+        packet[14..16].copy_from_slice(&length.to_be_bytes());
+        seal(&mut packet);
+    }
+    packet
+}
+
+/// Writes the checksum of a packet that was changed.
+pub fn seal(packet: &mut [u8]) {
+    packet[8..12].fill(0);
+    let sum = crc32c(packet);
+    packet[8..12].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// RFC 9260 Appendix A, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc32c() {
+        // The check value of the CRC's usual parameter tables.
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn a_parameter_is_taken_out_of_an_init() {
+        let [types, other] = [[0, 12, 0, 6, 0, 5, 0, 0], [0x80, 8, 0, 8, 1, 2, 3, 4]];
+        let init = |parameters: &[u8]| {
+            let length = [0, 20 + parameters.len() as u8];
+            let mut packet = [&[0; 12][..], &[1, 0], &length, &[7; 16], parameters].concat();
+            seal(&mut packet);
+            packet
+        };
+        assert_eq!(init_without(&init(&[types, other].concat()), 12), init(&other));
+        assert_eq!(init_without(&init(&types), 12), init(&[]));
+        assert_eq!(init_without(&init(&other), 12), init(&other));
     }
 }

@@ -131,6 +131,7 @@ impl Association {
         self.control.clear();
         self.timers.stop();
         self.counters.restarts += 1;
+        self.peer_reads_pad = false;
         self.take_cookie(cx.now, cookie, local_for);
         self.queue_cookie_ack(0);
         self.phase = Phase::Established;

@@ -2,6 +2,8 @@
 
 mod cases;
 mod dcsctp;
+mod rtc_sctp;
+mod sctp_proto;
 
 /// Makes a module of tests for each peer, one test a case.
 macro_rules! table {
@@ -44,4 +46,6 @@ table! {
         extensions_are_declined,
     }
     with_dcsctp: crate::dcsctp::Dcsctp,
+    with_sctp_proto: crate::sctp_proto::SctpProto,
+    with_rtc_sctp: crate::rtc_sctp::RtcSctp,
 }
