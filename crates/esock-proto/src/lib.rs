@@ -14,6 +14,9 @@ mod capability;
 mod config;
 mod error;
 mod faults;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod serial;
 mod stack;
 mod stats;

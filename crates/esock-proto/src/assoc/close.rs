@@ -42,10 +42,13 @@ impl Association {
         if self.is_closed() {
             return;
         }
+        // What came in the same packet is told of first: Closed is the last event.
+        self.tell_readable(cx);
         self.phase = Phase::Closed;
         self.control.clear();
         self.timers.stop();
         self.ack.deadline = None;
+        self.rx.close();
         for path in &mut self.paths.list {
             path.t3 = None;
             path.flight = 0;

@@ -191,9 +191,8 @@ impl Association {
         }
         if data.stream.0 >= self.negotiated.inbound_streams {
             // §6.5: acknowledged, reported, dropped.
-            self.drop_bad_stream(&data, source);
             arrival.data = true;
-            return Next::Chunk;
+            return self.on_bad_stream(cx, &data, source);
         }
         arrival.immediate |= data.flags.is_immediate();
         match self.rx.on_data(&data, PathId(source as u16)) {
@@ -212,11 +211,18 @@ impl Association {
         Next::Chunk
     }
 
-    fn drop_bad_stream(&mut self, data: &Data<'_>, source: usize) {
-        if let Some(offset) = self.rx.map.offset_of(data.tsn) {
-            self.rx.map.insert(offset);
-            let causes = super::close::causes_bytes(&[Cause::InvalidStream(data.stream.0)]);
-            self.reply(source, kind::ERROR, causes);
+    fn on_bad_stream(&mut self, cx: &mut Cx<'_>, data: &Data<'_>, source: usize) -> Next {
+        match self.rx.on_unusable(data.tsn) {
+            Received::New => {
+                let causes = super::close::causes_bytes(&[Cause::InvalidStream(data.stream.0)]);
+                self.reply(source, kind::ERROR, causes);
+                Next::Chunk
+            }
+            Received::Violation(what) => {
+                self.violate(cx, &Cause::ProtocolViolation(what.as_bytes()), what);
+                Next::Stop
+            }
+            _ => Next::Chunk,
         }
     }
 

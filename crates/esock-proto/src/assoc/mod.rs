@@ -5,6 +5,8 @@ mod control;
 mod events;
 mod handshake;
 mod inbound;
+#[cfg(feature = "fuzzing")]
+mod invariants;
 mod outbound;
 pub mod path;
 mod restart;

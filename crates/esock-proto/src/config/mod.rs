@@ -22,9 +22,9 @@ pub struct Config {
     pub rto_initial: Duration,
     /// RTO.Min; SCTP_RTOINFO. 1 s.
     pub rto_min: Duration,
-    /// RTO.Max; SCTP_RTOINFO. 60 s.
+    /// RTO.Max, at most a day; SCTP_RTOINFO. 60 s.
     pub rto_max: Duration,
-    /// HB.interval, `None` switches heartbeats off; SCTP_PEER_ADDR_PARAMS. 30 s.
+    /// HB.interval, at most a day, `None` switches heartbeats off; SCTP_PEER_ADDR_PARAMS. 30 s.
     pub heartbeat_interval: Option<Duration>,
     /// SACK delay, at most 500 ms (RFC 9260 §6.2); SCTP_DELAYED_SACK. 200 ms.
     pub sack_delay: Duration,
@@ -41,7 +41,7 @@ pub struct Config {
     pub assoc_max_retrans: u32,
     /// Max.Init.Retransmits; SCTP_INITMSG. 8.
     pub max_init_retransmits: u32,
-    /// Valid.Cookie.Life; SCTP_ASSOCINFO. 60 s.
+    /// Valid.Cookie.Life, at most 10 minutes; SCTP_ASSOCINFO. 60 s.
     pub cookie_life: Duration,
     /// Max.Burst: packets sent at once in answer to one event; SCTP_MAX_BURST. 4.
     pub max_burst: u32,
@@ -120,6 +120,11 @@ impl Default for Config {
     }
 }
 
+/// Longer timeouts are no timeouts; and twice as much can still be added to a moment.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Keys of cookies change: a cookie is good for this long at least, and its life may not be longer.
+const LONGEST_COOKIE_LIFE: Duration = Duration::from_secs(600);
+
 impl Config {
     /// The first thing that cannot work, if any.
     pub fn validate(&self) -> Result<(), ConfigError> {
@@ -143,7 +148,14 @@ impl Config {
         check(!(1..=64).contains(&self.max_peer_addresses), "max_peer_addresses", "must be 1 to 64")?;
         check(self.initial_mtu != 0 && self.initial_mtu < 576, "initial_mtu", "must be 0 or at least 576 bytes")?;
         check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
+        check(self.rto_max > LONGEST, "rto_max", "must be at most a day")?;
+        check(
+            self.heartbeat_interval > Some(LONGEST),
+            "heartbeat_interval",
+            "must be at most a day; or switch it off",
+        )?;
         check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
+        check(self.cookie_life > LONGEST_COOKIE_LIFE, "cookie_life", "must be at most 10 minutes")?;
         Ok(())
     }
 
@@ -214,5 +226,15 @@ mod tests {
     fn an_impossible_value_is_named() {
         let bad = Config { rto_min: Duration::from_secs(90), ..Config::default() };
         assert_eq!(bad.validate().unwrap_err().field, "rto_min");
+    }
+
+    #[test]
+    fn times_too_long_to_be_reckoned_with_are_named() {
+        // Found by fuzzing: doubling such a timeout is an overflow.
+        let max = Duration::MAX;
+        let refused = |config: Config| config.validate().unwrap_err().field;
+        assert_eq!(refused(Config { rto_initial: max, rto_max: max, ..Config::default() }), "rto_max");
+        assert_eq!(refused(Config { heartbeat_interval: Some(max), ..Config::default() }), "heartbeat_interval");
+        assert_eq!(refused(Config { cookie_life: max, ..Config::default() }), "cookie_life");
     }
 }

@@ -38,4 +38,14 @@ impl Deadlines {
     pub fn next(&self) -> Option<Time> {
         self.set.first().map(|(at, _)| *at)
     }
+
+    #[cfg(feature = "fuzzing")]
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    #[cfg(feature = "fuzzing")]
+    pub fn has(&self, slot: u32, at: Time) -> bool {
+        self.set.contains(&(at, slot))
+    }
 }

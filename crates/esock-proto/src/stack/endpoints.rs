@@ -156,6 +156,16 @@ impl Endpoints {
         self.by_port.get(&port).into_iter().flatten().copied()
     }
 
+    /// `open` counts the associations of an endpoint.
+    #[cfg(feature = "fuzzing")]
+    pub fn check_invariants(&self, open: impl Fn(EndpointId) -> usize) {
+        for (id, endpoint) in &self.by_id {
+            assert_eq!(open(EndpointId(*id)), endpoint.associations, "associations of endpoint {id}");
+            assert!(self.by_port.get(&endpoint.port).is_some_and(|holders| holders.contains(&EndpointId(*id))));
+        }
+        assert_eq!(self.by_port.values().map(Vec::len).sum::<usize>(), self.by_id.len(), "ports of nobody");
+    }
+
     /// Closes an endpoint.
     pub fn remove(&mut self, id: EndpointId) {
         if let Some(endpoint) = self.by_id.remove(&id.0)

@@ -6,6 +6,8 @@ mod demux;
 mod endpoints;
 mod icmp;
 mod incoming;
+#[cfg(feature = "fuzzing")]
+mod invariants;
 mod limits;
 mod ootb;
 mod output;

@@ -9,12 +9,19 @@ use crate::wire::{Cause, Header, PacketBuilder};
 use std::collections::VecDeque;
 
 /// Replies that wait to be sent; more are dropped, the peer tries again.
-const MAX_REPLIES: usize = 512;
+pub(super) const MAX_REPLIES: usize = 512;
 
 /// Packets that belong to no association.
 #[derive(Debug, Default)]
 pub struct Replies {
     queue: VecDeque<(Transmit, Vec<u8>)>,
+}
+
+#[cfg(feature = "fuzzing")]
+impl Replies {
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
 }
 
 impl Stack {

@@ -206,4 +206,30 @@ impl Table {
             self.deadlines.remove(id.slot, &mut entry.deadline);
         }
     }
+
+    /// Whether everything finds its association, and nothing finds one that is gone.
+    #[cfg(feature = "fuzzing")]
+    pub fn check_invariants(&self) {
+        for (slot, entry) in &self.slots {
+            let assoc = &entry.assoc;
+            assert_eq!(slot, assoc.id.slot(), "an association knows its slot");
+            let open = !assoc.is_closed();
+            let tagged = self.tags.find(assoc.identity.local_tag) == Some(assoc.id);
+            assert_eq!(tagged, open, "the tag of an association that is open: {open}");
+            for path in &assoc.paths.list {
+                let holder = self.peers.get(&(assoc.endpoint, path.remote, assoc.identity.peer_port));
+                assert!(!open || holder.is_some(), "nobody is found at {}", path.remote);
+                assert!(open || holder != Some(&assoc.id), "an association that has ended is found");
+            }
+            assert!(!entry.active || self.active.contains(&assoc.id), "its turn does not come");
+        }
+        assert!(self.peers.values().all(|id| self.get(*id).is_some()), "an address leads nowhere");
+        assert!(self.active.len() <= 2 * self.slots.len() + 64, "turns pile up");
+        let entered = self.slots.iter().filter(|(_, entry)| entry.deadline.is_some()).count();
+        let found =
+            |(slot, entry): (usize, &Entry)| entry.deadline.is_none_or(|at| self.deadlines.has(slot as u32, at));
+        assert!(self.slots.iter().all(found), "a deadline is not entered");
+        assert_eq!(self.deadlines.len(), entered, "deadlines of nobody");
+        self.tags.check_invariants(self.slots.iter().filter(|(_, entry)| !entry.assoc.is_closed()).count());
+    }
 }

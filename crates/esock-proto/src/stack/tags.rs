@@ -63,6 +63,14 @@ impl Tags {
         self.retired.get(&tag.0).copied()
     }
 
+    /// `open`: associations that have not ended.
+    #[cfg(feature = "fuzzing")]
+    pub fn check_invariants(&self, open: usize) {
+        assert_eq!(self.in_use.len(), open, "tags of nobody are in use");
+        assert_eq!(self.retired.len(), self.expiry.len(), "a tag is never forgotten");
+        assert!(self.retired.len() <= MAX_RETIRED, "tags pile up");
+    }
+
     fn expire(&mut self, now: Time) {
         while let Some((until, tag)) = self.expiry.front().copied() {
             if until > now && self.expiry.len() < MAX_RETIRED {

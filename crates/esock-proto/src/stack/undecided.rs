@@ -40,4 +40,11 @@ impl Undecided {
         let peer = self.tags.remove(&tag.0);
         peer.is_some_and(|peer| self.peers.remove(&peer))
     }
+
+    /// How many wait.
+    #[cfg(feature = "fuzzing")]
+    pub fn len(&self) -> usize {
+        assert_eq!(self.tags.len(), self.peers.len(), "each is found both ways");
+        self.tags.len()
+    }
 }

@@ -11,6 +11,8 @@ mod data;
 mod header;
 mod init;
 mod param;
+#[cfg(feature = "fuzzing")]
+mod round_trip;
 mod sack;
 
 pub use builder::PacketBuilder;
@@ -21,6 +23,8 @@ pub use data::{DATA_HEADER_BYTES, Data, DataFlags};
 pub use header::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, checksum_ok, write_checksum};
 pub use init::{Init, InitError, InitParams, OutParams, write_address_param};
 pub use param::{Tlvs, param_type};
+#[cfg(feature = "fuzzing")]
+pub use round_trip::round_trip;
 pub use sack::{GapBlock, SACK_FIXED_BYTES, Sack};
 
 /// The bytes cannot be what they claim to be.

@@ -1,6 +1,8 @@
 //! Receiving: which TSNs have arrived, what is being put together, what is ready, and the window.
 
 pub mod ack;
+#[cfg(feature = "fuzzing")]
+mod invariants;
 mod reassembly;
 mod streams;
 mod tsn_map;
@@ -93,6 +95,13 @@ impl Rx {
         self.held = 0;
     }
 
+    /// It has ended: what is ready stays readable, and nothing else will ever be.
+    pub fn close(&mut self) {
+        self.fragments = Reassembly::default();
+        self.streams = InboundStreams::default();
+        self.held = 0;
+    }
+
     /// Takes a DATA chunk. Its stream has been checked.
     pub fn on_data(&mut self, data: &Data<'_>, path: PathId) -> Received {
         self.counters.data_chunks += 1;
@@ -129,12 +138,29 @@ impl Rx {
         };
         self.map.insert(offset);
         self.counters.bytes += data.payload.len() as u64;
-        if !self.fragments.is_empty() && !self.fragments.is_consistent(self.map.extended_cumulative()) {
-            return Received::Violation("a fragment whose message never begins or never ends");
+        if let Err(violation) = self.check_fragments() {
+            return violation;
         }
         match complete.map(|message| self.deliver(message)) {
             Some(Err(())) => Received::Violation("a stream sequence number was used twice"),
             _ => Received::New,
+        }
+    }
+
+    /// A DATA chunk of which only the TSN is taken: its stream does not exist.
+    pub fn on_unusable(&mut self, tsn: Tsn) -> Received {
+        let Some(offset) = self.map.offset_of(tsn) else { return Received::Duplicate };
+        self.map.insert(offset);
+        self.check_fragments().err().unwrap_or(Received::New)
+    }
+
+    /// Nothing that is acknowledged waits for what can no longer come.
+    fn check_fragments(&self) -> Result<(), Received> {
+        let consistent = self.fragments.is_empty() || self.fragments.is_consistent(self.map.extended_cumulative());
+        if consistent {
+            Ok(())
+        } else {
+            Err(Received::Violation("a fragment whose message never begins or never ends"))
         }
     }
 

@@ -247,6 +247,22 @@ impl Reassembly {
         Ok(complete)
     }
 
+    /// What is held, recounted: runs do not overlap, and none is whole.
+    #[cfg(feature = "fuzzing")]
+    pub fn recount(&self, cumulative: u64) -> usize {
+        let mut end = 0;
+        let mut held = 0;
+        for (start, run) in &self.runs {
+            assert!(*start >= end, "runs overlap");
+            end = run.end(*start);
+            assert!(!run.is_complete(), "a message is complete and was not handed on");
+            assert!(*start > cumulative || run.has_begin, "a message without a beginning was acknowledged");
+            assert_eq!(run.parts.iter().map(BytesMut::len).sum::<usize>(), run.len, "bytes of a run");
+            held += run.len + run.count as usize * super::OVERHEAD;
+        }
+        held
+    }
+
     /// Gives up runs that lie wholly beyond the cumulative TSN. Returns their cost.
     pub fn give_up(&mut self, take_back: &mut impl FnMut(Tsn) -> bool) -> usize {
         let mut freed = 0;

@@ -43,6 +43,12 @@ impl InboundStreams {
         Some(complete)
     }
 
+    /// What waits, recounted.
+    #[cfg(feature = "fuzzing")]
+    pub fn recount(&self) -> usize {
+        self.waiting.values().map(|complete| complete.cost).sum()
+    }
+
     /// Gives up what waits and whose TSNs `take_back` finds beyond the cumulative one. Returns its cost.
     pub fn give_up(&mut self, take_back: &mut impl FnMut(Tsn) -> bool) -> usize {
         let mut freed = 0;

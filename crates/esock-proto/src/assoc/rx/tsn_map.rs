@@ -91,6 +91,14 @@ impl TsnMap {
         had
     }
 
+    /// The end of the bits, recounted, and where they may lie.
+    #[cfg(feature = "fuzzing")]
+    pub fn recount(&self) {
+        assert!(!self.beyond.get(0), "what is next has arrived");
+        assert!(self.end == 0 || self.beyond.get(self.end - 1), "the end of what has arrived");
+        assert!(self.beyond.next_set(self.end).is_none() && self.end <= MAX_OFFSET, "arrived beyond the end");
+    }
+
     pub fn note_duplicate(&mut self, tsn: Tsn) {
         if self.duplicates.len() < MAX_DUPLICATES && !self.is_too_far(tsn) {
             self.duplicates.push(tsn);

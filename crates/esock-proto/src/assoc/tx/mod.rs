@@ -1,5 +1,7 @@
 //! Sending: what was taken from the user, what is on its way, what was lost.
 
+#[cfg(feature = "fuzzing")]
+mod invariants;
 mod loss;
 mod packetize;
 mod sack;

@@ -32,6 +32,14 @@ impl SendQueue {
         Some(next)
     }
 
+    /// Recounted: bytes and messages.
+    #[cfg(feature = "fuzzing")]
+    pub fn recount(&self) -> (usize, usize) {
+        let bytes = self.messages.iter().map(|(_, payload)| payload.len()).sum();
+        assert_eq!(bytes, self.bytes, "bytes that wait");
+        (bytes, self.messages.len())
+    }
+
     /// Takes out what is for streams that do not exist.
     pub fn take_beyond(&mut self, streams: u16) -> VecDeque<(SendOptions, Bytes)> {
         let all = std::mem::take(&mut self.messages);

@@ -1,0 +1,65 @@
+//! What the fuzz targets found (`fuzz/`), each as a test of its own.
+
+mod common;
+use common::*;
+use esock_proto::*;
+use std::time::Duration;
+
+/// A packet from the client to the server, made of chunks: type, flags, value.
+fn inject(pair: &mut Pair, chunks: &[(u8, u8, Vec<u8>)]) {
+    let template = pair.log.iter().rfind(|packet| packet.to == 1 && packet.data[4..8] != [0; 4]).expect("one was sent");
+    let mut packet = template.clone();
+    packet.data.truncate(12);
+    for (kind, flags, value) in chunks {
+        packet.data.extend_from_slice(&[*kind, *flags]);
+        packet.data.extend_from_slice(&(4 + value.len() as u16).to_be_bytes());
+        packet.data.extend_from_slice(value);
+        packet.data.resize(packet.data.len().next_multiple_of(4), 0);
+    }
+    packet.data[8..12].fill(0);
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &packet.data) as u32;
+    packet.data[8..12].copy_from_slice(&crc.to_le_bytes());
+    pair.deliver(&packet);
+    pair.run(Duration::from_millis(50));
+}
+
+/// The value of a DATA chunk, `ahead` of the next TSN that the client would use.
+fn data(pair: &Pair, ahead: u32, stream: u16, payload: &[u8]) -> Vec<u8> {
+    let init = pair.log.iter().find(|packet| packet.data[12] == 1).expect("an INIT");
+    let first = u32::from_be_bytes(init.data[28..32].try_into().expect("four bytes"));
+    let mut value = first.wrapping_add(ahead).to_be_bytes().to_vec();
+    value.extend_from_slice(&stream.to_be_bytes());
+    value.extend_from_slice(&[0, 0, 0, 0, 0, 46]);
+    value.extend_from_slice(payload);
+    value
+}
+
+const BEGIN: u8 = 2;
+const MIDDLE: u8 = 0;
+const END: u8 = 1;
+
+#[test]
+fn data_and_abort_in_one_packet_are_told_in_that_order_and_closed_is_the_last_event() {
+    let (mut pair, _, server) = Pair::established(1, [config(), config()]);
+    pair.hosts[1].events.clear();
+    let chunk = data(&pair, 0, 0, b"last words");
+    inject(&mut pair, &[(0, BEGIN | END, chunk), (6, 0, vec![])]);
+    let events: Vec<_> = pair.hosts[1].events.iter().map(|(_, event)| event.clone()).collect();
+    assert!(matches!(events[..], [Event::Readable, Event::Closed(CloseReason::PeerAbort { .. })]), "{events:?}");
+    assert_eq!(pair.recv_all(1, server).len(), 1);
+}
+
+#[test]
+fn a_chunk_of_a_stream_that_does_not_exist_in_the_middle_of_a_message_ends_the_association() {
+    let narrow = config_with(|config| config.inbound_streams = 2);
+    let (mut pair, _, server) = Pair::established(1, [config(), narrow]);
+    let chunks = [
+        (0, BEGIN, data(&pair, 0, 0, b"one")),
+        (0, END, data(&pair, 2, 0, b"three")),
+        (0, MIDDLE, data(&pair, 1, 7, b"two")),
+    ];
+    inject(&mut pair, &chunks);
+    // The message was acknowledged and can never be whole.
+    assert!(matches!(pair.closed(1), Some(CloseReason::ProtocolViolation { cause: 13, .. })), "{:?}", pair.closed(1));
+    assert_eq!(pair.stats(1, server).receive_buffered, 0, "nothing of it is kept");
+}

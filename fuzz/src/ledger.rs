@@ -1,0 +1,75 @@
+//! What was sent, and what became of it: every message arrives once and, within its stream, in order, or comes back.
+
+use esock_proto::{AssocId, Message, SendOptions, Undelivered};
+use std::collections::HashMap;
+
+#[derive(Debug)]
+struct Sent {
+    options: SendOptions,
+    len: usize,
+    arrived: bool,
+    returned: bool,
+}
+
+/// The messages of one host.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    sent: Vec<Sent>,
+    /// By receiving association and stream: the last message in order that arrived.
+    last: HashMap<(AssocId, u16), u32>,
+}
+
+/// The payload of message `number`: its number, and bytes that follow from it.
+pub fn payload(number: u32, len: usize) -> Vec<u8> {
+    let mut payload: Vec<u8> = (0..len).map(|at| (number as usize * 7 + at) as u8).collect();
+    let head = number.to_be_bytes();
+    let known = len.min(head.len());
+    payload[..known].copy_from_slice(&head[..known]);
+    payload
+}
+
+/// Shortest message that its number fits into.
+pub const SHORTEST: usize = 4;
+
+impl Ledger {
+    /// The number of the next message.
+    pub fn next(&self) -> u32 {
+        self.sent.len() as u32
+    }
+
+    /// Notes a message that was taken to be sent.
+    pub fn sent(&mut self, options: SendOptions, len: usize) {
+        self.sent.push(Sent { options, len, arrived: false, returned: false });
+    }
+
+    /// Takes a message that has arrived over association `by` of the other host.
+    pub fn arrived(&mut self, by: AssocId, message: &Message) {
+        let head = message.payload.first_chunk::<SHORTEST>().expect("no shorter message was sent");
+        let number = u32::from_be_bytes(*head);
+        let sent = self.sent.get_mut(number as usize).expect("a message arrives that was never sent");
+        assert!(!std::mem::replace(&mut sent.arrived, true), "message {number} arrives again");
+        assert_eq!(message.payload.len(), sent.len, "the length of message {number}");
+        assert_eq!(message.payload[..], payload(number, sent.len)[..], "the bytes of message {number}");
+        assert_eq!(
+            (message.stream, message.ppid, message.unordered),
+            (sent.options.stream, sent.options.ppid, sent.options.unordered)
+        );
+        if !message.unordered {
+            let last = self.last.insert((by, message.stream.0), number);
+            assert!(last.is_none_or(|last| last < number), "message {number} arrives behind {last:?}");
+        }
+    }
+
+    /// Takes a message that came back. It may have arrived all the same, if it says so.
+    pub fn came_back(&mut self, back: &Undelivered) {
+        let sent = self.sent.get_mut(back.options.context as usize).expect("a message comes back that was never sent");
+        assert_eq!((sent.options, sent.len), (back.options, back.payload.len()), "it comes back as it was sent");
+        assert!(!std::mem::replace(&mut sent.returned, true), "a message comes back twice");
+        assert!(!sent.arrived || back.maybe_received, "it arrived, and comes back as never sent");
+    }
+
+    /// Messages of which nothing was heard.
+    pub fn open(&self) -> usize {
+        self.sent.iter().filter(|sent| !sent.arrived && !sent.returned).count()
+    }
+}
