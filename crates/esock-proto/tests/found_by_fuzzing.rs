@@ -63,3 +63,24 @@ fn a_chunk_of_a_stream_that_does_not_exist_in_the_middle_of_a_message_ends_the_a
     assert!(matches!(pair.closed(1), Some(CloseReason::ProtocolViolation { cause: 13, .. })), "{:?}", pair.closed(1));
     assert_eq!(pair.stats(1, server).receive_buffered, 0, "nothing of it is kept");
 }
+
+#[test]
+fn an_init_ack_from_an_address_that_nobody_named_leaves_a_path_that_is_probed() {
+    let mut pair = Pair::new(2, [config(), config()]);
+    let peer = Peer { addresses: vec![address(1, 0)], port: PORT, encapsulation: Encapsulation::Default };
+    let endpoint = pair.hosts[0].endpoint;
+    let client = pair.hosts[0].stack.connect(pair.now, endpoint, &peer, None).expect("the test set it up");
+    // The server answers from its other address.
+    for _ in 0..40 {
+        let end = pair.now + Duration::from_millis(10);
+        pair.step(end);
+        for packet in &mut pair.wire {
+            if packet.data[12] == 2 {
+                packet.remote = address(1, 1);
+            }
+        }
+    }
+    let stats = pair.stats(0, client);
+    assert_eq!(stats.state, State::Established);
+    assert!(stats.paths.len() == 2 && stats.paths.iter().all(|path| path.state == PathState::Active), "{stats:#?}");
+}

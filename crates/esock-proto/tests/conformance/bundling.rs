@@ -61,7 +61,7 @@ fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
             At::ShutdownSent,
             "DATA, SHUTDOWN ACK",
             vec![data(1, b"x"), plain(SHUTDOWN_ACK)],
-            "SHUTDOWN_COMPLETE > CLOSED ! Closed(Shutdown) Readable",
+            "SHUTDOWN_COMPLETE > CLOSED ! Readable Closed(Shutdown)",
         ),
         (
             At::ShutdownSent,
