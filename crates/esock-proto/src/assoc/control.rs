@@ -2,6 +2,7 @@
 
 use super::{Association, Cx};
 use crate::assoc::path::BeatKind;
+use crate::types::VerificationTag;
 
 /// Replies that wait at most; a peer that asks faster than we send is answered less often.
 const MAX_REPLIES: usize = 16;
@@ -25,6 +26,12 @@ pub enum Control {
     ShutdownComplete,
     /// With its causes as they go on the wire.
     Abort(Vec<u8>),
+    /// ABORT in answer to an INIT ACK that is not taken: with the tag that it gave, else our own reflected.
+    Refusal {
+        tag: VerificationTag,
+        reflected: bool,
+        causes: Vec<u8>,
+    },
     Heartbeat(BeatKind),
     /// HEARTBEAT ACK or ERROR, with its value.
     Reply(u8, Vec<u8>),

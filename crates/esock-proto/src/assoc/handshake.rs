@@ -180,10 +180,16 @@ impl Association {
         if !matches!(self.phase, Phase::CookieWait(_)) {
             return;
         }
+        let path = self.paths.by_remote(remote).unwrap_or(0);
         if init.tag == VerificationTag::ZERO {
-            // §3.3.3: the TCB goes; there is no tag to send an ABORT with.
-            let reason = CloseReason::ProtocolViolation { cause: 7, detail: "INIT ACK with Initiate Tag 0" };
-            return self.close(cx, reason);
+            // §3.3.3: the TCB goes; there is no tag but our own to send an ABORT with.
+            let detail = "INIT ACK with Initiate Tag 0";
+            return self.refuse_init_ack(cx, path, None, &Cause::InvalidMandatoryParameter, detail);
+        }
+        if init.a_rwnd < MIN_A_RWND {
+            // §3.3.3: answered, and nothing else: the attempt goes on.
+            let causes = super::close::causes_bytes(&[Cause::InvalidMandatoryParameter]);
+            return self.queue(path, Control::Refusal { tag: init.tag, reflected: false, causes });
         }
         let refused = match InitParams::parse(init.params, self.config.max_peer_addresses) {
             Err(InitError::Malformed(_)) => {
@@ -198,17 +204,11 @@ impl Association {
                 (.., Some(cookie)) => Ok((cookie.to_vec(), params.clone())),
             },
         };
-        self.identity.peer_tag = init.tag;
         let (cookie, params) = match refused {
             Ok(taken) => taken,
-            Err((cause, detail)) => {
-                let reason = CloseReason::ProtocolViolation { cause: cause.code(), detail };
-                self.close(cx, reason);
-                let path = self.paths.by_remote(remote).unwrap_or(0);
-                self.queue(path, Control::Abort(super::close::causes_bytes(&[cause])));
-                return;
-            }
+            Err((cause, detail)) => return self.refuse_init_ack(cx, path, Some(init.tag), &cause, detail),
         };
+        self.identity.peer_tag = init.tag;
         self.take_peer(cx.now, init, &params, remote, (local, encap_port), local_for);
         let Phase::CookieWait(setup) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let mut setup = setup;
@@ -223,6 +223,22 @@ impl Association {
         self.phase = Phase::CookieEchoed(setup);
         self.control.clear();
         self.send_cookie_echo(cx);
+    }
+
+    /// Ends the attempt with an ABORT that answers an INIT ACK: with the tag that it gave, else with ours
+    /// and the T bit (§5.1, §3.3.3).
+    fn refuse_init_ack(
+        &mut self,
+        cx: &mut Cx<'_>,
+        path: usize,
+        tag: Option<VerificationTag>,
+        cause: &Cause<'_>,
+        detail: &'static str,
+    ) {
+        self.close(cx, CloseReason::ProtocolViolation { cause: cause.code(), detail });
+        let causes = super::close::causes_bytes(std::slice::from_ref(cause));
+        let (tag, reflected) = (tag.unwrap_or(self.identity.local_tag), tag.is_none());
+        self.queue(path, Control::Refusal { tag, reflected, causes });
     }
 
     /// Takes what INIT ACK says of the peer: tags, streams, window, addresses.

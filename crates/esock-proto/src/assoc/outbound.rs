@@ -6,7 +6,7 @@ use super::{Association, Cx, Phase};
 use crate::faults::Fault;
 use crate::transmit::Transmit;
 use crate::types::VerificationTag;
-use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, PacketBuilder, kind, padded, param_type};
+use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, PacketBuilder, T_BIT, kind, padded, param_type};
 
 /// A batch holds fewer bytes than one UDP datagram may have: it leaves in one send call.
 const MAX_BATCH_BYTES: usize = 65_000;
@@ -84,6 +84,7 @@ impl Association {
             Control::Reply(_, value) => limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(value.len())),
             Control::CookieEcho => limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(self.cookie().len())),
             Control::Abort(_) | Control::ShutdownComplete => alone = true,
+            Control::Refusal { tag: given, .. } => (alone, tag) = (true, *given),
             _ => {}
         }
         wrote.oversized = limit > path.max_packet() && !alone;
@@ -136,6 +137,9 @@ impl Association {
             Control::ShutdownAck => packet.chunk(kind::SHUTDOWN_ACK, 0, &[]),
             Control::ShutdownComplete => packet.chunk(kind::SHUTDOWN_COMPLETE, 0, &[]),
             Control::Abort(causes) => packet.chunk(kind::ABORT, 0, causes),
+            Control::Refusal { reflected, causes, .. } => {
+                packet.chunk(kind::ABORT, if *reflected { T_BIT } else { 0 }, causes);
+            }
             Control::Reply(kind, value) => packet.chunk(*kind, 0, value),
             Control::Heartbeat(beat) => {
                 let path = &self.paths.list[index];

@@ -102,13 +102,11 @@ impl Association {
         }
         self.paths.list[setup.target].rto.back_off();
         setup.target = (setup.target + 1) % count.max(1);
-        // The timeout is one for the setup, whichever address is tried: it goes on doubling.
-        let rto = self.paths.list.iter().map(|path| path.rto.current()).max();
+        // §5.1: each address has its own timeout; a new target's has not backed off yet.
         match self.phase {
             Phase::CookieWait(_) => self.send_init(cx),
             _ => self.send_cookie_echo(cx),
         }
-        self.timers.t1 = rto.map(|rto| cx.now + rto);
     }
 
     /// T2-shutdown: again, over another address if there is one.

@@ -3,10 +3,7 @@
 use super::Stack;
 use crate::time::Time;
 use crate::transmit::Datagram;
-use crate::wire::{Cause, Chunks, HEADER_BYTES, Header, Tlvs, code, kind};
-
-/// The T bit: the tag is reflected.
-const T_BIT: u8 = 1;
+use crate::wire::{Cause, Chunks, HEADER_BYTES, Header, T_BIT, Tlvs, code, kind};
 
 impl Stack {
     /// Takes a packet that belongs to no association; INIT and COOKIE ECHO have been seen to.

@@ -25,6 +25,14 @@ struct Ours {
     to: Option<Address>,
 }
 
+/// The address types that the sender of an INIT can use: those that it says, and those that it uses or lists
+/// all the same (§5.1.2).
+fn supported_types(remote: Address, params: &InitParams<'_>) -> Option<(bool, bool)> {
+    let (v4, v6) = params.supported_types?;
+    let mut used = params.addresses.iter().chain(std::iter::once(&remote));
+    Some((v4 || used.clone().any(|address| address.is_ipv4()), v6 || used.any(|address| !address.is_ipv4())))
+}
+
 impl Stack {
     /// INIT.
     pub(super) fn handle_init(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header, chunk: &Chunk<'_>) {
@@ -195,7 +203,7 @@ impl Stack {
             addresses,
         };
         let adaptation = endpoint.config.adaptation;
-        let told = endpoint.advertised(datagram.remote, params.supported_types);
+        let told = endpoint.advertised(datagram.remote, supported_types(datagram.remote, params));
         let sealed = self.keys.seal(now, &mut self.rng, &cookie);
         let out = OutParams {
             addresses: &told,

@@ -17,7 +17,7 @@ mod sack;
 
 pub use builder::PacketBuilder;
 pub use cause::{Cause, code};
-pub use chunk::{Chunk, Chunks, UnknownAction, kind};
+pub use chunk::{Chunk, Chunks, T_BIT, UnknownAction, kind};
 pub use control::{abort_reason, parse_cumulative_tsn};
 pub use data::{DATA_HEADER_BYTES, Data, DataFlags};
 pub use header::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, checksum_ok, write_checksum};

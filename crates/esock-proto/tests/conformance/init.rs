@@ -185,10 +185,11 @@ fn an_init_ack_is_taken_in_cookie_wait_only_and_judged_there() {
     let violation = |cause: u16| format!("> CLOSED ! Closed(ProtocolViolation:{cause})");
     let table = [
         ("good", init(INIT_ACK, PEER_TAG, cookie), "COOKIE_ECHO > COOKIE-ECHOED".to_owned()),
-        // §3.3.3: tag 0: the association goes; there is no tag for an ABORT.
-        ("Initiate Tag 0", init(INIT_ACK, 0, cookie), violation(7)),
+        // §3.3.3: tag 0: the association goes; the ABORT reflects our own tag.
+        ("Initiate Tag 0", init(INIT_ACK, 0, cookie), format!("R:ABORT(7)/T {}", violation(7))),
         ("no cookie", init(INIT_ACK, PEER_TAG, &[]), format!("ABORT(2) {}", violation(2))),
-        ("a_rwnd 1499", bad(1499, 10, 10), format!("ABORT(7) {}", violation(7))),
+        // §3.3.3: an ABORT, and no change of state.
+        ("a_rwnd 1499", bad(1499, 10, 10), "ABORT(7)".to_owned()),
         ("a_rwnd 1500", bad(1500, 10, 10), "COOKIE_ECHO > COOKIE-ECHOED".to_owned()),
         ("no outbound streams", bad(9000, 0, 10), format!("ABORT(7) {}", violation(7))),
         ("no inbound streams", bad(9000, 10, 0), format!("ABORT(7) {}", violation(7))),
