@@ -6,6 +6,7 @@ mod packages;
 mod parse;
 mod report;
 mod requirements;
+mod script;
 mod steps;
 mod test;
 
@@ -20,6 +21,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   test            Run every check and test; exit status 0 only if all of them passed
   requirements    Print what RFC 9260 demands, with the tests that cover it and what has none
+  script FILE...  Run packet scripts (crates/esock-script/README.md) and print what happened
   help            Print this text
 
 Options of test:
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         ["requirements"] => requirements::run(&root(), false),
         ["requirements", "--write"] => requirements::run(&root(), true),
         ["requirements", other, ..] => usage(&format!("`requirements` has no option `{other}`")),
+        ["script"] => usage("`script` takes the files to run"),
+        ["script", files @ ..] => script::run(&root(), files),
         [other, ..] => usage(&format!("there is no command `{other}`")),
     }
 }

@@ -42,6 +42,7 @@ pub fn steps(peers: bool) -> Vec<Step> {
         },
         tests("unit", 240, UNIT),
         tests("doc tests", 120, &["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]),
+        tests("scripts", 120, SCRIPTS),
         Step { environment: vec![("ESOCK_SIM_RUNS", runs)], ..tests("simulation", 300, SIMULATION) },
         tests("rust peers", 180, RUST_PEERS),
         Step { environment: interop, ..tests("interop", 300, INTEROP) },
@@ -57,6 +58,8 @@ const UNIT: &[&str] = &[
     "--exclude",
     "esock-sim",
     "--exclude",
+    "esock-script",
+    "--exclude",
     "esock-interop",
     "--exclude",
     "esock-rust-peers",
@@ -67,6 +70,9 @@ const UNIT: &[&str] = &[
     "--locked",
     "--no-fail-fast",
 ];
+
+/// Apart from the unit tests, like the simulation: both build the stack with its faults on purpose.
+const SCRIPTS: &[&str] = &["test", "--package", "esock-script", "--lib", "--tests", "--locked", "--no-fail-fast"];
 
 const SIMULATION: &[&str] = &["test", "--package", "esock-sim", "--lib", "--tests", "--locked", "--no-fail-fast"];
 

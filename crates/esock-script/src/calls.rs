@@ -1,0 +1,426 @@
+//! Statements that are words: calls of the user, questions, and settings.
+
+use crate::facts;
+use crate::machine::Machine;
+use crate::syntax::Argument;
+use crate::value::{self, Expr, Names, Value};
+use esock_proto::{
+    Config, ConnectError, Encapsulation, Peer, Ppid, Rejected, SendError, SendOptions, StackConfig, StreamId, Tsn,
+};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Every word that can begin a statement, but for `established` and `set`.
+pub const WORDS: &[&str] = &[
+    "config",
+    "listen",
+    "connect",
+    "accept",
+    "refuse",
+    "ignore",
+    "send",
+    "recv",
+    "shutdown",
+    "abort",
+    "release",
+    "close",
+    "primary",
+    "heartbeat",
+    "event",
+    "no_event",
+    "state",
+    "path",
+    "assoc",
+    "stack",
+    "incoming",
+    "differ",
+    "nothing",
+];
+
+/// What `config` sets.
+pub(crate) struct Setup {
+    pub config: Config,
+    pub stack: StackConfig,
+    pub seed: u8,
+    pub port: u16,
+    pub peer_port: u16,
+    pub addresses: Vec<IpAddr>,
+    pub peer: Vec<IpAddr>,
+}
+
+impl Default for Setup {
+    /// Nothing but what the script is about happens: no path MTU probes, no heartbeats.
+    fn default() -> Self {
+        let mut config = Config::default();
+        config.pmtud = false;
+        config.heartbeat_interval = None;
+        let mut stack = StackConfig::default();
+        stack.initial_tsn = Some(Tsn(1));
+        Self {
+            config,
+            stack,
+            seed: 1,
+            port: 30400,
+            peer_port: 4000,
+            addresses: vec![Ipv4Addr::new(10, 0, 0, 1).into()],
+            peer: vec![Ipv4Addr::new(10, 0, 0, 2).into()],
+        }
+    }
+}
+
+impl Setup {
+    /// The UDP port that packets come from; `None` when they are native.
+    pub fn udp(&self) -> Option<u16> {
+        if self.stack.native { None } else { Some(9899) }
+    }
+
+    /// The stack's address on the way to a peer's address.
+    pub fn opposite(&self, peer: IpAddr) -> IpAddr {
+        let at = self.peer.iter().position(|known| *known == peer).unwrap_or(0);
+        *self.addresses.get(at).unwrap_or(&self.addresses[0])
+    }
+
+    pub fn set(&mut self, arguments: &[Argument], names: &Names, open: bool) -> Result<(), String> {
+        if open {
+            return Err("config comes before everything else".to_owned());
+        }
+        for argument in arguments {
+            let key = argument.key.as_deref().ok_or("config takes name=value")?;
+            let value = names.eval(&argument.value)?;
+            self.set_one(key, &value).map_err(|problem| format!("{key}={value}: {problem}"))?;
+        }
+        Ok(())
+    }
+
+    fn set_one(&mut self, key: &str, value: &Value) -> Result<(), String> {
+        let config = &mut self.config;
+        match key {
+            "rto_initial" => config.rto_initial = time(value)?,
+            "rto_min" => config.rto_min = time(value)?,
+            "rto_max" => config.rto_max = time(value)?,
+            "heartbeat_interval" => config.heartbeat_interval = unless_off(value, time)?,
+            "sack_delay" => config.sack_delay = time(value)?,
+            "sack_frequency" => config.sack_frequency = number(value)?,
+            "path_max_retrans" => config.path_max_retrans = unless_off(value, number)?,
+            "pf_threshold" => config.pf_threshold = unless_off(value, number)?,
+            "assoc_max_retrans" => config.assoc_max_retrans = number(value)?,
+            "max_init_retransmits" => config.max_init_retransmits = number(value)?,
+            "cookie_life" => config.cookie_life = time(value)?,
+            "max_burst" => config.max_burst = number(value)?,
+            "outbound_streams" => config.outbound_streams = number(value)?,
+            "inbound_streams" => config.inbound_streams = number(value)?,
+            "receive_window" => config.receive_window = number(value)?,
+            "send_buffer" => config.send_buffer = number(value)?,
+            "max_message" => config.max_message = number(value)?,
+            "initial_mtu" => config.initial_mtu = number(value)?,
+            "max_mtu" => config.max_mtu = number(value)?,
+            "pmtud" => config.pmtud = *value == Value::Word("on".to_owned()),
+            "adaptation" => config.adaptation = Some(number(value)?),
+            "max_peer_addresses" => config.max_peer_addresses = number(value)?,
+            "native" => self.stack.native = *value == Value::Word("yes".to_owned()),
+            "initial_tsn" => self.stack.initial_tsn = unless_off(value, number)?.map(Tsn),
+            "ootb_replies_per_second" => self.stack.ootb_replies_per_second = number(value)?,
+            "max_associations" => self.stack.max_associations = number(value)?,
+            "seed" => self.seed = number(value)?,
+            "port" => self.port = number(value)?,
+            "peer_port" => self.peer_port = number(value)?,
+            "addresses" => self.addresses = addresses(value)?,
+            "peer" => self.peer = addresses(value)?,
+            _ => return Err("there is no such setting".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+fn time(value: &Value) -> Result<Duration, String> {
+    match value {
+        Value::Time(time) => Ok(*time),
+        Value::Num(0) => Ok(Duration::ZERO),
+        _ => Err("a time is wanted".to_owned()),
+    }
+}
+
+fn number<T: TryFrom<i64>>(value: &Value) -> Result<T, String> {
+    match value {
+        Value::Num(number) => T::try_from(*number).map_err(|_| "out of range".to_owned()),
+        _ => Err("a number is wanted".to_owned()),
+    }
+}
+
+/// `off` for what can be switched off.
+fn unless_off<T>(value: &Value, read: impl FnOnce(&Value) -> Result<T, String>) -> Result<Option<T>, String> {
+    if *value == Value::Word("off".to_owned()) { Ok(None) } else { read(value).map(Some) }
+}
+
+fn addresses(value: &Value) -> Result<Vec<IpAddr>, String> {
+    let one = |value: &Value| match value {
+        Value::Address(address) => Ok(*address),
+        _ => Err("an address is wanted".to_owned()),
+    };
+    match value {
+        Value::List(items) if !items.is_empty() => items.iter().map(one).collect(),
+        other => Ok(vec![one(other)?]),
+    }
+}
+
+impl Machine {
+    /// Does what a word says.
+    pub fn call(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
+        let now = self.now;
+        match word {
+            "nothing" => Ok(()),
+            "listen" => {
+                let (stack, endpoint) = self.stack()?;
+                stack.set_accepting(endpoint, true);
+                Ok(())
+            }
+            "connect" => self.connect(arguments),
+            "accept" | "refuse" | "ignore" => self.decide(word, arguments),
+            "incoming" => self.incoming(arguments),
+            "send" => self.send(arguments),
+            "recv" => self.recv(arguments),
+            "shutdown" => {
+                let assoc = self.assoc()?;
+                self.stack()?.0.shutdown(now, assoc).map_err(|problem| problem.to_string())
+            }
+            "abort" => {
+                let (assoc, reason) = (self.assoc()?, self.text(arguments)?);
+                self.stack()?.0.abort(now, assoc, &reason).map_err(|problem| problem.to_string())
+            }
+            "release" => {
+                let assoc = self.assoc()?;
+                self.stack()?.0.release(now, assoc);
+                Ok(())
+            }
+            "close" => {
+                let (stack, endpoint) = self.stack()?;
+                stack.close(now, endpoint);
+                Ok(())
+            }
+            "primary" | "heartbeat" => self.path_call(word, arguments),
+            "event" | "no_event" => self.event(word, arguments),
+            _ => self.question(word, arguments),
+        }
+    }
+
+    fn connect(&mut self, arguments: &[Argument]) -> Result<(), String> {
+        let addresses = if arguments.is_empty() {
+            self.setup.peer.clone()
+        } else {
+            arguments.iter().map(|argument| self.address(&argument.value)).collect::<Result<_, _>>()?
+        };
+        let peer = Peer {
+            addresses: addresses.into_iter().map(Into::into).collect(),
+            port: self.setup.peer_port,
+            encapsulation: self.setup.udp().map_or(Encapsulation::Native, Encapsulation::Udp),
+        };
+        let now = self.now;
+        let (stack, endpoint) = self.stack()?;
+        let assoc = stack.connect(now, endpoint, &peer, None).map_err(|problem: ConnectError| problem.to_string())?;
+        self.assoc = Some(assoc);
+        Ok(())
+    }
+
+    fn decide(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
+        let (now, reason) = (self.now, self.text(arguments)?);
+        let (stack, _) = self.stack()?;
+        let incoming = stack.poll_incoming().ok_or("nobody waits to be accepted")?;
+        match word {
+            "accept" => {
+                let assoc = stack.accept(now, incoming).ok_or("the stack made no association of it")?;
+                self.assoc = Some(assoc);
+            }
+            "refuse" => stack.refuse(now, incoming, &reason),
+            _ => stack.ignore(incoming),
+        }
+        Ok(())
+    }
+
+    fn incoming(&mut self, arguments: &[Argument]) -> Result<(), String> {
+        let [Argument { key: None, value: Expr::Value(Value::Word(word)) }] = arguments else {
+            return Err("write `incoming none`; `accept` says that there is one".to_owned());
+        };
+        let waits = self.stack()?.0.poll_incoming();
+        match waits {
+            Some(incoming) if word == "none" => Err(format!("{} waits to be accepted", incoming.remote())),
+            None if word == "none" => Ok(()),
+            _ => Err("write `incoming none`; `accept` says that there is one".to_owned()),
+        }
+    }
+
+    fn send(&mut self, arguments: &[Argument]) -> Result<(), String> {
+        let (mut options, mut payload, mut count, mut error) = (SendOptions::default(), None, 1, None);
+        for argument in arguments {
+            let value = self.names.eval(&argument.value)?;
+            match (argument.key.as_deref(), &value) {
+                (None, Value::Bytes(bytes)) => payload = Some(bytes.clone()),
+                (None, Value::Num(length)) => payload = Some(value::fill(*length as usize)),
+                (None, Value::Word(word)) if word == "unordered" => options.unordered = true,
+                (None, Value::Word(word)) if word == "immediate" => options.sack_immediately = true,
+                (Some("stream"), _) => options.stream = StreamId(number(&value)?),
+                (Some("ppid"), _) => options.ppid = Ppid(number(&value)?),
+                (Some("context"), _) => options.context = number(&value)?,
+                (Some("count"), _) => count = number(&value)?,
+                (Some("error"), Value::Word(word)) => error = Some(word.clone()),
+                _ => {
+                    return Err(format!(
+                        "send knows no {value}: it takes a text or a length, unordered, immediate, stream=, ppid=, context=, count=, error="
+                    ));
+                }
+            }
+        }
+        let payload = payload.ok_or("send needs a text or a length")?;
+        let (now, assoc) = (self.now, self.assoc()?);
+        for _ in 0..count {
+            let sent = self.stack()?.0.send(now, assoc, options, payload.clone().into());
+            match (sent, &error) {
+                (Ok(()), None) => {}
+                (Ok(()), Some(wanted)) => {
+                    return Err(format!("the message was taken, but the error {wanted} is wanted"));
+                }
+                (Err(Rejected { error, .. }), Some(wanted)) if send_error(&error) == wanted => {}
+                (Err(Rejected { error, .. }), _) => return Err(format!("{error} ({})", send_error(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    fn recv(&mut self, arguments: &[Argument]) -> Result<(), String> {
+        let (now, assoc) = (self.now, self.assoc()?);
+        let message = self.stack()?.0.recv(now, assoc);
+        let nothing =
+            matches!(arguments, [Argument { key: None, value: Expr::Value(Value::Word(word)) }] if word == "nothing");
+        match message {
+            None if nothing => Ok(()),
+            None => Err("no message is ready".to_owned()),
+            Some(message) if nothing => Err(facts::show("a message is ready:", &facts::message(&message))),
+            Some(message) => {
+                let facts = facts::message(&message);
+                // A text alone is the message.
+                let named: Vec<Argument> = arguments
+                    .iter()
+                    .map(|argument| Argument {
+                        key: Some(argument.key.clone().unwrap_or("data".to_owned())),
+                        value: argument.value.clone(),
+                    })
+                    .collect();
+                facts::check(&named, &facts, &mut self.names)
+            }
+        }
+    }
+
+    fn path_call(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
+        let [Argument { key: None, value }] = arguments else { return Err(format!("{word} takes an address")) };
+        let address = self.address(value)?;
+        let (now, assoc) = (self.now, self.assoc()?);
+        let (stack, _) = self.stack()?;
+        let stats = stack.association(now, assoc).ok_or("the association is gone")?;
+        let path = stats.paths.iter().find(|path| path.remote.ip() == address).ok_or("there is no such path")?.id;
+        let done = if word == "primary" {
+            stack.set_primary(now, assoc, path)
+        } else {
+            stack.request_heartbeat(now, assoc, path)
+        };
+        done.map_err(|problem| problem.to_string())
+    }
+
+    /// `event NAME key=value`: it was told, since the last event that was asked for.
+    fn event(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
+        let Some((Argument { key: None, value: Expr::Value(Value::Word(wanted)) }, rest)) = arguments.split_first()
+        else {
+            return Err(format!("{word} takes the name of an event"));
+        };
+        let mut problem = None;
+        for at in 0..self.events.len() {
+            let (name, facts) = facts::event(&self.events[at]);
+            if name != wanted {
+                continue;
+            }
+            let mut names = self.names.clone();
+            match facts::check(rest, &facts, &mut names) {
+                Ok(()) if word == "no_event" => return Err(format!("it was told: {}", facts::show(name, &facts))),
+                Ok(()) => {
+                    self.names = names;
+                    self.events.remove(at);
+                    return Ok(());
+                }
+                Err(why) => problem = Some(why),
+            }
+        }
+        match problem {
+            _ if word == "no_event" => Ok(()),
+            Some(why) => Err(why),
+            None => Err(format!("no event `{wanted}` was told")),
+        }
+    }
+
+    /// `state NAME`, `assoc key=value`, `path ADDRESS key=value`, `stack key=value`, `differ $a $b`.
+    fn question(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
+        let now = self.now;
+        match (word, arguments) {
+            ("state", [Argument { key: None, value: Expr::Value(Value::Word(wanted)) }]) => {
+                let assoc = self.assoc()?;
+                let state = self.stack()?.0.state(assoc).map_or("released", facts::state);
+                if state == wanted { Ok(()) } else { Err(format!("the state is {state}, not {wanted}")) }
+            }
+            ("assoc", _) => {
+                let assoc = self.assoc()?;
+                let stats = self.stack()?.0.association(now, assoc).ok_or("the association is gone")?;
+                facts::check(arguments, &facts::association(&stats), &mut self.names)
+            }
+            ("stack", _) => {
+                let stats = self.stack()?.0.stats();
+                facts::check(arguments, &facts::stack(&stats), &mut self.names)
+            }
+            ("path", _) => {
+                let (address, rest) = match arguments.split_first() {
+                    Some((Argument { key: None, value }, rest)) => (self.address(value)?, rest),
+                    _ => (self.setup.peer[0], arguments),
+                };
+                let assoc = self.assoc()?;
+                let stats = self.stack()?.0.association(now, assoc).ok_or("the association is gone")?;
+                let path = stats.paths.iter().find(|path| path.remote.ip() == address);
+                let path = path.ok_or(format!("there is no path to {address}"))?;
+                facts::check(rest, &facts::path(path), &mut self.names)
+            }
+            ("differ", [one, other]) => {
+                let (one, other) = (self.names.eval(&one.value)?, self.names.eval(&other.value)?);
+                if one == other { Err(format!("both are {one}")) } else { Ok(()) }
+            }
+            _ => Err(format!("`{word}` does not take what follows it")),
+        }
+    }
+
+    fn address(&self, expr: &Expr) -> Result<IpAddr, String> {
+        match self.names.eval(expr)? {
+            Value::Address(address) => Ok(address),
+            other => Err(format!("{other} is no address")),
+        }
+    }
+
+    /// A text, if there is one.
+    fn text(&self, arguments: &[Argument]) -> Result<Vec<u8>, String> {
+        match arguments {
+            [] => Ok(Vec::new()),
+            [Argument { key: None, value }] => match self.names.eval(value)? {
+                Value::Bytes(bytes) => Ok(bytes),
+                other => Err(format!("{other} is no text")),
+            },
+            _ => Err("one text is taken at most".to_owned()),
+        }
+    }
+}
+
+fn send_error(error: &SendError) -> &'static str {
+    match error {
+        SendError::Full => "full",
+        SendError::TooLarge { .. } => "too_large",
+        SendError::Empty => "empty",
+        SendError::BadStream { .. } => "bad_stream",
+        SendError::ShuttingDown => "shutting_down",
+        SendError::NotConnected => "not_connected",
+        SendError::Unsupported(_) => "unsupported",
+        SendError::Closed => "closed",
+        _ => "other",
+    }
+}

@@ -1,0 +1,387 @@
+//! Runs a script: one stack, its peer played by the script, and a clock that nothing but the script moves.
+
+use crate::build::Peer;
+use crate::calls::Setup;
+use crate::compare;
+use crate::facts;
+use crate::packet::{self, Packet};
+use crate::report::{Entry, Failure, Report, Seconds};
+use crate::syntax::{ChunkSpec, Line, PacketSpec, Script, Statement, When};
+use crate::value::{Names, Value};
+use esock_proto::{
+    Address, AssocId, Config, Datagram, EndpointConfig, EndpointId, Event, Fault, Faults, Local, SocketId, Stack, Time,
+};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::Duration;
+
+/// The moment at which every script begins; not the clock's origin.
+const START: Time = Time::from_millis(1_000_000);
+/// How far a run looks ahead to say when something does come.
+const LOOK_AHEAD: Duration = Duration::from_secs(120);
+/// No script needs as many packets at one moment: the stack would be sending for ever.
+const MOST_PACKETS: usize = 10_000;
+
+/// A packet that the stack sent.
+#[derive(Debug)]
+struct Sent {
+    at: Time,
+    from: Option<IpAddr>,
+    to: IpAddr,
+    udp: Option<u16>,
+    packet: Packet,
+}
+
+/// The state of a run.
+pub(crate) struct Machine {
+    pub setup: Setup,
+    pub world: Option<(Stack, EndpointId)>,
+    pub now: Time,
+    pub names: Names,
+    /// The association that the script is about: the last one made.
+    pub assoc: Option<AssocId>,
+    /// What the user was told and the script has not asked for.
+    pub events: VecDeque<Event>,
+    pub peer: Peer,
+    sent: VecDeque<Sent>,
+    trace: Vec<Entry>,
+    line: usize,
+    fault: Option<Fault>,
+}
+
+/// Runs a script.
+pub(crate) fn run(script: &Script, fault: Option<Fault>) -> Report {
+    let mut machine = Machine {
+        setup: Setup::default(),
+        world: None,
+        now: START,
+        names: Names::default(),
+        assoc: None,
+        events: VecDeque::new(),
+        peer: Peer::default(),
+        sent: VecDeque::new(),
+        trace: Vec::new(),
+        line: 0,
+        fault,
+    };
+    let mut last = (1, "");
+    let mut outcome = Ok(());
+    for line in &script.lines {
+        last = (line.number, line.text.as_str());
+        machine.line = line.number;
+        // A panic in the stack is a failure of the script like any other, with its trace.
+        outcome = panic::catch_unwind(AssertUnwindSafe(|| machine.step(line)))
+            .unwrap_or_else(|panic| Err(format!("the stack panicked: {}", panic_message(&*panic))));
+        if outcome.is_err() {
+            break;
+        }
+    }
+    if outcome.is_ok() {
+        outcome = machine.nothing_waits("the script has ended, but ");
+    }
+    let failure = outcome
+        .err()
+        .map(|problem| Failure::in_run(&script.name, last, machine.now.since(START), problem, &machine.trace));
+    Report { trace: machine.trace, failure }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+impl Machine {
+    fn step(&mut self, line: &Line) -> Result<(), String> {
+        match &line.what {
+            Statement::Out(spec) => return self.expect(line.when, spec),
+            Statement::Word(word, arguments) if word == "config" => {
+                return self.setup.set(arguments, &self.names, self.world.is_some());
+            }
+            _ => {}
+        }
+        self.open()?;
+        self.nothing_waits("before this line, ")?;
+        self.pass(line.when)?;
+        match &line.what {
+            Statement::In(spec) => self.deliver(spec)?,
+            Statement::Established { active, chunk } => return self.establish(*active, chunk),
+            Statement::Set(name, expr) => {
+                let value = self.names.eval(expr)?;
+                self.names.set(name, value);
+            }
+            Statement::Word(word, arguments) => {
+                self.note(line.text.clone());
+                self.call(word, arguments)?;
+            }
+            Statement::Out(_) => {}
+        }
+        self.settle()
+    }
+
+    /// Opens the stack, with what `config` said until now.
+    fn open(&mut self) -> Result<(), String> {
+        if self.world.is_some() {
+            return Ok(());
+        }
+        let mut config: Config = self.setup.config.clone();
+        if let Some(fault) = self.fault {
+            config.faults = Faults::of(fault);
+        }
+        let mut stack = Stack::new(self.setup.stack.clone(), [self.setup.seed; 32], self.now);
+        let addresses = self.setup.addresses.iter().map(|ip| Address::from(*ip)).collect();
+        let endpoint = EndpointConfig { port: self.setup.port, addresses, host_addresses: Vec::new(), config };
+        let endpoint = stack.open(endpoint).map_err(|problem| problem.to_string())?;
+        self.world = Some((stack, endpoint));
+        Ok(())
+    }
+
+    pub fn stack(&mut self) -> Result<(&mut Stack, EndpointId), String> {
+        self.world.as_mut().map(|(stack, endpoint)| (stack, *endpoint)).ok_or("there is no stack yet".to_owned())
+    }
+
+    pub fn assoc(&self) -> Result<AssocId, String> {
+        self.assoc.ok_or("there is no association yet: accept one, or connect".to_owned())
+    }
+
+    fn note(&mut self, text: String) {
+        self.trace.push(Entry { at: self.now.since(START), line: self.line, text });
+    }
+
+    /// Takes what the stack has to send and to tell.
+    fn settle(&mut self) -> Result<(), String> {
+        let Some((stack, _)) = &mut self.world else { return Ok(()) };
+        let mut buf = vec![0; 1 << 16];
+        while let Some(transmit) = stack.poll_transmit(self.now, 1, &mut buf) {
+            let packet = Packet::read(&buf[..transmit.size]);
+            self.sent.push_back(Sent {
+                at: self.now,
+                from: transmit.local.address.map(Address::ip),
+                to: transmit.remote.ip(),
+                udp: transmit.encap_port,
+                packet,
+            });
+            if self.sent.len() > MOST_PACKETS {
+                return Err(format!("the stack sent more than {MOST_PACKETS} packets at once"));
+            }
+        }
+        while let Some((_, event)) = stack.poll_event() {
+            let (name, facts) = facts::event(&event);
+            let text = facts::show(name, &facts);
+            self.trace.push(Entry { at: self.now.since(START), line: 0, text: format!("event {text}") });
+            self.events.push_back(event);
+        }
+        Ok(())
+    }
+
+    /// Every packet has to be expected by a line.
+    fn nothing_waits(&mut self, when: &str) -> Result<(), String> {
+        let Some(sent) = self.sent.pop_front() else { return Ok(()) };
+        let shown = self.show(&sent);
+        self.note(format!("{shown}   <- not expected"));
+        Err(format!("{when}the stack sent what no line expects:\n\n    > {shown}"))
+    }
+
+    /// Lets time pass in which the stack sends nothing.
+    fn pass(&mut self, when: When) -> Result<(), String> {
+        if !when.is_exact() {
+            return Err("a range of times is for what is expected".to_owned());
+        }
+        let target = self.now + when.earliest;
+        while self.advance(target)? {
+            let at = Seconds(self.now.since(START)).to_string();
+            self.nothing_waits(&format!("at {at}, while time passed, "))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next thing that is due, at most to `target`. Returns whether there may be more before it.
+    fn advance(&mut self, target: Time) -> Result<bool, String> {
+        let Some((stack, _)) = &mut self.world else {
+            self.now = target;
+            return Ok(false);
+        };
+        match stack.poll_timeout().filter(|due| *due <= target) {
+            Some(due) => {
+                self.now = self.now.max(due);
+                stack.handle_timeout(self.now);
+                self.settle()?;
+                Ok(true)
+            }
+            None => {
+                self.now = target;
+                Ok(false)
+            }
+        }
+    }
+
+    /// `<`: hands a packet to the stack.
+    fn deliver(&mut self, spec: &PacketSpec) -> Result<(), String> {
+        let alone = spec.chunks.first().is_some_and(|chunk| chunk.is("INIT"));
+        let chunks: Vec<Vec<u8>> = {
+            let (peer, names) = (&mut self.peer, &mut self.names);
+            spec.chunks.iter().map(|chunk| peer.chunk(chunk, names)).collect::<Result<_, _>>()?
+        };
+        let mut header = Header { udp: self.setup.udp(), ..Header::default() };
+        for (key, expr) in &spec.options {
+            header.set(key, self.names.eval(expr)?)?;
+        }
+        let tag = match header.tag {
+            Some(tag) => tag,
+            None if alone => 0,
+            None => self.names.number("tag").ok_or("the stack's tag is not known yet: write (tag=...)")? as u32,
+        };
+        let from = header.from.unwrap_or(self.setup.peer[0]);
+        let to = header.to.unwrap_or_else(|| self.setup.opposite(from));
+        let (source, destination) =
+            (header.sport.unwrap_or(self.setup.peer_port), header.dport.unwrap_or(self.setup.port));
+        let bytes = packet::write(source, destination, tag, u32::from(header.bad_checksum), &chunks);
+        let way = if from == self.setup.peer[0] { String::new() } else { format!("from {from} ") };
+        self.note(format!("< {way}{}", Packet::read(&bytes)));
+        let now = self.now;
+        let (stack, _) = self.stack()?;
+        let local = Local { address: Some(to.into()), socket: Some(SocketId(0)), interface: 0 };
+        stack.handle_datagram(
+            now,
+            Datagram { local, remote: from.into(), encap_port: header.udp, ecn: None, data: &bytes },
+        );
+        Ok(())
+    }
+
+    /// `>`: the stack's next packet is this one, at this time.
+    fn expect(&mut self, when: When, spec: &PacketSpec) -> Result<(), String> {
+        self.open()?;
+        let (earliest, latest) = (self.now + when.earliest, self.now + when.latest);
+        while self.sent.is_empty() && self.advance(latest)? {}
+        let Some(sent) = self.sent.pop_front() else { return Err(self.never_came()) };
+        let shown = self.show(&sent);
+        if sent.at < earliest {
+            self.note(format!("{shown}   <- too early"));
+            let early = earliest.since(sent.at);
+            return Err(format!("the stack sent too early, by {early:?}:\n\n    > {shown}"));
+        }
+        let mut names = self.names.clone();
+        if let Err(problem) = self.compare(spec, &sent, &mut names) {
+            self.note(format!("{shown}   <- not what is expected"));
+            return Err(format!("{problem}\n\n    > {shown}"));
+        }
+        self.names = names;
+        self.peer.on_packet(&sent.packet, &mut self.names);
+        self.note(format!("> {shown}"));
+        Ok(())
+    }
+
+    /// Says what comes instead, if anything does.
+    fn never_came(&mut self) -> String {
+        let waited = self.now;
+        while self.sent.is_empty() && self.advance(waited + LOOK_AHEAD).unwrap_or(false) {}
+        let then = match self.sent.front() {
+            Some(sent) => {
+                format!("; the next packet comes {:?} later:\n\n    > {}", sent.at.since(waited), self.show(sent))
+            }
+            None => format!(", nor does it within {LOOK_AHEAD:?}"),
+        };
+        self.now = waited;
+        format!("the stack sent nothing{then}")
+    }
+
+    fn compare(&self, spec: &PacketSpec, sent: &Sent, names: &mut Names) -> Result<(), String> {
+        let mut header = Header::default();
+        for (key, expr) in &spec.options {
+            header.set(key, names.eval(expr)?)?;
+        }
+        // Chunks first: what they are says more than a tag that differs.
+        compare::chunks(spec, &sent.packet, names)?;
+        let first_is = |name: &str| spec.chunks.first().is_some_and(|chunk: &ChunkSpec| chunk.is(name));
+        let tag = match (header.tag, self.names.number("ptag")) {
+            (Some(tag), _) => tag,
+            (None, _) if first_is("INIT") => 0,
+            (None, Some(tag)) => tag as u32,
+            (None, None) => return Err("the peer's tag is not known yet: write (tag=...)".to_owned()),
+        };
+        let checks = [
+            ("tag", format!("{:#x}", sent.packet.tag), format!("{tag:#x}")),
+            ("source port", sent.packet.source.to_string(), header.sport.unwrap_or(self.setup.port).to_string()),
+            (
+                "destination port",
+                sent.packet.destination.to_string(),
+                header.dport.unwrap_or(self.setup.peer_port).to_string(),
+            ),
+            ("destination", sent.to.to_string(), header.to.unwrap_or(self.setup.peer[0]).to_string()),
+        ];
+        for (what, actual, wanted) in checks {
+            if actual != wanted {
+                return Err(format!("its {what} is {actual}, not {wanted}"));
+            }
+        }
+        if let Some(from) = header.from.filter(|from| Some(*from) != sent.from) {
+            return Err(format!("its source is {:?}, not {from}", sent.from));
+        }
+        if header.udp_given && header.udp != sent.udp {
+            return Err(format!("its UDP port is {:?}, not {:?}", sent.udp, header.udp));
+        }
+        Ok(())
+    }
+
+    fn show(&self, sent: &Sent) -> String {
+        if sent.to == self.setup.peer[0] { sent.packet.to_string() } else { format!("to {} {}", sent.to, sent.packet) }
+    }
+
+    /// `established`: the setup that most scripts begin with.
+    fn establish(&mut self, active: bool, chunk: &ChunkSpec) -> Result<(), String> {
+        let (before, after) = if active {
+            ("connect\n> INIT[]", "> COOKIE_ECHO[]\n< COOKIE_ACK\nevent up")
+        } else {
+            ("listen", "> INIT_ACK[]\n< COOKIE_ECHO\naccept\n> COOKIE_ACK\nevent up")
+        };
+        let here = self.line;
+        let packet = PacketSpec { chunks: vec![chunk.clone()], ..PacketSpec::default() };
+        let mut lines = crate::parse::lines(before).map_err(|problem| problem.to_string())?;
+        lines.push(Line {
+            number: here,
+            text: "< the peer's chunk".to_owned(),
+            when: When::NOW,
+            what: Statement::In(packet),
+        });
+        lines.extend(crate::parse::lines(after).map_err(|problem| problem.to_string())?);
+        for line in &lines {
+            self.step(line).map_err(|problem| format!("while setting up, at `{}`: {problem}", line.text))?;
+        }
+        Ok(())
+    }
+}
+
+/// What stands in front of the chunks.
+#[derive(Debug, Default)]
+struct Header {
+    tag: Option<u32>,
+    from: Option<IpAddr>,
+    to: Option<IpAddr>,
+    sport: Option<u16>,
+    dport: Option<u16>,
+    udp: Option<u16>,
+    udp_given: bool,
+    bad_checksum: bool,
+}
+
+impl Header {
+    fn set(&mut self, key: &str, value: Value) -> Result<(), String> {
+        let port = |value: &Value| value.as_wire(2).map(|port| port as u16);
+        match (key, &value) {
+            ("tag", Value::Num(_)) => self.tag = value.as_wire(4).map(|tag| tag as u32),
+            ("from", Value::Address(address)) => self.from = Some(*address),
+            ("to", Value::Address(address)) => self.to = Some(*address),
+            ("sport", Value::Num(_)) => self.sport = port(&value),
+            ("dport", Value::Num(_)) => self.dport = port(&value),
+            ("udp", Value::Num(_)) => (self.udp, self.udp_given) = (port(&value), true),
+            ("udp", Value::Word(word)) if word == "native" => (self.udp, self.udp_given) = (None, true),
+            ("checksum", Value::Word(word)) if word == "bad" => self.bad_checksum = true,
+            _ => {
+                return Err(format!(
+                    "{key}={value} means nothing in front of a packet: there are tag, from, to, sport, dport, udp and checksum=bad"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
