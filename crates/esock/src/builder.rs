@@ -35,7 +35,8 @@ impl EndpointBuilder {
         self.addresses([address])
     }
 
-    /// Adds local addresses: the paths of its associations use them.
+    /// Adds local addresses: the paths of its associations use them. A wildcard, `0.0.0.0` or `::`, is
+    /// [`any`](Self::any).
     #[must_use]
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<Address>>) -> Self {
         self.addresses.extend(addresses.into_iter().map(Into::into));
@@ -101,7 +102,8 @@ impl EndpointBuilder {
             0 => UdpPort::Prefer(ENCAPSULATION_PORT),
             _ => UdpPort::Listen(ENCAPSULATION_PORT),
         });
-        let addresses = match (self.any, self.addresses) {
+        let any = self.any || self.addresses.iter().any(|address| address.is_unspecified());
+        let addresses = match (any, self.addresses) {
             (true, _) => Vec::new(),
             (false, given) if given.is_empty() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             (false, given) => given,

@@ -9,6 +9,7 @@ use crate::{Address, Backend, DriverConfig, Protocol, TcpFraming, UdpPort};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::runtime;
+use tokio::time::Instant;
 
 /// The registry of endpoints. Those of one context share their sockets (one UDP port, and one set of raw
 /// sockets), and among them protocol, addresses and port are unique: wildcard addresses overlap with all.
@@ -128,8 +129,9 @@ impl Context {
     pub async fn close(&self) {
         let all: Vec<Endpoint> = self.endpoints().iter().filter_map(WeakEndpoint::upgrade).collect();
         all.iter().for_each(Endpoint::begin_to_close);
+        let deadline = Instant::now() + crate::LINGER;
         for endpoint in all {
-            endpoint.close().await;
+            endpoint.drained_by(deadline).await;
         }
     }
 

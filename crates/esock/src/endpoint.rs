@@ -17,6 +17,7 @@ use esock_proto::EndpointConfig;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
+use tokio::time::Instant;
 
 /// What keeps an endpoint of the backend: its [`Endpoint`]s, the handles of its associations, and supervised ones.
 #[derive(Debug)]
@@ -286,6 +287,11 @@ impl Endpoint {
     /// Cancel safe: calling it again goes on with it.
     pub async fn close(&self) {
         self.begin_to_close();
+        self.drained_by(Instant::now() + crate::LINGER).await;
+    }
+
+    /// The end of [`Endpoint::close`]: what has not ended by then is aborted.
+    pub(crate) async fn drained_by(&self, deadline: Instant) {
         let core = self.core();
         let mut place = Place::new(&core.shard, For::Calm(core.key));
         let drained = poll_fn(|cx| {
@@ -297,7 +303,7 @@ impl Endpoint {
             Poll::Pending
         });
         // Elapsed: what is left is aborted with the endpoint.
-        let _ = tokio::time::timeout(crate::LINGER, drained).await;
+        let _ = tokio::time::timeout_at(deadline, drained).await;
         core.shard.with(|state, now| state.close_endpoint(now, core.key));
     }
 

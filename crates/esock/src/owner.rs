@@ -336,9 +336,13 @@ impl Drop for Owner {
         self.core.shard.with(|state, now| {
             let Some(owner) = state.owners.remove(&self.number) else { return };
             let mut members = Vec::new();
-            if let Some(endpoint) = state.endpoints.get_mut(&self.core.key) {
-                state.gone.filters.extend(endpoint.owners.extract_if(.., |(number, _)| *number == self.number));
-                members.extend(endpoint.members.iter().copied());
+            match state.endpoints.get_mut(&self.core.key) {
+                Some(endpoint) => {
+                    state.gone.filters.extend(endpoint.owners.extract_if(.., |(number, _)| *number == self.number));
+                    members.extend(endpoint.members.iter().copied());
+                }
+                // It was closed: what is still here has something that was not read, its end.
+                None => members.extend(owner.ready),
             }
             state.update_accepting(self.core.key);
             for id in members {

@@ -46,10 +46,13 @@ impl Default for Supervision {
     }
 }
 
+/// No wait is longer, whatever was configured: sums of times have an end.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Supervision {
     /// The wait before the next attempt after this many failures in a row.
     fn wait(&self, failures: u32, random: &mut impl rand::Rng) -> Duration {
-        let mean = self.first_retry.saturating_mul(1 << failures.min(20)).min(self.longest_retry);
+        let mean = self.first_retry.saturating_mul(1 << failures.min(20)).min(self.longest_retry).min(LONGEST_WAIT);
         // Never at once, whatever was configured: no busy loop.
         mean.max(Duration::from_millis(10)).mul_f64(random.random_range(0.5..1.5))
     }
@@ -148,7 +151,7 @@ impl Supervisor {
 
     /// Puts a retry off, since what had arrived was not read.
     pub fn postpone(&mut self, now: Time) -> Time {
-        let until = now + self.policy.first_retry.max(Duration::from_millis(10));
+        let until = now + self.policy.first_retry.clamp(Duration::from_millis(10), LONGEST_WAIT);
         self.phase = Phase::Waiting { until };
         until
     }
@@ -213,6 +216,12 @@ mod tests {
             let average = waits.iter().sum::<f64>() / 1000.0;
             assert!((average - mean).abs() < mean * 0.05, "{failures}: {average}");
         }
+    }
+
+    #[test]
+    fn the_longest_times_there_are_can_be_waited() {
+        let policy = Supervision { first_retry: Duration::MAX, longest_retry: Duration::MAX, ..Supervision::default() };
+        assert!(policy.wait(u32::MAX, &mut StdRng::seed_from_u64(1)) < LONGEST_WAIT * 2);
     }
 
     #[test]

@@ -66,6 +66,14 @@ pub(crate) trait Carrier: Debug + Send + Sized {
     /// A timer that was set with [`Sessions::set_timer`] has run out.
     fn on_timer(&mut self, sessions: &mut Sessions<Self>, now: Time, id: AssocId);
 
+    /// When something is due that is no session's, if anything is.
+    fn due(&self) -> Option<Time> {
+        None
+    }
+
+    /// [`Carrier::due`] has come. Called in turns alone, not after commands.
+    fn on_due(&mut self, _sessions: &mut Sessions<Self>, _now: Time) {}
+
     /// The user has accepted a peer that was offered.
     fn accept(&mut self, sessions: &mut Sessions<Self>, now: Time, id: AssocId);
 

@@ -177,9 +177,6 @@ impl<C: Carrier> Sessions<C> {
             entry.open += usize::from(!undecided);
         }
         self.undecided += usize::from(undecided);
-        for address in &addresses {
-            self.by_peer.insert((endpoint, *address, peer_port), id);
-        }
         let mailbox = Mailbox::new(config.receive_window as usize);
         let session = Session {
             endpoint,
@@ -196,6 +193,7 @@ impl<C: Carrier> Sessions<C> {
             hurried: false,
         };
         self.slots[id.slot()].session = Some(Box::new(session));
+        self.list(id);
         id
     }
 
@@ -210,6 +208,16 @@ impl<C: Carrier> Sessions<C> {
         for address in addresses {
             if !session.addresses.contains(address) {
                 session.addresses.push(*address);
+            }
+        }
+        self.list(id);
+    }
+
+    /// It is found by its peer from now on. One that nobody has decided on is not: it may claim to be another.
+    fn list(&mut self, id: AssocId) {
+        let Some(session) = self.slots.get(id.slot()).and_then(|slot| slot.session.as_deref()) else { return };
+        if !session.undecided {
+            for address in &session.addresses {
                 self.by_peer.insert((session.endpoint, *address, session.peer_port), id);
             }
         }
@@ -221,9 +229,7 @@ impl<C: Carrier> Sessions<C> {
         let Some(session) = self.slots.get_mut(id.slot()).and_then(|slot| slot.session.as_deref_mut()) else { return };
         session.peer_port = port.unwrap_or(session.peer_port);
         session.addresses = addresses;
-        for address in &session.addresses {
-            self.by_peer.insert((session.endpoint, *address, session.peer_port), id);
-        }
+        self.list(id);
     }
 
     pub(crate) fn find(&self, endpoint: EndpointId, address: Address, port: u16) -> Option<AssocId> {
@@ -248,6 +254,7 @@ impl<C: Carrier> Sessions<C> {
         if let Some(entry) = self.endpoints.get_mut(&endpoint) {
             entry.open += 1;
         }
+        self.list(id);
         true
     }
 
@@ -347,6 +354,11 @@ impl<C: Carrier> Sessions<C> {
     /// Has the carrier called at a time.
     pub(crate) fn set_timer(&mut self, at: Time, id: AssocId) {
         self.timers.insert((at, id));
+    }
+
+    /// Takes that back.
+    pub(crate) fn clear_timer(&mut self, at: Time, id: AssocId) {
+        self.timers.remove(&(at, id));
     }
 
     /// Whether messages are taken on an association, and if not, why.

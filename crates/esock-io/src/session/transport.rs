@@ -121,6 +121,9 @@ impl<C: Carrier> Transport for SocketTransport<C> {
 
     fn turn(&mut self, now: Time) -> io::Result<Turn> {
         let more = self.serve_ready(now)?;
+        if self.carrier.due().is_some_and(|at| at <= now) {
+            self.carrier.on_due(&mut self.sessions, now);
+        }
         let mut turn = self.flush(now);
         turn.more |= more;
         Ok(turn)
@@ -153,7 +156,8 @@ impl<C: Carrier> Transport for SocketTransport<C> {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.sessions.timers.first().map(|(at, _)| *at)
+        let timer = self.sessions.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.carrier.due()).min()
     }
 
     fn impairment(&mut self) -> Option<&mut Impairment> {
@@ -295,7 +299,12 @@ impl<C: Carrier> Transport for SocketTransport<C> {
     }
 
     fn poll_event(&mut self) -> Option<AssocEvent> {
-        self.sessions.events.pop_front()
+        loop {
+            let (id, event) = self.sessions.events.pop_front()?;
+            if self.sessions.get(id).is_some() {
+                return Some((id, event));
+            }
+        }
     }
 
     fn shutdown(&mut self, now: Time, id: AssocId) -> Result<(), NotFound> {
@@ -321,8 +330,8 @@ impl<C: Carrier> Transport for SocketTransport<C> {
         if self.open_session(id).is_ok() {
             self.carrier.abort(&mut self.sessions, now, id, &[]);
         }
+        // Its events go with it: `poll_event` passes over them.
         self.sessions.remove(id);
-        self.sessions.events.retain(|(whose, _)| *whose != id);
     }
 
     fn state(&self, id: AssocId) -> Option<State> {

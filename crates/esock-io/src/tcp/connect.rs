@@ -78,6 +78,11 @@ impl Tcp {
             return self.on_attempt_failed(sessions, now, id, error.kind());
         }
         match stream.peer_addr() {
+            // Where nobody listens, the port that the system chose for us may be the one that is called: TCP then
+            // connects it to itself.
+            Ok(peer) if stream.local_addr().is_ok_and(|local| local == peer) => {
+                self.on_attempt_failed(sessions, now, id, io::ErrorKind::ConnectionRefused);
+            }
             Ok(_) => self.on_connected(sessions, now, id),
             Err(_) if session.link.deadline.is_none() => arm(sessions, id, until),
             Err(_) => {}

@@ -63,6 +63,8 @@ pub(crate) struct Link {
     pub input: Vec<u8>,
     /// There may be more to read, though no edge will tell.
     pub unread: bool,
+    /// The largest message that the peer takes.
+    pub peer_takes: usize,
     /// The peer sends no more.
     pub peer_done: bool,
     /// Our shutdown was put into the line.
@@ -90,6 +92,7 @@ impl Link {
             remote,
             input: Vec::new(),
             unread: false,
+            peer_takes: usize::MAX,
             peer_done: false,
             said_shutdown: false,
             guard: None,

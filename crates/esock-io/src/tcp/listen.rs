@@ -10,12 +10,17 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 /// Connections that the system keeps for us, before they are taken.
 const BACKLOG: i32 = 1024;
 
 /// Connections that are taken from a socket in a row.
 const ACCEPTS: usize = 256;
+
+/// How soon connections are looked at again that could not be taken: too many wait for a decision, or the system is
+/// out of descriptors.
+const CROWDED: Duration = Duration::from_millis(100);
 
 /// How often a port that is free on one address and taken on another is given up for another.
 const PORT_ATTEMPTS: usize = 32;
@@ -99,29 +104,41 @@ fn is_missing_loopback(address: Address, error: &io::Error) -> bool {
 }
 
 impl Tcp {
-    /// Takes the connections that have come, if the endpoint accepts.
+    /// Takes the connections that have come, if the endpoint accepts. Those that have to wait are looked for again: of
+    /// them no edge will tell.
     pub(super) fn accept_all(&mut self, sessions: &mut Sessions<Self>, now: Time, endpoint: EndpointId) {
-        let mut budget = ACCEPTS;
         let mut number = 0;
-        while let Some(entry) = sessions.endpoints.get_mut(&endpoint)
-            && entry.accepting
-            && sessions.has_room_for_undecided()
-        {
-            let Some(entry) = sessions.endpoints.get_mut(&endpoint) else { return };
+        for _ in 0..ACCEPTS {
+            let room = sessions.has_room_for_undecided();
+            let Some(entry) = sessions.endpoints.get_mut(&endpoint).filter(|entry| entry.accepting) else { return };
             let Some(listener) = entry.sockets.0.get_mut(number) else { return };
+            if !room {
+                return self.look_again(endpoint, now + CROWDED);
+            }
             match listener.accept() {
-                Ok((stream, from)) if budget > 0 => {
-                    budget -= 1;
+                Ok((stream, from)) => {
                     let config = entry.config.clone();
                     self.take(sessions, now, (endpoint, config), stream, from);
                 }
-                Ok(_) => return,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => number += 1,
-                // Gone before it was taken; or no descriptors are left: the next that comes has it tried again.
+                // Gone before it was taken.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => number += 1,
+                Err(_) => {
+                    // No descriptors are left, or the like.
+                    self.look_again(endpoint, now + CROWDED);
+                    number += 1;
+                }
             }
         }
+        // Others have their turn first.
+        self.look_again(endpoint, now);
+    }
+
+    fn look_again(&mut self, endpoint: EndpointId, at: Time) {
+        if !self.waiting.contains(&endpoint) {
+            self.waiting.push(endpoint);
+        }
+        self.look_again = Some(self.look_again.map_or(at, |known| known.min(at)));
     }
 
     fn take(

@@ -42,11 +42,15 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) struct Tcp {
     framed: bool,
     buffer: Vec<u8>,
+    /// Endpoints where connections may wait of which no edge will tell, and when they are looked at again.
+    waiting: Vec<EndpointId>,
+    look_again: Option<Time>,
 }
 
 impl Tcp {
     pub(crate) fn new(framing: TcpFraming) -> Self {
-        Self { framed: framing == TcpFraming::Framed, buffer: vec![0; BUFFER_BYTES] }
+        let framed = framing == TcpFraming::Framed;
+        Self { framed, buffer: vec![0; BUFFER_BYTES], waiting: Vec::new(), look_again: None }
     }
 
     /// What is wrong with a configuration here.
@@ -149,6 +153,17 @@ impl Carrier for Tcp {
         }
     }
 
+    fn due(&self) -> Option<Time> {
+        self.look_again
+    }
+
+    fn on_due(&mut self, sessions: &mut Sessions<Self>, now: Time) {
+        self.look_again = None;
+        for endpoint in std::mem::take(&mut self.waiting) {
+            self.accept_all(sessions, now, endpoint);
+        }
+    }
+
     fn accept(&mut self, sessions: &mut Sessions<Self>, now: Time, id: AssocId) {
         let Some(session) = sessions.get_mut(id) else { return };
         session.link.phase = Phase::Open;
@@ -163,6 +178,10 @@ impl Carrier for Tcp {
         sessions.on_up(id, negotiated);
         self.watch_over(sessions, now, id);
         sessions.hurry(id);
+        if self.framed {
+            // What came right behind the hello is here already: the socket has no more of it.
+            self.on_input(sessions, now, id, &[]);
+        }
     }
 
     fn refuse(&mut self, sessions: &mut Sessions<Self>, _now: Time, id: AssocId, _reason: &[u8]) {
@@ -194,6 +213,11 @@ impl Carrier for Tcp {
         if self.framed {
             if options.stream.0 >= count {
                 return reject(SendError::BadStream { stream: options.stream, count }, payload);
+            }
+            let (len, limit) = (payload.len(), session.link.peer_takes);
+            if len > limit {
+                // It would end the association.
+                return reject(SendError::TooLarge { len, limit }, payload);
             }
         } else {
             let wanted = [
@@ -277,9 +301,13 @@ impl Carrier for Tcp {
 fn arm(sessions: &mut Sessions<Tcp>, id: AssocId, at: Time) {
     let Some(session) = sessions.get_mut(id) else { return };
     session.link.deadline = Some(session.link.deadline.map_or(at, |known| known.min(at)));
-    if session.link.armed.is_none_or(|armed| at < armed) {
+    let armed = session.link.armed;
+    if armed.is_none_or(|armed| at < armed) {
         session.link.armed = Some(at);
         sessions.set_timer(at, id);
+        if let Some(later) = armed {
+            sessions.clear_timer(later, id);
+        }
     }
 }
 
@@ -351,6 +379,9 @@ impl Tcp {
         let undelivered = session.link.take_undelivered();
         session.link.stream = None;
         session.link.input = Vec::new();
+        if let Some(at) = session.link.armed.take() {
+            sessions.clear_timer(at, id);
+        }
         sessions.on_closed(id, reason, undelivered);
     }
 

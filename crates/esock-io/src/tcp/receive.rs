@@ -18,7 +18,7 @@ const USER_INITIATED_ABORT: u16 = 12;
 const PROTOCOL_VIOLATION: u16 = 13;
 
 /// What goes on after a piece of input.
-enum Then {
+pub(super) enum Then {
     Goes,
     /// It has ended, or waits for its user.
     Stops,
@@ -96,7 +96,7 @@ impl Tcp {
         self.on_peer_done(sessions, now, id);
     }
 
-    fn on_input(&mut self, sessions: &mut Sessions<Self>, now: Time, id: AssocId, bytes: &[u8]) -> Then {
+    pub(super) fn on_input(&mut self, sessions: &mut Sessions<Self>, now: Time, id: AssocId, bytes: &[u8]) -> Then {
         if !self.framed {
             let message = Message::new(StreamId(0), Ppid(0), Bytes::copy_from_slice(bytes));
             sessions.on_message(id, message);
@@ -208,6 +208,7 @@ impl Tcp {
     fn on_hello(&mut self, sessions: &mut Sessions<Self>, now: Time, id: AssocId, hello: Hello) -> Then {
         let Some(session) = sessions.get_mut(id) else { return Then::Stops };
         let negotiated = hello.negotiate(&session.config);
+        session.link.peer_takes = hello.max_message as usize;
         let (undecided, remote) = (session.undecided, session.link.remote);
         if undecided {
             if hello.refused {

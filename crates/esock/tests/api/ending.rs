@@ -1,7 +1,7 @@
 //! How associations and endpoints end when all goes well.
 
 use crate::net::*;
-use esock::{CloseReason, Event, Received, SendError, State};
+use esock::{CloseReason, Context, Event, Received, SendError, State};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_ends_both_ends_gracefully() {
@@ -165,4 +165,21 @@ async fn peers_that_nobody_accepted_are_shut_down_with_the_endpoint() {
     let (_near, mut near_rx) = soon(client.connect(to(&server))).await.unwrap();
     drop(server);
     assert_eq!(rest(&mut near_rx).await.2, CloseReason::Shutdown);
+}
+
+#[tokio::test]
+async fn closing_all_takes_no_longer_for_many_endpoints_than_for_one() {
+    let server = builder().open().await.unwrap();
+    let context = Context::new();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let client = builder().context(context.clone()).config(patient()).open().await.unwrap();
+        held.push((connect(&client, &server).await, client));
+    }
+    // Nobody hears a SHUTDOWN.
+    held[0].1.impairment(|network| network.block(v4(1), esock::Direction::Both));
+    let start = std::time::Instant::now();
+    soon(context.close()).await;
+    let took = start.elapsed();
+    assert!((esock::LINGER..esock::LINGER * 3 / 2).contains(&took), "{took:?}");
 }

@@ -11,3 +11,4 @@ mod owners;
 mod paths;
 mod polls;
 mod sharing;
+mod tcp;

@@ -1,7 +1,7 @@
 //! Which endpoints share sockets, and how ports are given back.
 
 use crate::net::*;
-use esock::{Config, Context, Endpoint, Preset, UdpPort};
+use esock::{Backend, Config, Context, Endpoint, OpenError, Preset, Protocol, UdpPort};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,4 +176,26 @@ async fn what_will_not_work_well_is_among_the_warnings() {
     config.assoc_max_retrans = 5;
     let told = warnings(config).await;
     assert!(told.len() == 1 && told[0].starts_with("assoc_max_retrans: 5 is above 4"), "{told:?}");
+}
+
+#[tokio::test]
+async fn wildcards_by_name_overlap_with_every_address() {
+    for protocol in [Protocol::Tcp, Protocol::Sctp] {
+        let context = Context::new();
+        let open = async |address: &str, port| {
+            let address: std::net::IpAddr = address.parse().unwrap();
+            let udp = Endpoint::builder().backend(Backend::Udp).udp_port(UdpPort::Ephemeral);
+            let builder = if protocol == Protocol::Tcp { Endpoint::builder().protocol(protocol) } else { udp };
+            builder.context(context.clone()).address(address).port(port).open().await
+        };
+        for first in ["127.0.0.1", "0.0.0.0", "::"] {
+            let first = open(first, 0).await.unwrap();
+            for again in ["0.0.0.0", "::", "127.0.0.1", "::ffff:127.0.0.1"] {
+                match open(again, first.port()).await {
+                    Err(OpenError::AlreadyOpen(known)) => assert_eq!(known, first),
+                    other => panic!("{protocol} {again}: {other:?}"),
+                }
+            }
+        }
+    }
 }

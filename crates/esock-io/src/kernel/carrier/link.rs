@@ -37,6 +37,8 @@ pub(crate) struct Link {
     /// Messages that the kernel may still have, oldest first: it has no more than its send buffer holds.
     retained: VecDeque<Retained>,
     retained_bytes: usize,
+    /// How many of them came back.
+    failed: usize,
     last_context: u32,
 }
 
@@ -53,6 +55,7 @@ impl Link {
             path_failed: false,
             retained: VecDeque::new(),
             retained_bytes: 0,
+            failed: 0,
             last_context: 0,
         }
     }
@@ -90,12 +93,13 @@ impl Link {
             && let Some(oldest) = self.retained.pop_front()
         {
             self.retained_bytes -= oldest.payload.len();
+            self.failed -= usize::from(oldest.failed.is_some());
         }
     }
 
     /// All was acknowledged.
     pub fn on_dry(&mut self) {
-        if self.retained.iter().all(|message| message.failed.is_none()) {
+        if self.failed == 0 {
             self.retained = VecDeque::new();
             self.retained_bytes = 0;
         }
@@ -105,16 +109,17 @@ impl Link {
     pub fn on_failed(&mut self, context: u32, sent: bool) {
         let Some(first) = self.retained.front().map(|message| message.context) else { return };
         let Some(message) = self.retained.get_mut(context.wrapping_sub(first) as usize) else { return };
+        self.failed += usize::from(message.failed.is_none());
         let before = message.failed.unwrap_or(false);
         message.failed = Some(before || sent);
     }
 
     /// The messages that came back, oldest first, whole.
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
-        if self.retained.iter().all(|message| message.failed.is_none()) {
+        if self.failed == 0 {
             return Vec::new();
         }
-        self.retained_bytes = 0;
+        (self.retained_bytes, self.failed) = (0, 0);
         let back =
             |message: Retained| message.failed.map(|sent| Undelivered::new(sent, message.options, message.payload));
         std::mem::take(&mut self.retained).into_iter().filter_map(back).collect()

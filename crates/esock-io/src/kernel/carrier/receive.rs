@@ -84,11 +84,13 @@ impl Kernel {
     ) {
         let Some(entry) = sessions.endpoints.get_mut(&endpoint) else { return };
         entry.sockets.connecting.remove(&kernel);
-        // An error: it has ended meanwhile.
+        // An error: it has ended meanwhile, or no descriptors are left.
         let peeled = entry.sockets.socket.peel_off(kernel);
         let wanted = known.is_some() || entry.accepting;
         let config = entry.config.clone();
         let Ok(socket) = peeled else {
+            // Nobody would ever read it. An error: it has ended.
+            let _ = entry.sockets.socket.abort(kernel, b"");
             if let Some(id) = known {
                 sessions.on_closed(id, CloseReason::PeerAbort { cause: None, info: Bytes::new() }, Vec::new());
             }
