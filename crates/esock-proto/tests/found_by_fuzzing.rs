@@ -84,3 +84,36 @@ fn an_init_ack_from_an_address_that_nobody_named_leaves_a_path_that_is_probed() 
     assert_eq!(stats.state, State::Established);
     assert!(stats.paths.len() == 2 && stats.paths.iter().all(|path| path.state == PathState::Active), "{stats:#?}");
 }
+
+#[test]
+fn a_path_that_icmp_puts_in_doubt_during_the_handshake_is_probed_behind_it() {
+    let mut pair = Pair::new(1, [config(), config()]);
+    let client = pair.connect();
+    let end = pair.now + DELAY * 2;
+    while pair.stats(0, client).state != State::CookieEchoed {
+        assert!(pair.step(end), "INIT ACK arrives");
+    }
+    // The COOKIE ECHO has left; a router says that it did not get through.
+    let end = pair.now;
+    pair.step(end);
+    let echo = pair.log.iter().rfind(|packet| packet.data[12] == 10).expect("it was sent").clone();
+    let report =
+        Icmp { kind: IcmpKind::HostUnreachable, remote: echo.local, encap_port: Some(9899), quoted: &echo.data[..12] };
+    pair.hosts[0].stack.handle_icmp(pair.now, report);
+    assert_eq!(pair.stats(0, client).paths[0].state, PathState::PotentiallyFailed);
+    pair.run(Duration::from_secs(1));
+    let stats = pair.stats(0, client);
+    assert_eq!((stats.state, stats.paths[0].state), (State::Established, PathState::Active));
+}
+
+#[test]
+fn a_peer_that_answers_heartbeats_and_never_acknowledges_is_given_up() {
+    // RFC 9260 §8.1: while data is outstanding, HEARTBEAT ACK need not clear the association's error count.
+    let (mut pair, client, _) = Pair::established(2, [config(), config()]);
+    pair.filter = Box::new(|packet| !(packet.to == 0 && chunk_kinds(&packet.data).contains(&3)));
+    pair.send(0, client, 0, b"is anybody there");
+    pair.run(Duration::from_secs(3600));
+    assert_eq!(pair.closed(0), Some(CloseReason::TimedOut));
+    // What it says last is heard.
+    assert!(matches!(pair.closed(1), Some(CloseReason::PeerAbort { .. })), "{:?}", pair.closed(1));
+}

@@ -1,6 +1,6 @@
 //! Telling the user, and only of what is news.
 
-use super::{Association, Cx};
+use super::{Association, Cx, Phase};
 use crate::api::{Event, PathState};
 
 impl Association {
@@ -30,7 +30,10 @@ impl Association {
         let event = Event::Path { path: path.id, remote: path.remote, state };
         self.tell(cx, event);
         self.choose_path(cx);
-        self.schedule_heartbeat(cx, index);
+        // Before ESTABLISHED, INIT and COOKIE ECHO are what watches it; then all paths are probed.
+        if !matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_)) {
+            self.schedule_heartbeat(cx, index);
+        }
     }
 
     /// Everything that was not acknowledged goes back to its sender.

@@ -332,9 +332,9 @@ impl Association {
             self.tell(cx, Event::Undelivered(message));
         }
         for index in 0..self.paths.list.len() {
-            if index != self.paths.current || self.paths.list[index].state == PathState::Unconfirmed {
+            if index != self.paths.current || self.paths.list[index].state != PathState::Active {
                 // §5.4: the others are confirmed, or at least tried, at once; so is the one that INIT ACK came
-                // from, if nobody had named it.
+                // from, if nobody had named it, or if ICMP has put it in doubt since.
                 self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
             }
             if self.paths.list[index].state == PathState::Active {

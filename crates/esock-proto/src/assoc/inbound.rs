@@ -308,7 +308,9 @@ impl Association {
         // §8.3: it measures the round trip, clears the errors, and confirms the path.
         path.rto.on_measurement(cx.now.since(beat.sent));
         let changed = path.on_answer(true);
-        if !self.config.faults().has(Fault::ErrorsNotCleared) {
+        // §8.1: an answer clears the association's count too, but MAY not while data is outstanding. It does not:
+        // a peer that answers HEARTBEATs and never acknowledges would keep the association for ever.
+        if !self.tx.has_outstanding() && !self.config.faults().has(Fault::ErrorsNotCleared) {
             self.error_count = 0;
         }
         if let BeatKind::Mtu(size) = beat.kind {

@@ -188,6 +188,11 @@ impl Tx {
         self.buffered == 0
     }
 
+    /// Whether anything was sent that is not acknowledged.
+    pub fn has_outstanding(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     pub fn flight(&self) -> usize {
         self.flight
     }
