@@ -13,8 +13,7 @@ impl Association {
     /// Ends the association at once: ABORT with the user's reason.
     pub fn abort(&mut self, cx: &mut Cx<'_>, reason: &[u8]) {
         let reason = &reason[..reason.len().min(MAX_REASON_BYTES)];
-        let causes: &[Cause<'_>] = if reason.is_empty() { &[] } else { &[Cause::UserAbort(reason)] };
-        self.close_with_abort(cx, causes, CloseReason::LocalAbort);
+        self.close_with_abort(cx, &[Cause::UserAbort(reason)], CloseReason::LocalAbort);
     }
 
     /// Ends the association because the peer broke the protocol.

@@ -20,6 +20,8 @@ use bytes::Bytes;
 /// A HEARTBEAT is answered up to this size: the answer is as large as the question.
 const MAX_HEARTBEAT_BYTES: usize = 65_000;
 
+const BOGUS_ACK: &str = "a TSN was acknowledged that had not been sent";
+
 /// What to do with the rest of a packet.
 enum Next {
     Chunk,
@@ -228,8 +230,8 @@ impl Association {
 
     fn handle_sack(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
         self.counters.sacks_received += 1;
-        // §4: there is nothing to acknowledge before ESTABLISHED.
-        if matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_)) {
+        // §6: where nothing can be outstanding it is discarded.
+        if !self.may_send_data() {
             return;
         }
         let Ok(sack) = Sack::parse(chunk) else {
@@ -238,14 +240,19 @@ impl Association {
         };
         match self.tx.on_sack(cx.now, &sack, &mut self.paths) {
             SackOutcome::Old => {}
-            SackOutcome::Bogus => self.counters.packets_discarded += 1,
+            SackOutcome::Bogus => self.on_bogus_ack(cx),
             outcome @ SackOutcome::Taken { .. } => self.after_sack(cx, outcome),
         }
     }
 
+    /// §12.4: what was never sent cannot be acknowledged; a peer that does it drives us to flood the network.
+    pub(super) fn on_bogus_ack(&mut self, cx: &mut Cx<'_>) {
+        self.violate(cx, &Cause::ProtocolViolation(BOGUS_ACK.as_bytes()), BOGUS_ACK);
+    }
+
     /// Congestion control, timers and error counts of each path, after a SACK was taken.
     pub(super) fn after_sack(&mut self, cx: &mut Cx<'_>, outcome: SackOutcome) {
-        let SackOutcome::Taken { acked, moved, reneged: _ } = outcome else { return };
+        let SackOutcome::Taken { acked, .. } = outcome else { return };
         let recovering = self.tx.in_fast_recovery();
         let lost = self.paths.list.iter().any(|path| path.sack.lost);
         let begins = lost && self.tx.enter_fast_recovery();
@@ -263,7 +270,6 @@ impl Association {
                     bytes: scratch.acked_bytes,
                     flight_before: scratch.flight_before,
                     flight_after: path.flight,
-                    cumulative_moved: moved,
                     in_fast_recovery: recovering,
                     pmdcs,
                 };

@@ -47,7 +47,8 @@ impl Association {
         Header { source: self.identity.local_port, destination: self.identity.peer_port, tag }
     }
 
-    fn may_send_data(&self) -> bool {
+    /// §6: data is sent, and acknowledged, in these states.
+    pub(super) fn may_send_data(&self) -> bool {
         matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
     }
 

@@ -93,7 +93,8 @@ impl Association {
         let outcome = self.tx.on_cumulative(before, cumulative, &mut self.paths);
         match outcome {
             SackOutcome::Taken { .. } => self.after_sack(cx, outcome),
-            SackOutcome::Old | SackOutcome::Bogus => {}
+            SackOutcome::Old => {}
+            SackOutcome::Bogus => return self.on_bogus_ack(cx),
         }
         self.advance_shutdown(cx);
     }

@@ -113,7 +113,7 @@ impl Association {
     fn on_t2(&mut self, cx: &mut Cx<'_>) {
         let path = self.timers.t2_path;
         self.paths.list[path].rto.back_off();
-        if self.count_error(cx, path, true) {
+        if self.count_error(cx, path) {
             return;
         }
         let next = self.paths.select_for_retransmission(path);
@@ -146,32 +146,48 @@ impl Association {
         path.rtt_probe = None;
         self.tx.on_t3(index, &mut self.paths);
         if !answered_probe {
-            self.count_error(cx, index, true);
+            self.count_error(cx, index);
         }
     }
 
-    /// An error on a path (§8.1, §8.2). Returns whether it ended the association.
-    fn count_error(&mut self, cx: &mut Cx<'_>, index: usize, counts_for_association: bool) -> bool {
-        if counts_for_association {
-            self.error_count += 1;
-            if self.error_count > self.config.assoc_max_retrans {
-                self.close_with_abort(cx, &[], CloseReason::TimedOut);
-                return true;
-            }
+    /// A retransmission over a path (§8.1, §8.2). Returns whether it ended the association.
+    fn count_error(&mut self, cx: &mut Cx<'_>, index: usize) -> bool {
+        let ended = self.count_association_error(cx);
+        if !ended {
+            self.count_path_error(cx, index);
         }
+        ended
+    }
+
+    /// §8.1. Returns whether it ended the association.
+    fn count_association_error(&mut self, cx: &mut Cx<'_>) -> bool {
+        self.error_count += 1;
+        let ended = self.error_count > self.config.assoc_max_retrans;
+        if ended {
+            self.close_with_abort(cx, &[], CloseReason::TimedOut);
+        }
+        ended
+    }
+
+    /// §8.2.
+    fn count_path_error(&mut self, cx: &mut Cx<'_>, index: usize) {
         let changed = self.paths.list[index].on_error();
         self.tell_path(cx, index, changed);
-        false
     }
 
     fn on_beat_timers(&mut self, cx: &mut Cx<'_>, index: usize) {
         let path = &mut self.paths.list[index];
         if path.beats.alive.take_if(|beat| beat.expires <= cx.now).is_some() {
-            // §8.3: unanswered; the timeout backs off. An unconfirmed address says nothing of the association.
+            // §8.3: unanswered; the timeout backs off. An unconfirmed address says nothing of the association
+            // (§5.4), nor does one that data does not use (§8.1).
             path.rto.back_off();
-            let confirmed = path.state != PathState::Unconfirmed;
-            if self.count_error(cx, index, confirmed) {
+            let counts = path.state != PathState::Unconfirmed && index == self.paths.current;
+            if counts && self.count_association_error(cx) {
                 return;
+            }
+            // Once it is inactive, it goes on being asked, but not counted.
+            if self.paths.list[index].state != PathState::Inactive {
+                self.count_path_error(cx, index);
             }
             let path = &self.paths.list[index];
             if path.beats.next.is_some_and(|at| at <= cx.now) || path.state != PathState::Active {

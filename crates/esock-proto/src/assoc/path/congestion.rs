@@ -13,8 +13,6 @@ pub struct Acked {
     pub flight_before: usize,
     /// User bytes in flight on the path after it.
     pub flight_after: usize,
-    /// Whether the cumulative TSN moved.
-    pub cumulative_moved: bool,
     /// Whether the association is in fast recovery.
     pub in_fast_recovery: bool,
     /// Largest DATA payload of a packet on the path (the RFC's PMDCS).
@@ -92,14 +90,15 @@ impl CongestionControl for Rfc9260 {
     }
 
     fn on_ack(&mut self, _now: Time, acked: Acked) {
-        // The window grows only when it was what held the sender back: a packet more would not have fitted.
-        let full = acked.flight_before + acked.pmdcs > self.cwnd;
+        // §7.2.1, §7.2.2: the window grows only when it was used up. What was acknowledged counts whether or
+        // not the cumulative TSN moved.
+        let full = acked.flight_before >= self.cwnd;
         if self.cwnd <= self.ssthresh {
             // §7.2.1: slow start; not in fast recovery, by at most one PMDCS (L = 1).
-            if acked.cumulative_moved && full && !acked.in_fast_recovery {
+            if full && !acked.in_fast_recovery {
                 self.cwnd += acked.bytes.min(acked.pmdcs);
             }
-        } else if acked.cumulative_moved {
+        } else {
             // §7.2.2: congestion avoidance.
             self.partial_bytes_acked += acked.bytes;
             if self.partial_bytes_acked > self.cwnd && !full {
@@ -133,7 +132,7 @@ impl CongestionControl for Rfc9260 {
         let floor = Self::initial(pmdcs).max(4 * pmdcs);
         let mut halvings = idle.as_nanos() / rto.as_nanos().max(1);
         if halvings > 0 && self.cwnd > floor {
-            self.ssthresh = self.ssthresh.max(self.cwnd);
+            self.ssthresh = self.cwnd;
         }
         while halvings > 0 && self.cwnd > floor {
             self.cwnd = (self.cwnd / 2).max(floor);
@@ -157,14 +156,7 @@ mod tests {
     const NOW: Time = Time::ZERO;
 
     fn acked(bytes: usize, flight_before: usize) -> Acked {
-        Acked {
-            bytes,
-            flight_before,
-            flight_after: flight_before - bytes,
-            cumulative_moved: true,
-            in_fast_recovery: false,
-            pmdcs: 1000,
-        }
+        Acked { bytes, flight_before, flight_after: flight_before - bytes, in_fast_recovery: false, pmdcs: 1000 }
     }
 
     #[test]
@@ -179,8 +171,6 @@ mod tests {
         cc.on_ack(NOW, acked(1000, 2000));
         assert_eq!(cc.cwnd(), 5300);
         cc.on_ack(NOW, Acked { in_fast_recovery: true, ..acked(1000, 5300) });
-        assert_eq!(cc.cwnd(), 5300);
-        cc.on_ack(NOW, Acked { cumulative_moved: false, ..acked(1000, 5300) });
         assert_eq!(cc.cwnd(), 5300);
     }
 

@@ -242,6 +242,13 @@ impl Paths {
         self.list.iter().position(|path| path.remote == remote)
     }
 
+    /// The largest payload of a DATA chunk that every path takes (the RFC's AMDCS, §7.3): what is cut to it can
+    /// be sent again over any of them. An address that is not confirmed carries no data.
+    pub fn amdcs(&self) -> usize {
+        let carries = |path: &&Path| path.state != PathState::Unconfirmed;
+        self.list.iter().filter(carries).map(Path::pmdcs).min().unwrap_or(usize::MAX)
+    }
+
     pub fn deadline(&self) -> Option<Time> {
         self.list.iter().filter_map(Path::deadline).min()
     }

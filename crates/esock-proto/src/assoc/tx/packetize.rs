@@ -8,6 +8,10 @@ use crate::serial::Ssn;
 use crate::time::Time;
 use crate::wire::{DATA_HEADER_BYTES, DataFlags, PacketBuilder, padded};
 
+/// Chunks that are sent and not covered by the cumulative TSN ack: more could not be told apart by SSNs
+/// (RFC 9260 §6.1), nor reported by gap blocks.
+const MAX_SENT_CHUNKS: usize = 65_535;
+
 /// A fragment that merely fills the rest of a packet is at least this long.
 const MIN_FILL_BYTES: usize = 128;
 
@@ -27,7 +31,10 @@ impl Tx {
         let next = self.next_len();
         let path = &paths.list[index];
         let may_probe = self.flight == 0 && !self.faults.has(Fault::WindowNotProbed);
-        next > 0 && path.has_room() && (may_probe || self.rwnd >= next.min(path.pmdcs()))
+        next > 0
+            && self.sent.len() < MAX_SENT_CHUNKS
+            && path.has_room()
+            && (may_probe || self.rwnd >= next.min(path.pmdcs()))
     }
 
     /// User bytes of the current or next message that are not in chunks yet.
@@ -67,6 +74,11 @@ impl Tx {
             }
             let Some(data) = self.data_at(offset) else { break };
             packet.data(&data);
+            if !any && self.is_earliest(offset, index) {
+                // §6.1, §7.2.4 step 4: the timer begins anew with the earliest chunk.
+                paths.list[index].t3 = None;
+            }
+            self.forget_measurements(offset, paths);
             self.lost.clear(offset);
             self.lost_chunks -= 1;
             self.sent[offset].path = index as u16;
@@ -86,26 +98,43 @@ impl Tx {
         Ok(any)
     }
 
+    /// Whether nothing older than the chunk at `offset` is in flight over the path.
+    fn is_earliest(&self, offset: usize, index: usize) -> bool {
+        let mut older = self.acked.next_clear(0);
+        while older < offset && (self.lost.get(older) || usize::from(self.sent[older].path) != index) {
+            older = self.acked.next_clear(older + 1);
+        }
+        older >= offset
+    }
+
+    /// §6.3.1 C5: what was sent after a chunk that goes out again measures nothing.
+    fn forget_measurements(&self, offset: usize, paths: &mut Paths) {
+        let again = self.tsn_at(offset);
+        for path in &mut paths.list {
+            path.rtt_probe.take_if(|(tsn, _)| !tsn.precedes(again));
+        }
+    }
+
     /// Writes new chunks while the path, the peer's window and the packet have room. Returns whether any was written.
     pub fn write_new(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths) -> bool {
-        let pmdcs = paths.list[index].pmdcs();
+        let largest = paths.amdcs().min(paths.list[index].pmdcs());
         let mut any = false;
         loop {
             let path = &paths.list[index];
-            if path.flight >= path.cwnd() {
+            if path.flight >= path.cwnd() || self.sent.len() >= MAX_SENT_CHUNKS {
                 break;
             }
             let starts = self.unsent_of_last == 0;
             let waiting = if starts { self.queue.next_len().unwrap_or(0) } else { self.unsent_of_last };
             let Some(room) = packet.room().checked_sub(DATA_HEADER_BYTES).filter(|_| waiting > 0) else { break };
             let mut len = waiting;
-            if padded(waiting) > room {
+            if padded(waiting) > room.min(largest) {
                 // §6.9: only what fits no packet is fragmented; such a message may begin in what another left.
-                let fits_alone = starts && waiting <= pmdcs;
+                let fits_alone = starts && waiting <= largest;
                 if fits_alone || (room < MIN_FILL_BYTES && !packet.is_empty()) {
                     break;
                 }
-                len = room & !3;
+                len = room.min(largest) & !3;
             }
             // §6.1 A: never beyond the peer's window, but for a probe; a small rest of it is not worth a chunk.
             let probe = len > self.rwnd;

@@ -35,7 +35,7 @@ impl Tx {
             return SackOutcome::Old;
         }
         let moved = sack.cumulative.distance_from(self.cumulative) as usize;
-        if moved > self.sent.len() {
+        if moved > self.sent.len() || self.reports_unsent(sack) {
             return SackOutcome::Bogus;
         }
         for path in &mut paths.list {
@@ -64,6 +64,12 @@ impl Tx {
             self.retry_dropped(paths);
         }
         SackOutcome::Taken { acked, moved: moved > 0, reneged }
+    }
+
+    /// Whether a gap block reports what was never sent. Reversed blocks report nothing.
+    fn reports_unsent(&self, sack: &Sack<'_>) -> bool {
+        let sent = self.next_tsn().distance_from(sack.cumulative.next()) as usize;
+        sack.gaps().any(|block| block.start <= block.end && usize::from(block.end) > sent)
     }
 
     /// The window has opened, and what was sent while it was closed is not acknowledged: it was dropped. It
