@@ -7,6 +7,7 @@ mod parse;
 mod report;
 mod requirements;
 mod script;
+mod soak;
 mod steps;
 mod test;
 
@@ -20,6 +21,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 
 Commands:
   test            Run every check and test; exit status 0 only if all of them passed
+  soak            Run days of traffic in virtual time: every message accounted for, no growth of memory
   requirements    Print what RFC 9260 demands, with the tests that cover it and what has none
   script FILE...  Run packet scripts (crates/esock-script/README.md) and print what happened
   help            Print this text
@@ -28,6 +30,11 @@ Options of test:
   --no-peers    Leave out the tests that need other SCTP implementations (the Linux kernel's in
                 User-Mode Linux, usrsctp, tshark), and install nothing. Without it a missing peer
                 is a failure; when root, missing Debian packages are installed first.
+
+Options of soak:
+  --minutes N    Until so many minutes have passed (default 10, unless there are days)
+  --days N       Until so many days of virtual time have passed
+  --seed N       Another soak (default 1)
 
 Options of requirements:
   --write    Write it to docs/conformance.md instead
@@ -40,12 +47,16 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [] | ["help" | "-h" | "--help", ..] | ["test", "-h" | "--help"] => {
+        [] | ["help" | "-h" | "--help", ..] | ["test" | "soak", "-h" | "--help"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
         ["test", options @ ..] => match test_options(options) {
             Ok(options) => test::run(&root(), options),
+            Err(problem) => usage(&problem),
+        },
+        ["soak", options @ ..] => match soak::Options::parse(options) {
+            Ok(options) => soak::run(&root(), options),
             Err(problem) => usage(&problem),
         },
         ["requirements"] => requirements::run(&root(), false),

@@ -6,6 +6,7 @@
 //!
 //! [`scenario`] makes random situations from a seed, [`check`] plays them and holds the stack to its
 //! promises: every message arrives exactly once and, within its stream, in order, or comes back.
+//! [`soak`] does so for days.
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -14,6 +15,7 @@ mod link;
 mod network;
 mod pcapng;
 pub mod scenario;
+pub mod soak;
 
 pub use link::{Fate, Link, LinkConfig, Loss};
 pub use network::{Host, Network};

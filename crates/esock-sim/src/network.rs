@@ -70,8 +70,13 @@ pub struct Network {
 impl Network {
     /// An empty network.
     pub fn new(seed: u64) -> Self {
+        Self::starting_at(seed, Time::from_millis(1000))
+    }
+
+    /// An empty network whose clock begins at `now`.
+    pub fn starting_at(seed: u64, now: Time) -> Self {
         Self {
-            now: Time::from_millis(1000),
+            now,
             hosts: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             capture: None,
@@ -159,6 +164,15 @@ impl Network {
     /// Lets time pass.
     pub fn run_until(&mut self, end: Time) {
         while self.step(end) {}
+    }
+
+    /// Gives back the memory that the network itself does not need; the stacks keep theirs.
+    pub fn compact(&mut self) {
+        self.arrivals.shrink_to_fit();
+        for host in &mut self.hosts {
+            host.events.shrink_to_fit();
+            host.accepted.shrink_to_fit();
+        }
     }
 
     fn deliver(&mut self, arrival: &Arrival) {

@@ -39,6 +39,9 @@ use undecided::Undecided;
 /// The registered UDP port for SCTP (RFC 6951 §5.1).
 pub const UDP_PORT: u16 = 9899;
 
+/// Room for events that is kept when there are none.
+const MAX_IDLE_EVENTS: usize = 256;
+
 /// Endpoints and associations over one set of sockets.
 ///
 /// Feed it with the `handle_*` methods, then take what it has with the `poll_*` methods: events,
@@ -278,7 +281,12 @@ impl Stack {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<AssocEvent> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        // When associations end, all that was under way comes back at once: that room is not kept.
+        if event.is_none() && self.events.capacity() > MAX_IDLE_EVENTS {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// When to call [`Stack::handle_timeout`]; `None`: nothing is due. Ask when [`Stack::poll_transmit`]
