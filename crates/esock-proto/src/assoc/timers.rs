@@ -200,7 +200,17 @@ impl Association {
                 self.schedule_heartbeat(cx, index);
             } else {
                 self.send_heartbeat(cx, index, BeatKind::Alive);
+                self.on_idle();
             }
+        }
+    }
+
+    /// A path is idle. If there is nothing to do at all, the room that the last burst needed is given back.
+    fn on_idle(&mut self) {
+        self.tx.compact();
+        self.rx.compact();
+        if self.control.len() <= 1 {
+            self.control.shrink_to(4);
         }
     }
 

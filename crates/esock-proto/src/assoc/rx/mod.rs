@@ -206,6 +206,13 @@ impl Rx {
         self.held -= freed;
     }
 
+    /// Gives back the room of what has been read, if nothing is held.
+    pub fn compact(&mut self) {
+        if self.charged() == 0 {
+            self.ready = VecDeque::new();
+        }
+    }
+
     /// The next message.
     pub fn pop(&mut self) -> Option<Message> {
         let message = self.ready.pop_front()?;

@@ -243,6 +243,15 @@ impl Tx {
         all
     }
 
+    /// Gives back the room of what has been acknowledged, if nothing is outstanding.
+    pub fn compact(&mut self) {
+        if self.is_drained() {
+            self.queue.compact();
+            (self.messages, self.sent) = (VecDeque::new(), VecDeque::new());
+            [&mut self.acked, &mut self.lost, &mut self.watched].into_iter().for_each(BitRing::reset);
+        }
+    }
+
     /// The peer allows fewer streams than were asked for: messages that were taken for the others go back.
     pub fn take_impossible(&mut self) -> Vec<Undelivered> {
         let gone = self.queue.take_beyond(self.outbound_streams);

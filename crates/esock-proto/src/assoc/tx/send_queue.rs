@@ -17,6 +17,11 @@ impl SendQueue {
         self.messages.push_back((options, payload));
     }
 
+    /// Gives back the room of what has left.
+    pub fn compact(&mut self) {
+        self.messages.shrink_to_fit();
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }
