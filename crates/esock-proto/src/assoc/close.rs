@@ -6,7 +6,7 @@ use crate::api::{CloseReason, Event};
 use crate::wire::{Cause, Header, PacketBuilder, kind};
 use bytes::Bytes;
 
-/// A user's reason is cut to this: an ABORT fits into every packet.
+/// A reason is cut to this, ours and the peer's: an ABORT fits into every packet.
 const MAX_REASON_BYTES: usize = 1024;
 
 impl Association {
@@ -83,7 +83,8 @@ impl Association {
 
     /// The peer's ABORT.
     pub(super) fn on_abort(&mut self, cx: &mut Cx<'_>, cause: Option<(u16, &[u8])>) {
-        let info = cause.map_or(Bytes::new(), |(_, info)| Bytes::copy_from_slice(info));
+        let info = cause.map_or(&[][..], |(_, info)| &info[..info.len().min(MAX_REASON_BYTES)]);
+        let info = Bytes::copy_from_slice(info);
         let cause = cause.map(|(code, _)| code);
         let reason = match self.phase {
             Phase::CookieWait(_) | Phase::CookieEchoed(_) => CloseReason::Refused { cause, info },

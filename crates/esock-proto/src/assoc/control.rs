@@ -1,11 +1,23 @@
 //! Control chunks that wait to be sent.
 
-use super::{Association, Cx};
-use crate::assoc::path::BeatKind;
+use super::{Association, Cx, Phase};
+use crate::assoc::path::{BeatKind, Path};
 use crate::types::VerificationTag;
+use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, SACK_FIXED_BYTES, kind, padded};
 
 /// Replies that wait at most; a peer that asks faster than we send is answered less often.
 const MAX_REPLIES: usize = 16;
+
+/// The packet that is being read.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// Its chunk came alone: the answer may be as large as it is.
+    pub alone: bool,
+    /// Bytes of chunks that it is answered with.
+    pub answered_bytes: usize,
+    /// Error causes of it that the user was told of.
+    pub causes_told: usize,
+}
 
 /// A control chunk, and the path it goes over.
 #[derive(Debug)]
@@ -37,30 +49,54 @@ pub enum Control {
     Reply(u8, Vec<u8>),
 }
 
+impl Control {
+    /// Whether an address that is not confirmed may get it (RFC 9260 §5.4). COOKIE ECHO then has a HEARTBEAT
+    /// with it.
+    fn may_probe(&self) -> bool {
+        matches!(self, Self::Init(_) | Self::CookieEcho | Self::Heartbeat(_) | Self::Reply(kind::HEARTBEAT_ACK, _))
+    }
+}
+
 impl Association {
     pub(super) fn queue(&mut self, path: usize, control: Control) {
-        self.control.push_back(Queued { path, control });
+        let path = if control.may_probe() { path } else { self.paths.permitted(path) };
+        let confirmed = self.paths.list.get(path).is_some_and(|path| path.confirmed);
+        // §5.4: to an address that nobody has confirmed it is not sent at all.
+        if confirmed || control.may_probe() {
+            self.control.push_back(Queued { path, control });
+        }
     }
 
     /// Queues a chunk of which one is enough, unless it waits already.
     pub(super) fn queue_once(&mut self, path: usize, control: Control) {
         let same = |queued: &&mut Queued| std::mem::discriminant(&queued.control) == std::mem::discriminant(&control);
+        let permitted = if control.may_probe() { path } else { self.paths.permitted(path) };
         match self.control.iter_mut().find(same) {
-            Some(queued) => queued.path = path,
+            Some(queued) => queued.path = permitted,
             None => self.queue(path, control),
         }
     }
 
     /// Queues COOKIE ACK before all that waits: it is the first chunk of its packet (RFC 9260 §5.1 D).
     pub(super) fn queue_cookie_ack(&mut self, path: usize) {
+        let path = self.paths.permitted(path);
         self.control.retain(|queued| !matches!(queued.control, Control::CookieAck));
         self.control.push_front(Queued { path, control: Control::CookieAck });
     }
 
-    /// Queues an answer to something that the peer sent.
+    /// Queues an answer to something that the peer sent. What one packet is answered with fits into one
+    /// packet, and a SACK with it; the rest is dropped (RFC 5062 §8.3, §10.3).
     pub(super) fn reply(&mut self, path: usize, kind: u8, value: Vec<u8>) {
+        // Before INIT ACK there is no tag to answer with.
+        if matches!(self.phase, Phase::CookieWait(_)) {
+            return;
+        }
+        let bytes = CHUNK_HEADER_BYTES + padded(value.len());
+        let largest = self.paths.list.get(self.paths.permitted(path)).map_or(0, Path::max_packet);
+        let room = largest.saturating_sub(HEADER_BYTES + SACK_FIXED_BYTES + self.reading.answered_bytes);
         let waiting = self.control.iter().filter(|queued| matches!(queued.control, Control::Reply(..))).count();
-        if waiting < MAX_REPLIES {
+        if waiting < MAX_REPLIES && (bytes <= room || self.reading.alone) {
+            self.reading.answered_bytes += bytes;
             self.queue(path, Control::Reply(kind, value));
         }
     }

@@ -20,11 +20,16 @@ const UDP_FALLBACK_AFTER: Duration = Duration::from_millis(250);
 /// RFC 9260 §3.3.2: no receiver has less.
 pub const MIN_A_RWND: u32 = 1500;
 
+/// A packet with COOKIE ECHO and HEARTBEAT, without the cookie.
+const COOKIE_ECHO_AND_HEARTBEAT_BYTES: usize = 64;
+
 /// What only an association that is being set up by us needs.
 #[derive(Debug, Default)]
 pub struct Setup {
     /// T1 expirations.
     pub attempts: u32,
+    /// How often the peer called its cookie stale.
+    pub stale: u32,
     /// The path of the last INIT or COOKIE ECHO.
     pub target: usize,
     /// Our addresses, for the INIT.
@@ -75,6 +80,7 @@ impl Association {
             rx: Rx::new(identity.peer_tsn, &config),
             ack: Default::default(),
             control: Default::default(),
+            reading: Default::default(),
             timers: Default::default(),
             error_count: 0,
             readable_told: false,
@@ -112,6 +118,8 @@ impl Association {
                 assoc.add_path(cx.now, *address, local_for(*address), encap_port);
             }
         }
+        // §5.4, rule 1: what the user named counts as confirmed.
+        assoc.paths.list.iter_mut().for_each(|path| path.confirmed = true);
         assoc.send_init(cx);
         assoc
     }
@@ -271,6 +279,7 @@ impl Association {
         let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
         let mut has = vec![remote];
         has.extend(params.addresses.iter().copied().filter(|address| *address != remote && usable(address)));
+        has.truncate(self.config.max_peer_addresses);
         // The user's order first, whichever of them answered.
         has.sort_by_key(|address| given.iter().position(|known| known == address).unwrap_or(usize::MAX));
         for address in has {
@@ -282,13 +291,16 @@ impl Association {
                 path.rto = old.swap_remove(at).rto;
             }
             if given.contains(&address) {
-                path.state = PathState::Active;
+                path.confirm();
             }
         }
         // The first address that the user gave is the primary path, if the peer has it.
         let primary = given.iter().find_map(|address| self.paths.by_remote(*address)).unwrap_or(0);
         self.paths.primary = primary;
-        self.paths.current = self.paths.by_remote(remote).unwrap_or(primary);
+        // The one that answered carries COOKIE ECHO, unless it is not confirmed and another is (§5.4).
+        let answered = self.paths.by_remote(remote).unwrap_or(primary);
+        let named = self.paths.list.iter().position(|path| path.confirmed);
+        self.paths.current = if self.paths.list[answered].confirmed { answered } else { named.unwrap_or(answered) };
         self.path_told = primary;
     }
 
@@ -299,14 +311,21 @@ impl Association {
         setup.sent = (setup.attempts == 0).then_some(cx.now);
         setup.echoed = cx.now;
         let unrecognized = std::mem::take(&mut setup.unrecognized);
-        self.queue_once(target, Control::CookieEcho);
+        let cookie_bytes = setup.cookie.len();
+        let rto = self.paths.list[target].rto.current();
+        self.timers.t1 = Some(cx.now + rto);
+        if self.paths.list[target].confirmed {
+            self.queue_once(target, Control::CookieEcho);
+        } else if cookie_bytes + COOKIE_ECHO_AND_HEARTBEAT_BYTES <= self.paths.list[target].max_packet() {
+            // §5.4: to an address that is not confirmed only together with a HEARTBEAT, in one packet.
+            self.queue_once(target, Control::CookieEcho);
+            self.queue_heartbeat(cx, target, super::path::BeatKind::Alive);
+        }
         if !unrecognized.is_empty() {
             // §3.2.1: what was not understood in INIT ACK is reported behind COOKIE ECHO.
             let causes = super::close::causes_bytes(&[Cause::UnrecognizedParameters(&unrecognized)]);
             self.queue(target, Control::Reply(kind::ERROR, causes));
         }
-        let rto = self.paths.list[target].rto.current();
-        self.timers.t1 = Some(cx.now + rto);
     }
 
     /// COOKIE ACK.
@@ -332,10 +351,12 @@ impl Association {
             self.tell(cx, Event::Undelivered(message));
         }
         for index in 0..self.paths.list.len() {
-            if index != self.paths.current || self.paths.list[index].state != PathState::Active {
+            let path = &self.paths.list[index];
+            if index != self.paths.current || (path.state != PathState::Active && path.beats.alive.is_none()) {
                 // §5.4: the others are confirmed, or at least tried, at once; so is the one that INIT ACK came
-                // from, if nobody had named it, or if ICMP has put it in doubt since.
-                self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
+                // from, if nobody had named it and it has not been asked along with COOKIE ECHO, or if ICMP has
+                // put it in doubt since.
+                self.probe(cx, index);
             }
             if self.paths.list[index].state == PathState::Active {
                 self.start_path(cx, index);
@@ -357,13 +378,13 @@ impl Association {
     pub(super) fn on_stale_cookie(&mut self, cx: &mut Cx<'_>) {
         let Phase::CookieEchoed(_) = &self.phase else { return };
         let Phase::CookieEchoed(mut setup) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
-        // Asked for once: a peer that cannot be satisfied is given up like one that does not answer.
-        let asked = setup.preservative.is_some();
+        // A peer that cannot be satisfied is given up like one that does not answer.
         setup.attempts += 1;
+        setup.stale += 1;
         // The round trip of COOKIE ECHO and ERROR, and no more than a second beyond it.
         let round_trip = cx.now.since(setup.echoed) + Duration::from_secs(1);
         setup.preservative = Some(u32::try_from(round_trip.as_millis()).unwrap_or(u32::MAX));
-        let give_up = asked && setup.attempts > self.config.max_init_retransmits;
+        let give_up = setup.stale > self.config.max_init_retransmits;
         self.phase = Phase::CookieWait(setup);
         if give_up {
             return self.close(cx, CloseReason::TimedOut);
@@ -411,7 +432,7 @@ impl Association {
         }
         (self.paths.primary, self.paths.current, self.path_told) = (0, 0, 0);
         if let Some(first) = self.paths.list.first_mut() {
-            first.state = PathState::Active;
+            first.confirm();
         }
     }
 

@@ -1,6 +1,6 @@
 //! What arrives: chunks, one after the other.
 
-use super::control::Control;
+use super::control::{Control, Reading};
 use super::path::congestion::{Acked, CongestionControl};
 use super::path::{BeatKind, Path};
 use super::rx::Received;
@@ -19,6 +19,8 @@ use bytes::Bytes;
 
 /// A HEARTBEAT is answered up to this size: the answer is as large as the question.
 const MAX_HEARTBEAT_BYTES: usize = 65_000;
+/// Error causes of one packet that the user is told of.
+const MAX_CAUSES_TOLD: usize = 8;
 
 const BOGUS_ACK: &str = "a TSN was acknowledged that had not been sent";
 
@@ -61,6 +63,8 @@ impl Association {
         }
         let had_gaps = self.rx.map.has_gaps();
         let mut arrival = Arrival::default();
+        let alone = chunks.len() + HEADER_BYTES == datagram.data.len() && Chunks::new(chunks).nth(1).is_none();
+        self.reading = Reading { alone, ..Reading::default() };
         for chunk in Chunks::new(chunks) {
             let Ok(chunk) = chunk else {
                 self.counters.packets_discarded += 1;
@@ -310,7 +314,7 @@ impl Association {
         // §5.4: only the nonce that we sent over that path, and only once.
         let Some(beat) = path.beats.take(nonce) else { return };
         self.counters.heartbeat_acks += 1;
-        let was = path.state;
+        let was_confirmed = path.confirmed;
         // §8.3: it measures the round trip, clears the errors, and confirms the path.
         path.rto.on_measurement(cx.now.since(beat.sent));
         let changed = path.on_answer(true);
@@ -325,19 +329,24 @@ impl Association {
             self.send_mtu_probe(cx, index);
         }
         self.tell_path(cx, index, changed);
-        if was == crate::api::PathState::Unconfirmed {
+        if !was_confirmed {
             self.start_path(cx, index);
+            self.probe_next(cx);
         }
     }
 
     fn on_error(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
-        for cause in Tlvs::new(chunk.value).map_while(Result::ok).take(8) {
+        for cause in Tlvs::new(chunk.value).map_while(Result::ok) {
             if cause.kind == code::STALE_COOKIE {
                 return self.on_stale_cookie(cx);
             }
             if matches!(self.phase, Phase::CookieWait(_)) {
                 return;
             }
+            if self.reading.causes_told == MAX_CAUSES_TOLD {
+                return;
+            }
+            self.reading.causes_told += 1;
             let info = Bytes::copy_from_slice(&cause.value[..cause.value.len().min(256)]);
             self.tell(cx, Event::PeerError { cause: cause.kind, info });
         }

@@ -24,7 +24,7 @@ use crate::stats::{AssociationStats, Counters, PathParameters};
 use crate::time::Time;
 use crate::types::{Address, AssocId, EndpointId, PathId, VerificationTag};
 use bytes::Bytes;
-use control::Queued;
+use control::{Queued, Reading};
 pub use handshake::{Setup, check_init};
 use path::{Path, Paths};
 use rand::rngs::StdRng;
@@ -85,6 +85,8 @@ pub struct Association {
     ack: Ack,
     /// Control chunks to be sent, in order.
     control: VecDeque<Queued>,
+    /// What the packet that is being read has brought about.
+    reading: Reading,
     timers: Timers,
     /// Errors in a row, over all paths (RFC 9260 §8.1).
     error_count: u32,

@@ -52,15 +52,17 @@ impl Association {
         matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
     }
 
-    /// The path that data can leave over now: what was lost goes first (§6.1 C).
+    /// The path that data can leave over now: what was lost goes first (§6.1 C). Never one that is not
+    /// confirmed (§5.4).
     fn data_path(&self) -> Option<usize> {
         if !self.may_send_data() {
             return None;
         }
-        self.tx.lost_path(&self.paths).or_else(|| {
+        let path = self.tx.lost_path(&self.paths).or_else(|| {
             let index = self.paths.current;
             self.tx.can_send_new(index, &self.paths).then_some(index)
-        })
+        });
+        path.filter(|index| self.paths.list[*index].confirmed)
     }
 
     /// A packet that begins with a control chunk.

@@ -142,7 +142,7 @@ impl Association {
             if index == 0 {
                 self.start_path(cx, index);
             } else {
-                self.send_heartbeat(cx, index, super::path::BeatKind::Alive);
+                self.probe(cx, index);
             }
         }
         if ending {

@@ -31,13 +31,15 @@ impl Association {
                 return Some("data is in flight over a path, and no T3-rtx runs");
             }
             // §5.4, RFC 7829 §3.2: such a path comes back by HEARTBEATs alone.
-            let in_doubt = matches!(path.state, PathState::Unconfirmed | PathState::PotentiallyFailed);
+            let in_doubt = !path.confirmed || path.state == PathState::PotentiallyFailed;
             if in_doubt && path.beats.next.is_none() && path.beats.alive.is_none() {
                 return Some("a path in doubt is not probed");
             }
         }
         if !self.tx.is_drained() {
-            return (!watched).then_some("data waits, and nothing is in flight");
+            // §5.4: data waits for the first address to be confirmed, and all are probed.
+            let unproven = self.paths.list.iter().all(|path| !path.confirmed);
+            return (!watched && !unproven).then_some("data waits, and nothing is in flight");
         }
         if !matches!(self.phase, Phase::Established) {
             return Some("everything is acknowledged, and the shutdown does not go on");

@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::path::congestion::CongestionControl;
-use super::path::{Beat, BeatKind};
+use super::path::{Beat, BeatKind, Path};
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, PathState};
 use crate::faults::Fault;
@@ -25,6 +25,8 @@ pub struct Timers {
     pub guard: Option<Time>,
     /// When the INIT goes out in UDP too.
     pub fallback: Option<Time>,
+    /// Until then no other unconfirmed address is probed. No deadline: it only holds back.
+    pub probe_after: Option<Time>,
 }
 
 impl Timers {
@@ -101,7 +103,9 @@ impl Association {
             return self.close(cx, CloseReason::TimedOut);
         }
         self.paths.list[setup.target].rto.back_off();
-        setup.target = (setup.target + 1) % count.max(1);
+        // §5.4: of the addresses that the peer listed itself, none gets our COOKIE ECHO.
+        let mut others = (1..count).map(|step| (setup.target + step) % count);
+        setup.target = others.find(|index| self.paths.list[*index].confirmed).unwrap_or(setup.target);
         // §5.1: each address has its own timeout; a new target's has not backed off yet.
         match self.phase {
             Phase::CookieWait(_) => self.send_init(cx),
@@ -181,7 +185,7 @@ impl Association {
             // §8.3: unanswered; the timeout backs off. An unconfirmed address says nothing of the association
             // (§5.4), nor does one that data does not use (§8.1).
             path.rto.back_off();
-            let counts = path.state != PathState::Unconfirmed && index == self.paths.current;
+            let counts = path.confirmed && index == self.paths.current;
             if counts && self.count_association_error(cx) {
                 return;
             }
@@ -199,7 +203,7 @@ impl Association {
             if path.is_busy(cx.now) || path.beats.alive.is_some() {
                 self.schedule_heartbeat(cx, index);
             } else {
-                self.send_heartbeat(cx, index, BeatKind::Alive);
+                self.probe(cx, index);
                 self.on_idle();
             }
         }
@@ -211,6 +215,28 @@ impl Association {
         self.rx.compact();
         if self.control.len() <= 1 {
             self.control.shrink_to(4);
+        }
+    }
+
+    /// Asks whether a path works. Of unconfirmed addresses only one is asked in each RTO, or when another has
+    /// answered: HB.Max.Burst is 1 (§5.4), or a peer could have us send to all whom it lists at once.
+    pub(super) fn probe(&mut self, cx: &mut Cx<'_>, index: usize) {
+        if !self.paths.list[index].confirmed {
+            if let Some(at) = self.timers.probe_after.filter(|at| *at > cx.now) {
+                self.paths.list[index].beats.next = Some(at);
+                return;
+            }
+            self.timers.probe_after = Some(cx.now + self.paths.list[self.paths.current].rto.current());
+        }
+        self.send_heartbeat(cx, index, BeatKind::Alive);
+    }
+
+    /// An unconfirmed address has answered: the next one is asked.
+    pub(super) fn probe_next(&mut self, cx: &mut Cx<'_>) {
+        self.timers.probe_after = None;
+        let waits = |path: &Path| path.state == PathState::Unconfirmed && path.beats.alive.is_none();
+        if let Some(index) = self.paths.list.iter().position(waits) {
+            self.probe(cx, index);
         }
     }
 
@@ -242,9 +268,13 @@ impl Association {
 
     /// Sends a HEARTBEAT over a path.
     pub(super) fn send_heartbeat(&mut self, cx: &mut Cx<'_>, index: usize, kind: BeatKind) {
-        if !self.may_send_heartbeats() {
-            return;
+        if self.may_send_heartbeats() {
+            self.queue_heartbeat(cx, index, kind);
         }
+    }
+
+    /// The same in any state: one goes with a COOKIE ECHO to an address that is not confirmed (§5.4).
+    pub(super) fn queue_heartbeat(&mut self, cx: &mut Cx<'_>, index: usize, kind: BeatKind) {
         let nonce = cx.rng.random();
         let path = &mut self.paths.list[index];
         let timeout = match kind {

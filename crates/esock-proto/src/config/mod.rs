@@ -64,7 +64,7 @@ pub struct Config {
     pub pmtud: bool,
     /// Adaptation layer indication sent in INIT and INIT ACK (RFC 5061 §4.2.6). `None`.
     pub adaptation: Option<u32>,
-    /// Most addresses taken from a peer's INIT; more are ignored. 32.
+    /// Most addresses of a peer, the one that its INIT came from included; more are ignored. 32.
     pub max_peer_addresses: usize,
     /// Congestion control.
     pub congestion: CongestionAlgorithm,
@@ -179,7 +179,8 @@ impl Config {
 pub struct StackConfig {
     /// Whether this driver can send native SCTP.
     pub native: bool,
-    /// Peers whose COOKIE ECHO was valid and that nobody has decided on yet; more are dropped. 4096.
+    /// Peers whose COOKIE ECHO was valid and that nobody has decided on yet, those that
+    /// [`Stack::poll_incoming`](crate::Stack::poll_incoming) has handed out included; more are dropped. 4096.
     pub max_incoming: usize,
     /// Replies to packets that belong to no association, per second. 1000 (RFC 9260 §8.4 allows limits).
     pub ootb_replies_per_second: u32,

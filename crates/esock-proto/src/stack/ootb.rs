@@ -54,7 +54,7 @@ impl Stack {
 
     /// Whether a packet of no association is answered: not too often; and on raw IP, where other processes
     /// may have the port, only if we hold it.
-    fn may_answer(&mut self, now: Time, datagram: &Datagram<'_>, local_port: u16) -> bool {
+    pub(super) fn may_answer(&mut self, now: Time, datagram: &Datagram<'_>, local_port: u16) -> bool {
         if datagram.encap_port.is_none() && !self.endpoints.has_port(local_port) {
             return false;
         }

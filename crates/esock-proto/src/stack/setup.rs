@@ -65,7 +65,8 @@ impl Stack {
             }
             (Ok(()), Ok(params)) => params,
         };
-        let addresses = self.peer_addresses(endpoint, datagram.remote, header.source, &params);
+        let mut addresses = self.peer_addresses(endpoint, datagram.remote, header.source, &params);
+        addresses.truncate(max);
         if self.undecided.has_peer(&(endpoint, datagram.remote, header.source)) {
             // The user still thinks about an earlier attempt of this peer. When there is an association its
             // tie-tags belong into the cookie (§5.2.2): the INIT comes again.
@@ -250,6 +251,9 @@ impl Stack {
         if let Some(by) = stale.filter(|_| !same) {
             // §5.1.5 step 3, §5.2.4 step 3.
             self.stats.stale_cookies += 1;
+            if !self.may_answer(now, datagram, header.destination) {
+                return;
+            }
             let back = Header { source: header.destination, destination: header.source, tag: cookie.peer_tag };
             let measure = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
             self.reply_causes(datagram, back, kind::ERROR, 0, &[Cause::StaleCookie(measure)]);
@@ -273,18 +277,19 @@ impl Stack {
             }
             None => {}
         }
-        if !accepting || self.incoming.len() >= self.config.max_incoming {
+        if !accepting || self.undecided.len() >= self.config.max_incoming {
             return;
         }
         // A repetition while the user still thinks about the first.
         if !self.undecided.insert(cookie.local_tag, (cookie.endpoint, datagram.remote, cookie.peer_port)) {
             return;
         }
+        let rest = self.undecided.hold(cookie.local_tag, rest);
         let facts = IncomingFacts {
             local: datagram.local,
             remote: datagram.remote,
             encap_port: datagram.encap_port,
-            rest: rest.to_vec(),
+            rest,
             cookie,
         };
         self.incoming.push_back(Incoming { endpoint: facts.cookie.endpoint, facts: Box::new(facts) });

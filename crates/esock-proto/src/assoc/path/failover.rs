@@ -22,11 +22,18 @@ impl Path {
     /// The peer answered over this path: data acknowledged, or HEARTBEAT ACK.
     /// An unconfirmed path is confirmed by HEARTBEAT ACK alone (RFC 9260 §5.4).
     pub fn on_answer(&mut self, confirms: bool) -> Option<PathState> {
-        self.error_count = 0;
-        match self.state {
-            PathState::Unconfirmed if !confirms => None,
-            _ => self.change_state(PathState::Active),
+        self.confirmed |= confirms;
+        if !self.confirmed {
+            return None;
         }
+        self.error_count = 0;
+        self.change_state(PathState::Active)
+    }
+
+    /// The user named it, or its cookie came back (RFC 9260 §5.4, rules 1 and 2).
+    pub fn confirm(&mut self) {
+        self.confirmed = true;
+        self.state = PathState::Active;
     }
 
     fn change_state(&mut self, state: PathState) -> Option<PathState> {

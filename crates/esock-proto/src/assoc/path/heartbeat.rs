@@ -74,6 +74,11 @@ impl Path {
             // RFC 9260 §5.4: an unconfirmed address is probed once per RTO.
             // RFC 7829 §3.2: a potentially failed path too.
             PathState::Unconfirmed | PathState::PotentiallyFailed => Some(now + rto.mul_f64(0.5 + jitter)),
+            // One that failed before it was confirmed has nothing else to come back by: at the normal rate, even
+            // where heartbeats are off.
+            PathState::Inactive if !self.confirmed => {
+                Some(now + self.heartbeat_interval.unwrap_or_default() + rto.mul_f64(0.5 + jitter))
+            }
             // RFC 9260 §8.3: HB.interval + RTO, with a jitter of ±50% of RTO.
             PathState::Active | PathState::Inactive => {
                 self.heartbeat_interval.map(|interval| now + interval + rto.mul_f64(0.5 + jitter))

@@ -29,6 +29,9 @@ pub struct Path {
     pub local: Local,
     pub encap_port: Option<u16>,
     pub state: PathState,
+    /// RFC 9260 §5.4: the user named it, a cookie came back from it, or a nonce did. Until then it gets
+    /// nothing but probes, whatever becomes of its state.
+    pub confirmed: bool,
     pub rto: Rto,
     pub congestion: Controller,
     pub pmtud: Pmtud,
@@ -88,6 +91,7 @@ impl Path {
             local,
             encap_port,
             state: PathState::Unconfirmed,
+            confirmed: false,
             rto: Rto::new(config),
             congestion: Controller::new(config.congestion, 1),
             pmtud: Pmtud::new(initial.min(config.max_mtu), base, config.max_mtu),

@@ -4,14 +4,14 @@ use super::{Path, Paths};
 use crate::api::PathState;
 
 impl Paths {
-    /// How good a path is for data: lower is better. An unconfirmed address carries none (§5.4),
-    /// unless there is nothing else.
+    /// How good a path is for data: lower is better. An unconfirmed address comes last, and gets none even
+    /// then (§5.4): a peer could have us bomb somebody whom it listed (RFC 5062 §5).
     fn rank(path: &Path) -> (u8, u32) {
         let class = match path.state {
+            _ if !path.confirmed => 3,
             PathState::Active => 0,
             PathState::PotentiallyFailed => 1,
-            PathState::Inactive => 2,
-            PathState::Unconfirmed => 3,
+            PathState::Inactive | PathState::Unconfirmed => 2,
         };
         // Errors tell potentially failed paths apart (RFC 7829 §3.2), active ones are equal.
         (class, if class == 0 { 0 } else { path.error_count })
@@ -43,6 +43,11 @@ impl Paths {
             return source;
         }
         let others = (1..=self.list.len()).map(|step| (source + step) % self.list.len().max(1));
-        others.into_iter().find(|index| usable(*index)).unwrap_or_else(|| source.min(self.list.len().saturating_sub(1)))
+        others.into_iter().find(|index| usable(*index)).unwrap_or_else(|| self.permitted(source))
+    }
+
+    /// `index` if it is confirmed, else the best path: chunks other than probes go to confirmed addresses (§5.4).
+    pub fn permitted(&self, index: usize) -> usize {
+        if self.list.get(index).is_some_and(|path| path.confirmed) { index } else { self.select_for_data() }
     }
 }
