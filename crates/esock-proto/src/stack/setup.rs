@@ -213,9 +213,11 @@ impl Stack {
             adaptation,
             ..OutParams::default()
         };
+        // §3.3.3: no more streams than the INIT allows.
+        let fields = Init { outbound_streams: cookie.outbound_streams, ..ours.fields };
         let size = HEADER_BYTES + 64 + 20 * told.len() + sealed.len() + 2 * params.unrecognized.len();
         self.stats.init_acks_sent += 1;
-        self.reply(&datagram, *back, size, |packet| ours.fields.write(kind::INIT_ACK, &out, packet));
+        self.reply(&datagram, *back, size, |packet| fields.write(kind::INIT_ACK, &out, packet));
     }
 
     /// COOKIE ECHO. `existing` is the association that its tag or sender belongs to.

@@ -5,3 +5,7 @@
 mod lab;
 
 mod control;
+mod paths;
+mod setup;
+mod transfer;
+mod wire;
