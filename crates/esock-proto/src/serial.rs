@@ -74,6 +74,7 @@ serial!(
 mod tests {
     use super::*;
 
+    // covers: RFC 9260 §1.6-1, §1.6-2, §1.6-5
     #[test]
     fn comparison_wraps() {
         assert!(Tsn(u32::MAX).precedes(Tsn(0)));

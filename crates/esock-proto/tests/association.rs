@@ -70,6 +70,7 @@ fn every_tenth_packet_lost_loses_no_message() {
     }
 }
 
+// covers: RFC 9260 §6.4.1-1, §8.2-2, §8.2-5
 #[test]
 fn failover_to_the_second_path_loses_nothing_and_the_first_comes_back() {
     let fast = || {
@@ -119,6 +120,7 @@ fn a_refused_peer_hears_why_and_leaves_nothing_behind() {
     assert_eq!(pair.hosts[1].stack.stats().associations, 0);
 }
 
+// covers: RFC 9260 §4-4, §4-5
 #[test]
 fn nobody_there_times_out_and_a_port_without_endpoint_refuses() {
     let mut pair = Pair::new(1, [config(), config()]);
@@ -155,6 +157,7 @@ fn a_slow_reader_closes_the_window_and_opens_it_again() {
     assert_eq!(got, (0..100).collect::<Vec<u8>>());
 }
 
+// covers: RFC 9260 §1.3-1
 #[test]
 fn simultaneous_connects_become_one_association() {
     let mut pair = Pair::new(1, [config(), config()]);
@@ -218,6 +221,7 @@ fn an_abort_carries_the_reason_and_gives_unacknowledged_messages_back() {
     assert!(pair.hosts[1].stack.recv(pair.now, server).is_none());
 }
 
+// covers: RFC 9260 §5.1.1-3, §5.1.1-4, §6.5-1
 #[test]
 fn messages_for_streams_that_the_peer_does_not_allow_come_back() {
     let few = config_with(|config| config.inbound_streams = 3);

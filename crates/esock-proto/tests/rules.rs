@@ -63,6 +63,7 @@ fn forged(template: &Packet, tag: Option<u32>, chunks: &[u8]) -> Packet {
     Packet { data, ..template.clone() }
 }
 
+// covers: RFC 9260 §6.2-8, §6.2-9
 #[test]
 fn a_sack_waits_200_ms_or_for_the_second_packet() {
     // §6.2.
@@ -104,6 +105,7 @@ fn t3_backs_off_and_starts_from_rto_min() {
     assert_eq!(pair.closed(0), Some(CloseReason::TimedOut));
 }
 
+// covers: RFC 9260 §7.2.4-2
 #[test]
 fn a_chunk_is_sent_again_at_the_third_miss_indication() {
     // §7.2.4.
@@ -289,6 +291,7 @@ fn both_ends_may_shut_down_at_once() {
     assert_eq!((pair.closed(0), pair.closed(1)), (Some(CloseReason::Shutdown), Some(CloseReason::Shutdown)));
 }
 
+// covers: RFC 9260 §6.5-2
 #[test]
 fn data_for_a_stream_that_does_not_exist_is_acknowledged_and_reported() {
     // §6.5.

@@ -115,6 +115,7 @@ fn failover_takes_one_timeout_and_nothing_waits_longer() {
     assert!(stats.paths[1].data_packets_sent > 200);
 }
 
+// covers: RFC 9260 §7.3-1
 #[test]
 fn the_path_mtu_is_found_through_a_black_hole_and_when_it_shrinks() {
     let config = Config::default();

@@ -265,6 +265,7 @@ mod tests {
         }
     }
 
+    // covers: RFC 9260 §5.1.3-1, §5.1.3-2, §5.1.3-3, §5.1.3-4, §5.1.5-2
     #[test]
     fn a_cookie_comes_back_as_it_was_and_every_altered_byte_is_noticed() {
         let mut rng = StdRng::seed_from_u64(1);
@@ -284,6 +285,7 @@ mod tests {
         assert_eq!(others.open(now, &mut rng, &sealed), Err(CookieError::Forged));
     }
 
+    // covers: RFC 9260 §5.1.3-5, §5.1.5-1, §5.1.5-4
     #[test]
     fn a_stale_cookie_is_told_from_a_forged_one_and_keys_rotate() {
         let mut rng = StdRng::seed_from_u64(1);

@@ -209,6 +209,7 @@ mod tests {
         }
     }
 
+    // covers: RFC 9260 §1.3-3
     #[test]
     fn a_port_is_taken_once_per_address_and_wildcards_overlap_with_all() {
         let mut rng = StdRng::seed_from_u64(1);

@@ -113,6 +113,7 @@ impl<'a> Iterator for Chunks<'a> {
 mod tests {
     use super::*;
 
+    // covers: RFC 9260 §6.10-7
     #[test]
     fn chunk_lengths_of_0_to_3_and_beyond_the_packet_end_the_walk() {
         for length in 0..4u8 {

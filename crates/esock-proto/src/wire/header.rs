@@ -67,6 +67,7 @@ pub fn write_checksum(packet: &mut [u8]) {
 mod tests {
     use super::*;
 
+    // covers: RFC 9260 §6.8-1, §6.8-2
     #[test]
     fn the_checksum_is_crc32c_with_its_field_as_zeros() {
         let mut packet = vec![0u8; 40];

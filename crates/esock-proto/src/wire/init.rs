@@ -203,6 +203,7 @@ impl Init<'_> {
 mod tests {
     use super::*;
 
+    // covers: RFC 9260 §3.2.1-T00, §3.2.1-T01, §3.2.1-T10, §3.2.1-T11
     #[test]
     fn unknown_parameters_follow_their_high_bits() {
         let v4 = [0, 5, 0, 8, 10, 0, 0, 1];
@@ -234,6 +235,7 @@ mod tests {
         assert!(InitParams::parse(&[0, 5, 0, 7, 1, 2, 3, 0], 4).is_err());
     }
 
+    // covers: RFC 9260 §12.4-6
     #[test]
     fn the_report_of_unrecognized_parameters_is_bounded() {
         let mut params = Vec::new();

@@ -58,7 +58,7 @@ fn everything() -> Vec<Sent> {
         all.extend(lab.take());
     }
     lab.run(ms(10_000));
-    lab.stack.shutdown(lab.now, lab.assoc).unwrap();
+    lab.stack.shutdown(lab.now, lab.assoc).expect("it is there");
     let highest = all.iter().flat_map(Sent::tsns).max().unwrap_or(TSN);
     lab.give(&sack(highest, 90_000, &[]));
     lab.run(ms(10_000));
@@ -68,7 +68,7 @@ fn everything() -> Vec<Sent> {
     all.extend(lab.take());
     let mut lab = Lab::accepted(quiet());
     all.push(lab.invite(&init().with(&tlv(0xc123, &[1, 2, 3, 4, 5]))));
-    lab.stack.abort(lab.now, lab.assoc, b"five!").unwrap();
+    lab.stack.abort(lab.now, lab.assoc, b"five!").expect("it is there");
     all.extend(lab.take());
     all
 }

@@ -28,6 +28,7 @@ fn take(rx: &mut Rx, data: Data<'_>) -> Received {
     rx.on_data(&data, PathId(0))
 }
 
+// covers: RFC 9260 §6.9-1, §6.9-15, §1.6-1
 #[test]
 fn fragments_in_any_order_become_the_message_across_the_tsn_wrap() {
     let orders: [[u32; 4]; 6] = [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [2, 0, 3, 1], [0, 3, 1, 2], [3, 0, 2, 1]];
@@ -46,6 +47,7 @@ fn fragments_in_any_order_become_the_message_across_the_tsn_wrap() {
     }
 }
 
+// covers: RFC 9260 §6.6-1, §6.6-2, §3.3.1-3
 #[test]
 fn ordered_messages_wait_for_their_turn_and_unordered_ones_do_not() {
     let mut rx = rx();
@@ -114,6 +116,7 @@ fn memory_is_bounded_by_the_window_and_the_lowest_gap_can_always_be_filled() {
     assert_eq!((rx.charged(), rx.a_rwnd()), (0, 64 << 10));
 }
 
+// covers: RFC 9260 §6.2-29, §6.2-30, §6.2-31
 #[test]
 fn at_the_hard_bound_what_came_out_of_order_is_given_up() {
     let mut rx = rx();
