@@ -73,6 +73,11 @@ impl Association {
             let next = match (chunk.kind, source) {
                 (kind::INIT_ACK, _) => self.handle_init_ack(cx, &chunk, datagram, local_for),
                 (_, None) => Next::Stop,
+                // §6.10: it comes alone, as INIT and INIT ACK do.
+                (kind::SHUTDOWN_COMPLETE, _) if crate::wire::padded(chunk.raw.len()) < chunks.len() => {
+                    self.counters.packets_discarded += 1;
+                    Next::Stop
+                }
                 (kind::DATA, Some(source)) => self.on_data(cx, &chunk, source, &mut arrival),
                 (_, Some(source)) => self.on_control(cx, &chunk, source),
             };

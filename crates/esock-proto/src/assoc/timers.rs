@@ -120,7 +120,7 @@ impl Association {
         if self.count_error(cx, path) {
             return;
         }
-        let next = self.paths.select_for_retransmission(path);
+        let next = self.paths.select_for_retransmission(path, true);
         match self.phase {
             Phase::ShutdownSent => self.send_shutdown(cx, Control::Shutdown, next),
             Phase::ShutdownAckSent => self.send_shutdown(cx, Control::ShutdownAck, next),

@@ -5,7 +5,7 @@ use crate::api::State;
 use crate::time::Time;
 use crate::transmit::Datagram;
 use crate::types::{AssocId, VerificationTag};
-use crate::wire::{Chunk, Chunks, HEADER_BYTES, Header, checksum_ok, kind};
+use crate::wire::{Chunk, Chunks, HEADER_BYTES, Header, checksum_ok, kind, padded};
 
 impl Stack {
     /// Takes a packet that has arrived.
@@ -105,7 +105,9 @@ impl Stack {
         };
         let Some(entry) = self.table.get(id) else { return };
         let forming = matches!(entry.assoc.state(), State::CookieWait | State::CookieEchoed);
-        let reflected = first.has_t_bit() && header.tag == entry.assoc.identity.peer_tag;
+        let alone = padded(first.raw.len()) >= datagram.data.len() - HEADER_BYTES;
+        let reflected =
+            first.has_t_bit() && header.tag == entry.assoc.identity.peer_tag && (first.kind == kind::ABORT || alone);
         match first.kind {
             kind::SHUTDOWN_ACK if forming => self.answer_shutdown_ack(now, datagram, header),
             // §8.5.1 B, C: with the T bit, the tag is the one that we put into packets to the peer.

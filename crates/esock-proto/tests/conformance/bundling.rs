@@ -69,12 +69,9 @@ fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
             vec![plain(SHUTDOWN_ACK), data(1, b"x")],
             "SHUTDOWN_COMPLETE > CLOSED ! Closed(Shutdown)",
         ),
-        (
-            At::ShutdownAckSent,
-            "SHUTDOWN COMPLETE, DATA",
-            vec![plain(SHUTDOWN_COMPLETE), data(1, b"x")],
-            "> CLOSED ! Closed(Shutdown)",
-        ),
+        // It comes alone, as INIT and INIT ACK do.
+        (At::ShutdownAckSent, "SHUTDOWN COMPLETE, DATA", vec![plain(SHUTDOWN_COMPLETE), data(1, b"x")], "-"),
+        (At::ShutdownAckSent, "DATA, SHUTDOWN COMPLETE", vec![data(1, b"x"), plain(SHUTDOWN_COMPLETE)], "-"),
         (At::Established, "ABORT, HEARTBEAT", vec![plain(ABORT), heartbeat()], "> CLOSED ! Closed(PeerAbort)"),
         // A partial chunk is dropped; what stands before it is not.
         (At::Established, "HEARTBEAT, a part of DATA", vec![heartbeat(), partial()], "HEARTBEAT_ACK"),
@@ -105,7 +102,7 @@ fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
             rows.check(&format!("{at:?}: INIT is not alone"), lab.outcome(), "-".to_owned());
         }
     }
-    rows.end(43);
+    rows.end(44);
 }
 
 // covers: RFC 9260 §6.10

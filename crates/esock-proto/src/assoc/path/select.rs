@@ -26,12 +26,13 @@ impl Paths {
         (0..self.list.len()).min_by_key(|index| key(*index)).unwrap_or(0)
     }
 
-    /// The path for a chunk to be sent again, last sent over `last`: that one unless it has errors and
-    /// another is active without (§6.4.1).
-    pub fn select_for_retransmission(&self, last: usize) -> usize {
+    /// The path for a chunk to be sent again, last sent over `last`. What timed out goes over another one that is
+    /// as good (§6.4, §6.4.1); everything else stays unless that one has errors and another is active without.
+    pub fn select_for_retransmission(&self, last: usize, timed_out: bool) -> usize {
         let key = |index: usize| {
             let path = &self.list[index];
-            (Self::rank(path), path.error_count, usize::from(index != last), usize::from(index != self.primary))
+            let repeats = timed_out && index == last;
+            (Self::rank(path), repeats, path.error_count, index != last, index != self.primary)
         };
         (0..self.list.len()).min_by_key(|index| key(*index)).unwrap_or(0)
     }

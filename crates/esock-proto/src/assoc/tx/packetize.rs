@@ -19,7 +19,8 @@ impl Tx {
     /// The path that the first chunk to be sent again goes over, if it may be sent now.
     pub fn lost_path(&self, paths: &Paths) -> Option<usize> {
         let first = self.lost.next_set(0).filter(|_| self.lost_chunks > 0)?;
-        let index = paths.select_for_retransmission(usize::from(self.sent[first].path));
+        let chunk = &self.sent[first];
+        let index = paths.select_for_retransmission(usize::from(chunk.path), chunk.timed_out);
         let path = &paths.list[index];
         // §6.1 C: limited by cwnd; §7.2.4 step 3: but for the first packet of a fast retransmit.
         (self.fast_retransmit_due || path.flight < path.cwnd()).then_some(index)
@@ -83,6 +84,7 @@ impl Tx {
             self.lost_chunks -= 1;
             self.sent[offset].path = index as u16;
             self.sent[offset].sent_again = true;
+            self.sent[offset].timed_out = false;
             if !self.faults.has(Fault::RetransmissionNotInFlight) {
                 self.put_in_flight(offset, index, paths);
             }
@@ -194,6 +196,7 @@ impl Tx {
             flags: DataFlags(flags),
             misses: 0,
             sent_again: false,
+            timed_out: false,
         });
         self.unsent_of_last -= len;
         self.watched.set(at);

@@ -20,6 +20,8 @@ pub struct SentChunk {
     /// Miss indications (§7.2.4).
     pub misses: u8,
     pub sent_again: bool,
+    /// T3-rtx expired since it was last sent.
+    pub timed_out: bool,
 }
 
 impl Tx {
@@ -78,6 +80,7 @@ impl Tx {
                 self.mark_lost(offset, paths);
                 // §7.2.4: counting begins anew, but nothing is fast retransmitted twice.
                 self.sent[offset].misses = 0;
+                self.sent[offset].timed_out = true;
                 marked += 1;
             }
         }
