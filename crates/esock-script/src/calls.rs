@@ -37,6 +37,9 @@ pub const WORDS: &[&str] = &[
     "nothing",
 ];
 
+/// Those that ask, and bring nothing about.
+pub const QUESTIONS: &[&str] = &["recv", "event", "no_event", "state", "path", "assoc", "stack", "incoming", "differ"];
+
 /// What `config` sets.
 pub(crate) struct Setup {
     pub config: Config,

@@ -1,7 +1,7 @@
 //! Runs a script: one stack, its peer played by the script, and a clock that nothing but the script moves.
 
 use crate::build::Peer;
-use crate::calls::Setup;
+use crate::calls::{self, Setup};
 use crate::compare;
 use crate::facts;
 use crate::packet::{self, Packet};
@@ -86,6 +86,16 @@ pub(crate) fn run(script: &Script, fault: Option<Fault>) -> Report {
     Report { trace: machine.trace, failure }
 }
 
+/// Whether a line only asks, so that what the stack has sent may wait for a line behind it.
+fn is_question(line: &Line) -> bool {
+    let asks = match &line.what {
+        Statement::Word(word, _) => calls::QUESTIONS.contains(&word.as_str()),
+        Statement::Set(..) => true,
+        _ => false,
+    };
+    asks && line.when == When::NOW
+}
+
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
@@ -101,7 +111,9 @@ impl Machine {
             _ => {}
         }
         self.open()?;
-        self.nothing_waits("before this line, ")?;
+        if !is_question(line) {
+            self.nothing_waits("before this line, ")?;
+        }
         self.pass(line.when)?;
         match &line.what {
             Statement::In(spec) => self.deliver(spec)?,
