@@ -5,9 +5,15 @@
 
 mod addresses;
 mod cookies;
+mod data;
+mod extensions;
+mod floods;
+mod heartbeat;
 mod init;
 mod lengths;
 mod meter;
+mod restart;
+mod sack;
 mod tags;
 mod wire;
 mod world;

@@ -105,7 +105,8 @@ impl Path {
 
     /// Reads it back from an answer.
     pub fn parse_beat_info(info: &[u8]) -> Option<(PathId, u64)> {
-        let info: &[u8; BEAT_BYTES] = info.try_into().ok()?;
+        // Between them there is nothing, and nothing else comes back.
+        let info: &[u8; BEAT_BYTES] = info.try_into().ok().filter(|info: &&[u8; BEAT_BYTES]| info[2..4] == [0; 2])?;
         let nonce = u64::from_be_bytes(info[4..].try_into().ok()?);
         Some((PathId(u16::from_be_bytes([info[0], info[1]])), nonce))
     }
