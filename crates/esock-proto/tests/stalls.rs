@@ -146,7 +146,7 @@ fn until_delivered(pair: &mut Pair, from: usize, assocs: [AssocId; 2], count: us
 
 #[test]
 fn the_last_packet_of_a_burst_is_lost_and_the_window_closes() {
-    // covers: RFC 9260 §6.1, RFC 9260 §6.3.3
+    // covers: RFC 9260 §6.3.3-E3
     // The burst fills the window; its last packet is lost, so no gap report ever tells.
     for reads_after in [ms(0), ms(300), seconds(5)] {
         let (mut pair, client, server) = Pair::established(1, [quiet(), with_window(8_000)]);
@@ -184,7 +184,7 @@ fn the_window_is_full_but_for_the_last_fragment_of_a_message() {
 
 #[test]
 fn flight_reaches_cwnd_and_every_acknowledgement_is_lost() {
-    // covers: RFC 9260 §6.3.2, RFC 9260 §6.3.3
+    // covers: RFC 9260 §6.3.2-R1, §6.3.3-E3
     // sctplab/usrsctp#750: flight size beyond cwnd, and the timer does not run.
     let (mut pair, client, server) = Pair::established(1, [quiet(), quiet()]);
     for _ in 0..100 {
@@ -206,7 +206,7 @@ fn flight_reaches_cwnd_and_every_acknowledgement_is_lost() {
 
 #[test]
 fn cwnd_falls_below_what_is_in_flight_and_nothing_more_is_heard() {
-    // covers: RFC 9260 §7.2.4, RFC 9260 §6.3.2
+    // covers: RFC 9260 §6.3.2-R3
     // As in sctplab/usrsctp#750: fast retransmit has halved cwnd, so that nothing may be sent; the timer has to run.
     let mut script = Scripted::new(quiet());
     script.send(40, 1300);
@@ -233,7 +233,7 @@ fn cwnd_falls_below_what_is_in_flight_and_nothing_more_is_heard() {
 
 #[test]
 fn the_peer_takes_back_what_it_had() {
-    // covers: RFC 9260 §6.2.1, RFC 9260 §6.3.2
+    // covers: RFC 9260 §6.2.1-D3
     let mut script = Scripted::new(quiet());
     let start = script.pair.now;
     script.send(3, 1300);
@@ -254,7 +254,7 @@ fn the_peer_takes_back_what_it_had() {
 
 #[test]
 fn the_peer_takes_back_everything_when_nothing_else_is_in_flight() {
-    // covers: RFC 9260 §6.2.1
+    // covers: RFC 9260 §6.2.1-D3, §6.3.2-R4
     // The timer is off when everything but the marked chunk is acknowledged; reneging has to start it.
     let mut script = Scripted::new(quiet());
     let start = script.pair.now;
@@ -273,7 +273,7 @@ fn the_peer_takes_back_everything_when_nothing_else_is_in_flight() {
 
 #[test]
 fn the_peer_takes_something_back_with_a_shutdown() {
-    // covers: RFC 9260 §6.2.1, RFC 9260 §9.2
+    // covers: RFC 9260 §6.2.1, §9.2
     // SHUTDOWN acknowledges without gap reports: what lies behind its TSN has not arrived, whatever was said before.
     let mut script = Scripted::new(quiet());
     let start = script.pair.now;
@@ -306,7 +306,7 @@ fn a_gap_block_that_begins_at_the_cumulative_tsn_acknowledges_nothing_there() {
 
 #[test]
 fn the_window_update_is_lost() {
-    // covers: RFC 9260 §6.1
+    // covers: RFC 9260 §6.1-A4
     let (mut pair, client, server) = Pair::established(1, [quiet(), with_window(8_000)]);
     for _ in 0..20 {
         pair.send(0, client, 0, &[1; 1300]);
@@ -326,7 +326,7 @@ fn the_window_update_is_lost() {
 
 #[test]
 fn probes_of_a_shut_window_that_are_answered_never_fail_a_path() {
-    // covers: RFC 9260 §6.1
+    // covers: RFC 9260 §6.1-A4, §6.1-A5
     let (mut pair, client, server) = Pair::established(1, [quiet(), with_window(8_000)]);
     for _ in 0..20 {
         pair.send(0, client, 0, &[1; 1300]);
@@ -345,7 +345,7 @@ fn probes_of_a_shut_window_that_are_answered_never_fail_a_path() {
 
 #[test]
 fn a_probe_of_a_shut_window_may_be_taken_and_the_next_follows() {
-    // covers: RFC 9260 §6.1
+    // covers: RFC 9260 §6.1-A4
     let mut script = Scripted::new(quiet());
     script.send(2, 1300);
     script.run(ms(10));
@@ -361,7 +361,7 @@ fn a_probe_of_a_shut_window_may_be_taken_and_the_next_follows() {
 
 #[test]
 fn probes_that_nobody_answers_end_the_association() {
-    // covers: RFC 9260 §6.1, RFC 9260 §8.1
+    // covers: RFC 9260 §6.1, §8.1-3
     let mut script = Scripted::new(quiet());
     script.send(2, 1300);
     script.run(ms(10));
@@ -428,7 +428,7 @@ fn a_timeout_never_grows_without_bound_and_the_hundredth_still_comes() {
 
 #[test]
 fn the_accepting_end_sends_its_first_data_without_waiting_for_anything() {
-    // covers: RFC 9260 §6.2.1
+    // covers: RFC 9260 §6.2.1-A
     // algesten/sctp-proto#28: its idea of the peer's window was zero until the first SACK came.
     let mut pair = Pair::new(1, [quiet(), quiet()]);
     pair.connect();

@@ -31,6 +31,8 @@ pub struct Host {
     pub accepted: Vec<AssocId>,
     /// Whether it takes peers.
     pub accepts: bool,
+    /// It is suspended until then: it does nothing, and what arrives is lost. Its clock goes on.
+    pub asleep_until: Time,
     /// When it was last looked after, and whether something has happened since.
     dirty: bool,
 }
@@ -114,7 +116,16 @@ impl Network {
         let opened = stack.open(endpoint);
         let endpoint = opened.unwrap_or_else(|error| panic!("the scenario's endpoint cannot be opened: {error}"));
         stack.set_accepting(endpoint, true);
-        Host { stack, endpoint, addresses, events: Vec::new(), accepted: Vec::new(), accepts: true, dirty: true }
+        Host {
+            stack,
+            endpoint,
+            addresses,
+            events: Vec::new(),
+            accepted: Vec::new(),
+            accepts: true,
+            asleep_until: Time::ZERO,
+            dirty: true,
+        }
     }
 
     /// Sets the link from a host to an address of another.
@@ -136,11 +147,13 @@ impl Network {
     /// `end`. Returns whether there was one.
     pub fn step(&mut self, end: Time) -> bool {
         for host in 0..self.hosts.len() {
-            if std::mem::take(&mut self.hosts[host].dirty) {
+            if self.hosts[host].dirty && self.hosts[host].asleep_until <= self.now {
+                self.hosts[host].dirty = false;
                 self.look_after(host);
             }
         }
-        let timers = self.hosts.iter().filter_map(|host| host.stack.poll_timeout());
+        let wakes = |host: &Host| host.stack.poll_timeout().map(|at| at.max(host.asleep_until));
+        let timers = self.hosts.iter().filter_map(wakes);
         let arrival = self.arrivals.peek().map(|Reverse(arrival)| arrival.at);
         let Some(next) = timers.chain(arrival).min().filter(|at| *at <= end) else {
             self.now = self.now.max(end);
@@ -153,7 +166,7 @@ impl Network {
             }
         }
         for host in &mut self.hosts {
-            if host.stack.poll_timeout().is_some_and(|at| at <= self.now) {
+            if host.asleep_until <= self.now && host.stack.poll_timeout().is_some_and(|at| at <= self.now) {
                 host.stack.handle_timeout(self.now);
                 host.dirty = true;
             }
@@ -184,6 +197,9 @@ impl Network {
             data: &arrival.data,
         };
         let host = &mut self.hosts[arrival.host];
+        if host.asleep_until > self.now {
+            return;
+        }
         host.stack.handle_datagram(self.now, datagram);
         host.dirty = true;
     }

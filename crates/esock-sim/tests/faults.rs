@@ -1,9 +1,11 @@
 //! The properties bite: faults that are put into the stack on purpose are found.
 
-use esock_proto::{Fault, Faults};
+use esock_proto::{Fault, Faults, Time};
 use esock_sim::check::play;
 use esock_sim::scenario::Scenario;
+use esock_sim::soak::Soak;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Seeds tried for a fault at most.
 const SEEDS: u64 = 3000;
@@ -61,4 +63,30 @@ fn every_fault_that_is_put_into_the_stack_is_found() {
         }
     }
     assert!(missed.is_empty(), "not found within {SEEDS} seeds: {missed:?}");
+}
+
+#[test]
+fn the_soak_finds_faults_too() {
+    let faults = [
+        Fault::DuplicateDelivered,
+        Fault::SsnNotAdvanced,
+        Fault::UndeliveredSwallowed,
+        Fault::MaybeReceivedLies,
+        Fault::OrderForgotten,
+        Fault::DroppedAcknowledged,
+        Fault::RestartKeepsStreams,
+        Fault::T3NotStarted,
+    ];
+    for fault in faults {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut soak = Soak::with_faults(1, Time::from_millis(1000), Faults::of(fault));
+            (0..4).try_for_each(|_| soak.round(Duration::from_secs(1200), &mut |_| ()))
+        }));
+        // A check of the stack's own that fails is as good as one of the soak's.
+        let found = match outcome {
+            Ok(outcome) => outcome.expect_err(&format!("{fault:?} is not found")),
+            Err(_) => "a check within the stack".to_owned(),
+        };
+        println!("{fault:?}: {found}");
+    }
 }

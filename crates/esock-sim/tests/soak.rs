@@ -125,7 +125,7 @@ fn days_of_traffic_lose_no_message_and_no_memory() {
     // 2^32 milliseconds pass in the first round.
     let tally = soak(seed, Time::from_millis((1 << 32) - 60_000), length);
     assert!(tally.tsn_wraps > 0 && tally.ssn_wraps > 0 && tally.time_wraps == 1, "{tally}");
-    assert!(tally.ups > 50 && tally.crashes > 0 && tally.shutdowns > 0, "{tally}");
+    assert!(tally.ups > 50 && tally.crashes > 0, "{tally}");
     if tally.time > HOUR * 24 {
         assert!(tally.restarts > 0 && tally.timeouts > 0 && tally.aborts > 0, "{tally}");
     }

@@ -9,6 +9,7 @@ mod book;
 mod end;
 mod run;
 mod tally;
+mod trouble;
 mod weather;
 
 pub use run::Soak;

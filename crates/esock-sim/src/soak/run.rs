@@ -3,11 +3,12 @@
 use super::book::noise;
 use super::end::End;
 use super::tally::Tally;
-use super::weather::{Fate, Trouble, conditions};
+use super::weather::Fate;
 use crate::link::LinkConfig;
 use crate::network::Network;
 use esock_proto::{
-    Address, AssocId, CloseReason, Config, Encapsulation, EndpointConfig, Event, Peer, Preset, StackConfig, Time, Tsn,
+    Address, AssocId, CloseReason, Config, Encapsulation, EndpointConfig, Event, Faults, Peer, Preset, StackConfig,
+    Time, Tsn,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -18,7 +19,7 @@ const SERVER_PORT: u16 = 30_400;
 /// Client k of a server has this port and k.
 const CLIENT_PORT: u16 = 5000;
 /// Paths between a client and its server.
-const PATHS: usize = 3;
+pub(super) const PATHS: usize = 3;
 /// How long it may take until everything is acknowledged once the network has calmed down: the largest RTO
 /// has to expire, a slow reader to come back, and a silent peer to be found out.
 const CALM: Duration = Duration::from_secs(1800);
@@ -29,19 +30,19 @@ const BREATH: u64 = 1 << 14;
 
 /// A client and its server.
 #[derive(Debug)]
-struct Link {
-    fate: Fate,
+pub(super) struct Link {
+    pub fate: Fate,
     /// The client's end, the server's end.
-    ends: [End; 2],
-    next_weather: Time,
-    next_trouble: Time,
-    /// When the client sets up anew.
-    connect_at: Option<Time>,
+    pub ends: [End; 2],
+    pub next_weather: Time,
+    pub next_trouble: Time,
+    /// When the client, or the server, sets up anew.
+    pub connect_at: [Option<Time>; 2],
 }
 
 impl Link {
     /// An end and its peer.
-    fn pair(&mut self, side: usize) -> (&mut End, &mut End) {
+    pub fn pair(&mut self, side: usize) -> (&mut End, &mut End) {
         let [client, server] = &mut self.ends;
         if side == 0 { (client, server) } else { (server, client) }
     }
@@ -49,22 +50,22 @@ impl Link {
 
 /// A host, as it is made anew after a crash.
 #[derive(Debug)]
-struct HostPlan {
-    port: u16,
-    addresses: Vec<Address>,
-    config: Config,
+pub(super) struct HostPlan {
+    pub port: u16,
+    pub addresses: Vec<Address>,
+    pub config: Config,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Soak {
-    network: Network,
-    rng: StdRng,
-    plans: Vec<HostPlan>,
-    links: Vec<Link>,
+    pub(super) network: Network,
+    pub(super) rng: StdRng,
+    pub(super) plans: Vec<HostPlan>,
+    pub(super) links: Vec<Link>,
     /// No traffic and no trouble.
     calm: bool,
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
 /// No outage of a minute ends an association, though all its paths are tried meanwhile.
@@ -83,6 +84,11 @@ fn address(server: usize, path: usize, host: u8) -> Address {
 impl Soak {
     /// A soak whose clock begins at `start`.
     pub fn new(seed: u64, start: Time) -> Self {
+        Self::with_faults(seed, start, Faults::default())
+    }
+
+    /// A soak of stacks with a fault.
+    pub fn with_faults(seed: u64, start: Time, faults: Faults) -> Self {
         noise();
         let mut soak = Self {
             network: Network::starting_at(seed, start),
@@ -99,6 +105,7 @@ impl Soak {
             config.outbound_streams = 20;
             config.send_buffer = 300_000;
             config.max_message = 120_000;
+            config.faults = faults;
             if fates.contains(&Eternal) {
                 be_patient(&mut config);
             }
@@ -124,6 +131,7 @@ impl Soak {
         config.outbound_streams = 17;
         config.send_buffer = 300_000;
         config.max_message = 120_000;
+        config.faults = theirs.faults;
         config.receive_window = [1 << 20, 20_000, 64_000, 300_000][usize::from(number)];
         if fate == Fate::Eternal {
             be_patient(&mut config);
@@ -136,7 +144,7 @@ impl Soak {
             End::new(uid, host, largest(&config, theirs), now),
             End::new(uid + 1, server_host, largest(theirs, &config), now),
         ];
-        self.links.push(Link { fate, ends, next_weather: now, next_trouble: now, connect_at: None });
+        self.links.push(Link { fate, ends, next_weather: now, next_trouble: now, connect_at: [None; 2] });
         let link = self.links.len() - 1;
         for path in 0..PATHS {
             self.set_weather(link, path, &LinkConfig::default());
@@ -144,7 +152,7 @@ impl Soak {
     }
 
     /// Each stack begins its associations near the end of the numbers.
-    fn stack_config(&mut self) -> StackConfig {
+    pub(super) fn stack_config(&mut self) -> StackConfig {
         let mut config = StackConfig::default();
         config.initial_tsn = Some(Tsn(u32::MAX - self.rng.random_range(0..20_000)));
         config
@@ -162,7 +170,7 @@ impl Soak {
         for link in 0..self.links.len() {
             let soon = now + Duration::from_millis(self.rng.random_range(0..5000));
             if self.links[link].ends[0].assoc.is_none() {
-                self.links[link].connect_at = Some(soon);
+                self.links[link].connect_at[0] = Some(soon);
             }
             self.links[link].next_weather = soon;
             self.links[link].next_trouble = self.links[link].fate.interval(&mut self.rng, now);
@@ -184,11 +192,12 @@ impl Soak {
     fn calm_down(&mut self, for_good: bool, breathe: &mut dyn FnMut(&Tally)) -> Result<(), String> {
         self.calm = true;
         let now = self.network.now;
+        self.network.hosts.iter_mut().for_each(|host| host.asleep_until = now);
         for link in 0..self.links.len() {
             for path in 0..PATHS {
                 self.set_weather(link, path, &LinkConfig::default());
             }
-            self.links[link].connect_at = None;
+            self.links[link].connect_at = [None; 2];
             self.links[link].ends.iter_mut().for_each(|end| end.be_quiet(now));
         }
         self.advance_until(CALM, "everything to be acknowledged", breathe, Self::is_settled)?;
@@ -303,10 +312,12 @@ impl Soak {
 
     fn next(&self) -> Option<Time> {
         let of_link = |link: &Link| {
-            let own =
-                [(!self.calm).then_some(link.next_weather), (!self.calm).then_some(link.next_trouble), link.connect_at];
-            let ends = link.ends.iter().filter_map(|end| end.next(self.calm));
-            own.into_iter().flatten().chain(ends).min()
+            let own = [link.next_weather, link.next_trouble].into_iter().filter(|_| !self.calm);
+            let of_end = |(end, connect_at): (&End, Option<Time>)| {
+                let next = end.next(self.calm).into_iter().chain(connect_at).min()?;
+                Some(next.max(self.network.hosts[end.host].asleep_until))
+            };
+            own.chain(link.ends.iter().zip(link.connect_at).filter_map(of_end)).min()
         };
         self.links.iter().filter_map(of_link).min()
     }
@@ -315,12 +326,15 @@ impl Soak {
         let now = self.network.now;
         for at in 0..self.links.len() {
             if !self.calm {
-                self.trouble(at)?;
-            }
-            if self.links[at].connect_at.is_some_and(|at| at <= now) {
-                self.connect(at)?;
+                self.befall(at)?;
             }
             for side in [0, 1] {
+                if self.network.hosts[self.links[at].ends[side].host].asleep_until > now {
+                    continue;
+                }
+                if self.links[at].connect_at[side].is_some_and(|at| at <= now) {
+                    self.connect(at, side)?;
+                }
                 let end = &mut self.links[at].ends[side];
                 if !self.calm && end.next_habit <= now {
                     end.change_habits(&mut self.rng, now);
@@ -335,124 +349,24 @@ impl Soak {
         Ok(())
     }
 
-    fn trouble(&mut self, at: usize) -> Result<(), String> {
+    fn connect(&mut self, at: usize, side: usize) -> Result<(), String> {
         let now = self.network.now;
-        if self.links[at].next_weather <= now {
-            self.links[at].next_weather = now + Duration::from_secs(self.rng.random_range(60..1800));
-            let path = self.rng.random_range(0..PATHS);
-            let weather = conditions(&mut self.rng);
-            self.set_weather(at, path, &weather);
-        }
-        if self.links[at].next_trouble > now {
+        self.links[at].connect_at[side] = None;
+        let (end, peer) = self.links[at].pair(side);
+        if end.assoc.is_some() {
             return Ok(());
         }
-        self.links[at].next_trouble = self.links[at].fate.interval(&mut self.rng, now);
-        match self.links[at].fate.trouble(&mut self.rng, PATHS as u32) {
-            Trouble::Flap { paths, one_way, lasts } => {
-                self.tally.flaps += 1;
-                for path in (0..PATHS).filter(|path| paths >> path & 1 == 1) {
-                    for side in [0, 1].into_iter().filter(|side| one_way != Some(1 - side)) {
-                        let (from, to) = self.direction(at, path, side);
-                        if let Some(link) = self.network.link_mut(from, to) {
-                            link.black_holes = vec![(now, now + lasts)];
-                        }
-                    }
-                }
-            }
-            Trouble::Crash(side) => self.crash(self.links[at].ends[side].host)?,
-            Trouble::Shutdown(side) => self.end(at, side, false),
-            Trouble::Abort(side) => self.end(at, side, true),
-            Trouble::Release => self.release(at)?,
-        }
-        Ok(())
-    }
-
-    /// The link that leads to end `side`.
-    fn direction(&self, at: usize, path: usize, side: usize) -> (usize, Address) {
-        let ends = &self.links[at].ends;
-        (ends[1 - side].host, self.plans[ends[side].host].addresses[path])
-    }
-
-    fn set_weather(&mut self, at: usize, path: usize, weather: &LinkConfig) {
-        for side in [0, 1] {
-            let (from, to) = self.direction(at, path, side);
-            // Links to one address of a server are one per client, those to a client too.
-            self.network.link(from, to, weather.clone());
-        }
-    }
-
-    fn connect(&mut self, at: usize) -> Result<(), String> {
-        let now = self.network.now;
-        self.links[at].connect_at = None;
-        let [client, server] = &mut self.links[at].ends;
-        if client.assoc.is_some() {
-            return Ok(());
-        }
-        let addresses = self.plans[server.host].addresses.clone();
-        let peer = Peer { addresses, port: SERVER_PORT, encapsulation: Encapsulation::Default };
-        let host = &mut self.network.hosts[client.host];
-        let made = host.stack.connect(now, host.endpoint, &peer, None);
-        client.assoc = Some(made.map_err(|error| format!("end {} cannot connect: {error}", client.uid))?);
-        self.network.touch(client.host);
-        Ok(())
-    }
-
-    /// One end of a link ends its association.
-    fn end(&mut self, at: usize, side: usize, abort: bool) {
-        let now = self.network.now;
-        let end = &mut self.links[at].ends[side];
-        let Some(assoc) = end.assoc else { return };
-        end.ending = true;
-        let stack = &mut self.network.hosts[end.host].stack;
-        // It may have ended already: the event is on its way.
-        let _ = if abort { stack.abort(now, assoc, b"enough") } else { stack.shutdown(now, assoc) };
+        let plan = &self.plans[peer.host];
+        let to = Peer { addresses: plan.addresses.clone(), port: plan.port, encapsulation: Encapsulation::Default };
+        let host = &mut self.network.hosts[end.host];
+        let made = host.stack.connect(now, host.endpoint, &to, None);
+        end.assoc = Some(made.map_err(|error| format!("end {} cannot connect: {error}", end.uid))?);
         self.network.touch(end.host);
-    }
-
-    /// The client's program ends without a word and begins anew; its stack lives on.
-    fn release(&mut self, at: usize) -> Result<(), String> {
-        let now = self.network.now;
-        let client = &mut self.links[at].ends[0];
-        let (host, Some(assoc)) = (client.host, client.assoc) else { return Ok(()) };
-        let messages = client.drain(&mut self.network);
-        self.hear(at, 0, &messages)?;
-        // What comes back is not told: the association is forgotten with its events.
-        let (client, server) = self.links[at].pair(0);
-        client.book.excuse();
-        client.lose(server)?;
-        self.network.hosts[host].stack.release(now, assoc);
-        self.network.hosts[host].events.retain(|(id, _)| *id != assoc);
-        self.network.touch(host);
-        self.links[at].connect_at = Some(now + Duration::from_millis(self.rng.random_range(0..2000)));
         Ok(())
     }
 
-    /// A host forgets everything. What had arrived was read before: what is acknowledged and unread dies with
-    /// its reader.
-    fn crash(&mut self, host: usize) -> Result<(), String> {
-        self.tally.crashes += 1;
-        for at in 0..self.links.len() {
-            for side in [0, 1] {
-                if self.links[at].ends[side].host != host {
-                    continue;
-                }
-                let messages = self.links[at].ends[side].drain(&mut self.network);
-                self.hear(at, side, &messages)?;
-                let (end, peer) = self.links[at].pair(side);
-                end.book.excuse();
-                end.lose(peer)?;
-                if side == 0 {
-                    let soon = Duration::from_millis(self.rng.random_range(0..2000));
-                    self.links[at].connect_at = Some(self.network.now + soon);
-                }
-            }
-        }
-        let stack = self.stack_config();
-        self.network.restart_host(host, stack, self.plans[host].endpoint());
-        Ok(())
-    }
-
-    fn hear(&mut self, at: usize, side: usize, messages: &[esock_proto::Message]) -> Result<(), String> {
+    /// An end has read messages.
+    pub(super) fn hear(&mut self, at: usize, side: usize, messages: &[esock_proto::Message]) -> Result<(), String> {
         let (end, peer) = self.links[at].pair(side);
         messages.iter().try_for_each(|message| end.hear(peer, message, &mut self.tally))
     }
@@ -489,10 +403,15 @@ impl Soak {
     fn on_accepted(&mut self, host: usize, assoc: AssocId) -> Result<(), String> {
         let stats = self.network.hosts[host].stack.association(self.network.now, assoc);
         let port = stats.ok_or("an association was accepted that is not there")?.peer_port;
-        let of_client = |link: &&mut Link| link.ends[1].host == host && self.plans[link.ends[0].host].port == port;
-        let link = self.links.iter_mut().find(of_client).ok_or("an association with a stranger")?;
-        match link.ends[1].assoc.replace(assoc) {
-            Some(old) => Err(format!("end {} has accepted another association beside {old:?}", link.ends[1].uid)),
+        let ends = self.links.iter_mut().flat_map(|link| {
+            let [client, server] = &mut link.ends;
+            let ports = [self.plans[server.host].port, self.plans[client.host].port];
+            [(client, ports[0]), (server, ports[1])]
+        });
+        let mut ends = ends.filter(|(end, peer_port)| end.host == host && *peer_port == port);
+        let (end, _) = ends.next().ok_or("an association with a stranger")?;
+        match end.assoc.replace(assoc) {
+            Some(old) => Err(format!("end {} has accepted another association beside {old:?}", end.uid)),
             None => Ok(()),
         }
     }
@@ -558,14 +477,15 @@ impl Soak {
         end.lose(peer)?;
         self.network.hosts[host].stack.release(now, assoc);
         if side == 0 && !self.calm {
-            self.links[at].connect_at = Some(now + Duration::from_millis(self.rng.random_range(100..30_000)));
+            let soon = now + Duration::from_millis(self.rng.random_range(100..30_000));
+            self.links[at].connect_at[0].get_or_insert(soon);
         }
         Ok(())
     }
 }
 
 impl HostPlan {
-    fn endpoint(&self) -> EndpointConfig {
+    pub fn endpoint(&self) -> EndpointConfig {
         EndpointConfig {
             port: self.port,
             addresses: self.addresses.clone(),

@@ -27,6 +27,8 @@ pub struct Tally {
     pub restarts: u64,
     /// Hosts that crashed.
     pub crashes: u64,
+    /// Hosts that were suspended for a while.
+    pub sleeps: u64,
     /// Ends of associations: graceful, aborted, timed out, attempts that came to nothing.
     pub shutdowns: u64,
     /// See `shutdowns`.
@@ -65,6 +67,7 @@ impl fmt::Display for Tally {
         write!(f, "{} events, {} packets, ", self.steps, self.packets)?;
         write!(f, "{} messages sent, {} received, {} returned, ", self.sent, self.received, self.returned)?;
         write!(f, "{} ups, {} restarts, {} crashes, ", self.ups, self.restarts, self.crashes)?;
+        write!(f, "{} sleeps, ", self.sleeps)?;
         write!(f, "{} shut down, {} aborted, {} timed out, ", self.shutdowns, self.aborts, self.timeouts)?;
         write!(f, "{} failed, {} flaps, {} path changes, ", self.failed, self.flaps, self.path_changes)?;
         write!(f, "wraps: {} TSN, {} SSN, {} time", self.tsn_wraps, self.ssn_wraps, self.time_wraps)

@@ -54,8 +54,12 @@ pub enum Trouble {
     Shutdown(usize),
     /// See `Shutdown`.
     Abort(usize),
-    /// This end sets up anew without a word, as after a crash of the program alone; the client only.
+    /// The client's program forgets its association (an ABORT leaves) and sets up anew.
     Release,
+    /// Both ends abort, and both set up anew at once.
+    Collide,
+    /// The host of this end is suspended for as long.
+    Sleep(usize, Duration),
 }
 
 /// What a link has to expect.
@@ -74,9 +78,10 @@ impl Fate {
     pub fn trouble(self, rng: &mut StdRng, paths: u32) -> Trouble {
         let all = (1 << paths) - 1;
         let one_way = rng.random_bool(0.3).then(|| rng.random_range(0..2));
-        match (self, rng.random_range(0..10)) {
+        match (self, rng.random_range(0..12)) {
             // Short enough that no association dies of it.
             (Self::Eternal, 0..3) => Trouble::Flap { paths: all, one_way, lasts: millis(rng, 100..60_000) },
+            (Self::Eternal, 3) => Trouble::Sleep(0, millis(rng, 1000..40_000)),
             (Self::Eternal, _) | (_, 0..3) => {
                 Trouble::Flap { paths: rng.random_range(1..=all), one_way, lasts: millis(rng, 100..120_000) }
             }
@@ -85,6 +90,9 @@ impl Fate {
             (Self::Hardest, 6) => Trouble::Crash(1),
             (_, 6) => Trouble::Release,
             (_, 7) => Trouble::Abort(rng.random_range(0..2)),
+            (_, 8) => Trouble::Collide,
+            (Self::Hardest, 9) => Trouble::Sleep(1, millis(rng, 1000..300_000)),
+            (_, 9) => Trouble::Sleep(0, millis(rng, 1000..3_600_000)),
             _ => Trouble::Shutdown(rng.random_range(0..2)),
         }
     }
