@@ -203,7 +203,7 @@ pub struct PathStats {
     pub cwnd: usize,
     /// Slow-start threshold, in bytes.
     pub ssthresh: usize,
-    /// User bytes in flight.
+    /// Bytes of DATA chunks in flight, header and padding included.
     pub in_flight: usize,
     /// Path MTU in bytes, IP header included.
     pub mtu: u16,

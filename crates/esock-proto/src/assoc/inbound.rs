@@ -203,7 +203,7 @@ impl Association {
         if data.stream.0 >= self.negotiated.inbound_streams {
             // §6.5: acknowledged, reported, dropped.
             arrival.data = true;
-            return self.on_bad_stream(cx, &data, source);
+            return self.on_bad_stream(cx, &data, source, arrival);
         }
         arrival.immediate |= data.flags.is_immediate();
         match self.rx.on_data(&data, PathId(source as u16)) {
@@ -222,7 +222,7 @@ impl Association {
         Next::Chunk
     }
 
-    fn on_bad_stream(&mut self, cx: &mut Cx<'_>, data: &Data<'_>, source: usize) -> Next {
+    fn on_bad_stream(&mut self, cx: &mut Cx<'_>, data: &Data<'_>, source: usize, arrival: &mut Arrival) -> Next {
         match self.rx.on_unusable(data.tsn) {
             Received::New => {
                 let causes = super::close::causes_bytes(&[Cause::InvalidStream(data.stream.0)]);
@@ -233,7 +233,10 @@ impl Association {
                 self.violate(cx, &Cause::ProtocolViolation(what.as_bytes()), what);
                 Next::Stop
             }
-            _ => Next::Chunk,
+            _ => {
+                arrival.duplicates = true;
+                Next::Chunk
+            }
         }
     }
 
@@ -284,6 +287,7 @@ impl Association {
                 };
                 path.congestion.get_mut().on_ack(cx.now, acked);
                 path.pmtud.on_progress();
+                path.one_packet = false;
             }
             if begins && scratch.lost {
                 path.congestion.get_mut().on_fast_retransmit(cx.now, pmdcs);
@@ -298,6 +302,7 @@ impl Association {
                 self.tell_path(cx, index, changed);
             }
         }
+        self.watch_window(cx.now);
         self.tx.check_invariants();
         self.tell_writable(cx);
         self.advance_shutdown(cx);

@@ -140,7 +140,7 @@ impl Association {
         }
         self.tx.push(options, payload);
         self.allow_burst();
-        let _ = cx;
+        self.watch_window(cx.now);
         Ok(())
     }
 

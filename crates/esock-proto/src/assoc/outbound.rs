@@ -98,6 +98,10 @@ impl Association {
         if !alone && !wrote.oversized && !self.is_closed() {
             self.bundle(cx, index, &mut packet, &mut wrote);
         }
+        if let Control::CookieEcho = control {
+            // §5.1 C: a report that did not fit beside it does not follow in a packet of its own.
+            self.control.retain(|queued| !matches!(queued.control, Control::Reply(kind::ERROR, _)));
+        }
         let size = packet.finish();
         if let Control::ShutdownAck | Control::Shutdown = control {
             self.ack.deadline = None;
@@ -163,7 +167,6 @@ impl Association {
 
     /// Data packets over a path, as many as fit into one batch of equal sizes.
     fn poll_data(&mut self, cx: &mut Cx<'_>, index: usize, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
-        self.tx.decay_idle(cx.now, index, &mut self.paths);
         let limit = self.paths.list[index].max_packet().min(buf.len());
         let header = self.header(self.identity.peer_tag);
         let mut wrote = Wrote::default();
@@ -224,6 +227,7 @@ impl Association {
     }
 
     fn write_data(&mut self, cx: &mut Cx<'_>, index: usize, packet: &mut PacketBuilder<'_>) -> Result<bool, usize> {
+        self.tx.decay_idle(cx.now, index, &mut self.paths);
         let mut any = false;
         if self.tx.lost_path(&self.paths) == Some(index) {
             any = self.tx.write_lost(packet, index, &mut self.paths)?;

@@ -23,7 +23,7 @@ impl Association {
     }
 
     fn data_stall(&self) -> Option<&'static str> {
-        let mut watched = false;
+        let mut watched = self.timers.probe.is_some();
         for path in &self.paths.list {
             watched |= path.t3.is_some();
             // §6.3.2 R1.
@@ -65,8 +65,8 @@ impl Association {
         Some(match self.phase {
             Phase::CookieWait(_) | Phase::CookieEchoed(_) => Waiting::Setup,
             _ if self.paths.list.iter().all(|path| path.state != PathState::Active) => Waiting::Path,
-            _ if self.tx.is_held_by_window(path.pmdcs()) => Waiting::PeerWindow,
-            _ if self.tx.queued() > 0 && path.flight >= path.cwnd() => Waiting::CongestionWindow,
+            _ if self.tx.is_held_by_window(path.max_payload()) => Waiting::PeerWindow,
+            _ if self.tx.queued() > 0 && !path.has_window() => Waiting::CongestionWindow,
             _ => Waiting::Acknowledgement,
         })
     }

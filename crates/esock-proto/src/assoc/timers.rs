@@ -27,11 +27,13 @@ pub struct Timers {
     pub fallback: Option<Time>,
     /// Until then no other unconfirmed address is probed. No deadline: it only holds back.
     pub probe_after: Option<Time>,
+    /// When the peer's closed window is probed (§6.1 A).
+    pub probe: Option<Time>,
 }
 
 impl Timers {
     pub fn deadline(&self) -> Option<Time> {
-        [self.t1, self.t2, self.guard, self.fallback].into_iter().flatten().min()
+        [self.t1, self.t2, self.guard, self.fallback, self.probe].into_iter().flatten().min()
     }
 
     pub fn stop(&mut self) {
@@ -58,6 +60,9 @@ impl Association {
         }
         if is_due(&mut self.timers.t1, cx.now) {
             self.on_t1(cx);
+        }
+        if is_due(&mut self.timers.probe, cx.now) {
+            self.tx.probe_due = self.tx.waits_for_window();
         }
         if is_due(&mut self.timers.t2, cx.now) {
             self.on_t2(cx);
@@ -113,6 +118,16 @@ impl Association {
         }
     }
 
+    /// §6.1 A: a closed window is probed an RTO after it was found closed; from then on T3-rtx repeats the probe.
+    pub(super) fn watch_window(&mut self, now: Time) {
+        if !self.tx.waits_for_window() {
+            self.timers.probe = None;
+            self.tx.probe_due = false;
+        } else if self.timers.probe.is_none() && !self.tx.probe_due {
+            self.timers.probe = Some(now + self.paths.list[self.paths.current].rto.current());
+        }
+    }
+
     /// T2-shutdown: again, over another address if there is one.
     fn on_t2(&mut self, cx: &mut Cx<'_>) {
         let path = self.timers.t2_path;
@@ -140,6 +155,7 @@ impl Association {
         if !answered_probe {
             let pmdcs = path.pmdcs();
             path.congestion.get_mut().on_timeout(cx.now, pmdcs);
+            path.one_packet = true;
         }
         // Even then: what is missing may be what is too large for the path.
         if !self.config.faults().has(Fault::MtuNeverFalls) && path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
@@ -194,7 +210,9 @@ impl Association {
                 self.count_path_error(cx, index);
             }
             let path = &self.paths.list[index];
-            if path.beats.next.is_some_and(|at| at <= cx.now) || path.state != PathState::Active {
+            // A path in doubt is asked again an RTO from now; an inactive one keeps to its interval.
+            let in_doubt = matches!(path.state, PathState::Unconfirmed | PathState::PotentiallyFailed);
+            if path.beats.next.is_some_and(|at| at <= cx.now) || in_doubt {
                 self.schedule_heartbeat(cx, index);
             }
         }

@@ -9,7 +9,9 @@ impl Stack {
     /// Takes a packet that belongs to no association; INIT and COOKIE ECHO have been seen to.
     pub(super) fn handle_out_of_the_blue(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header) {
         self.stats.out_of_the_blue += 1;
-        let chunks = || Chunks::new(&datagram.data[HEADER_BYTES..]).map_while(Result::ok);
+        // §12.3: an INIT that has a tag or company is discarded, and all that follows it.
+        let all = || Chunks::new(&datagram.data[HEADER_BYTES..]).map_while(Result::ok);
+        let chunks = || all().take_while(|chunk| chunk.kind != kind::INIT);
         let has = |wanted: u8| chunks().any(|chunk| chunk.kind == wanted);
         let stale_cookie = || {
             let errors = chunks().filter(|chunk| chunk.kind == kind::ERROR);
@@ -23,10 +25,10 @@ impl Stack {
         if has(kind::SHUTDOWN_ACK) {
             return self.answer_shutdown_ack(now, datagram, header);
         }
-        if has(kind::SHUTDOWN_COMPLETE) || has(kind::COOKIE_ACK) || stale_cookie() {
+        if has(kind::SHUTDOWN_COMPLETE) || has(kind::COOKIE_ACK) || stale_cookie() || chunks().next().is_none() {
             return;
         }
-        // Rule 8: all else, INIT ACK (§5.2.3: CLOSED is no reason to discard it) and INIT with a tag among it.
+        // Rule 8: all else, INIT ACK among it (§5.2.3: CLOSED is no reason to discard it).
         if self.may_answer(now, datagram, header.destination) {
             self.reply_causes(datagram, reflect(header), kind::ABORT, T_BIT, &[]);
         }

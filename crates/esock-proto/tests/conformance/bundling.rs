@@ -1,5 +1,5 @@
 //! Bundling (§6.10). What every packet of the stack must obey is checked wherever one is read: see
-//! `lab::check_bundle`. Here is what it makes of packets, and what it sends.
+//! `hand::check_bundle`. Here is what it makes of packets, and what it sends.
 
 use crate::lab::*;
 
@@ -159,4 +159,42 @@ fn a_sack_that_is_pending_travels_with_data_and_control_chunks_come_first() {
     let sent = lab.take();
     rows.check("all three", lab.render_all(&sent), "HEARTBEAT_ACK+SACK(4)+DATA(2)".to_owned());
     rows.end(4);
+}
+
+// covers: RFC 9260 §12.4
+#[test]
+fn one_packet_is_answered_with_one_packet_at_most() {
+    let mut rows = Rows::of("§12.4, answers");
+    let beats = |count: usize, len: usize| {
+        vec![chunk(HEARTBEAT, 0, &[&[0, 1][..], &(4 + len as u16).to_be_bytes(), &vec![7; len]].concat()); count]
+    };
+    let unknown = |count: usize, len: usize| vec![chunk(0xfe, 0, &vec![7; len]); count];
+    let table: Vec<(&str, Vec<Vec<u8>>)> = vec![
+        ("1 HEARTBEAT", beats(1, 100)),
+        ("12 HEARTBEATs", beats(12, 100)),
+        ("100 HEARTBEATs", beats(100, 100)),
+        ("50 unknown chunks", unknown(50, 0)),
+        // Each report is longer than what it reports.
+        ("14 unknown chunks that fill the packet", unknown(14, 90)),
+        ("large ones of both", [beats(3, 600), unknown(3, 600)].concat()),
+        ("one larger than the path's MTU", beats(1, 5000)),
+        ("HEARTBEATs, then DATA", [beats(12, 100), vec![data(2, b"x"), data(4, b"x")]].concat()),
+        ("HEARTBEATs, then SHUTDOWN", [beats(12, 100), vec![shutdown(0)]].concat()),
+    ];
+    for (name, mut chunks) in table {
+        let mut lab = Lab::warm(quiet());
+        let acked = lab.tsn;
+        chunks.iter_mut().filter(|built| built[0] == SHUTDOWN).for_each(|built| *built = shutdown(acked));
+        lab.deliver(lab.tag, &chunks);
+        let sent = lab.take();
+        // "This rule does not apply to a SACK chunk."
+        let others = sent.iter().filter(|packet| packet.chunks.iter().any(|chunk| chunk.kind != SACK)).count();
+        rows.check(name, others, 1);
+    }
+    // A report that does not fit beside COOKIE ECHO does not follow it (§5.1 C).
+    let mut lab = Lab::at(At::CookieWait, Role::Client, quiet());
+    let cookie = [&[0, 7, 5, 20][..], &[9; 1296]].concat();
+    lab.deliver(lab.tag, &[init(INIT_ACK, PEER_TAG, &[cookie, [&[0xff, 1, 0, 100][..], &[1; 96]].concat()].concat())]);
+    rows.check("beside COOKIE ECHO", lab.line(), "COOKIE_ECHO".to_owned());
+    rows.end(10);
 }

@@ -29,8 +29,8 @@ type Row = (&'static str, &'static str, [&'static str; 9]);
 const RIGHT_TAG: &[Row] = &[
     // §6: taken in three states; §5.1: the first one is acknowledged at once; §9.2: SHUTDOWN again.
     ("§6 §8.4", "DATA", [A, A, N, N, "SACK(1) ! Readable", "SACK(1) ! Readable", "SHUTDOWN(1)+SACK(1) ! Readable", N, N]),
-    // §8.5.1 A: an INIT has tag 0; with another it is no INIT.
-    ("§8.5.1 §8.4", "INIT", [A, A, N, N, N, N, N, N, N]),
+    // §12.3: an INIT has tag 0; with another it is discarded.
+    ("§12.3", "INIT", [N, N, N, N, N, N, N, N, N]),
     ("§5.1 §5.2.3", "INIT_ACK", [A, A, "COOKIE_ECHO > COOKIE-ECHOED", N, N, N, N, N, N]),
     ("§6.2.1", "SACK of nothing", [A, A, N, N, N, N, N, N, N]),
     ("§6 §9.2", "SACK of all", [A, A, N, N, N, "SHUTDOWN(0) > SHUTDOWN-SENT", N, "SHUTDOWN_ACK > SHUTDOWN-ACK-SENT", N]),
@@ -69,6 +69,7 @@ const RIGHT_TAG: &[Row] = &[
 #[rustfmt::skip]
 const WRONG: &[Row] = &[
     ("§8.5.1 §8.4", "SHUTDOWN_ACK", [C, C, C, C, N, N, N, N, N]),
+    ("§12.3", "INIT", [N; 9]),
     ("§8.4", "ABORT", [N; 9]),
     ("§8.4", "ABORT/T", [N; 9]),
     ("§5.1.5", "COOKIE_ECHO forged", [N; 9]),

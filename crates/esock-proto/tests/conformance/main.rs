@@ -5,9 +5,15 @@
 
 mod bundling;
 mod chunk_by_state;
+mod congestion;
 mod cookie_echo;
+mod faults;
 mod fsm;
+mod hand;
 mod init;
 mod lab;
 mod ootb;
+mod rto;
+mod sacks;
 mod shutdown;
+mod window;

@@ -26,7 +26,11 @@ fn every_rule_for_packets_out_of_the_blue_in_their_order() {
         ("3: INIT and DATA", 0, vec![init(INIT, NEW_TAG, &[]), data(1, b"x")], "-"),
         ("3: INIT with Initiate Tag 0", 0, vec![init(INIT, 0, &[])], "-"),
         ("3: INIT that cannot be taken", 0, vec![chunk(INIT, 0, &bad_init())], "I:ABORT(7)"),
-        ("8: INIT with a tag", 9, vec![init(INIT, NEW_TAG, &[])], ABORTED),
+        // §12.3: the INIT and all behind it.
+        ("INIT with a tag", 9, vec![init(INIT, NEW_TAG, &[])], "-"),
+        ("INIT with a tag, DATA", 9, vec![init(INIT, NEW_TAG, &[]), data(1, b"x")], "-"),
+        ("INIT with a tag, SHUTDOWN ACK", 9, vec![init(INIT, NEW_TAG, &[]), plain(SHUTDOWN_ACK)], "-"),
+        ("8: HEARTBEAT before an INIT with a tag", 9, vec![heartbeat(), init(INIT, NEW_TAG, &[])], ABORTED),
         // Rule 4.
         ("4: COOKIE ECHO that is not ours", 9, vec![chunk(COOKIE_ECHO, 0, &[1; 100])], "-"),
         ("4: the same, with SHUTDOWN ACK", 9, vec![chunk(COOKIE_ECHO, 0, &[1; 100]), plain(SHUTDOWN_ACK)], "-"),

@@ -7,19 +7,19 @@ use std::time::Duration;
 /// What a SACK said about one path.
 #[derive(Debug, Clone, Copy)]
 pub struct Acked {
-    /// User bytes newly acknowledged, gap acks included.
+    /// Bytes of chunks newly acknowledged, gap acks included.
     pub bytes: usize,
-    /// User bytes in flight on the path before this SACK.
+    /// Bytes of chunks in flight on the path before this SACK.
     pub flight_before: usize,
-    /// User bytes in flight on the path after it.
+    /// Bytes of chunks in flight on the path after it.
     pub flight_after: usize,
     /// Whether the association is in fast recovery.
     pub in_fast_recovery: bool,
-    /// Largest DATA payload of a packet on the path (the RFC's PMDCS).
+    /// Largest DATA chunk of a packet on the path, header included (the RFC's PMDCS).
     pub pmdcs: usize,
 }
 
-/// A congestion control algorithm. Sizes are user bytes, as the RFC counts them.
+/// A congestion control algorithm. Sizes are those of whole DATA chunks, header and padding included (§7.2).
 pub trait CongestionControl {
     /// How much may be in flight.
     fn cwnd(&self) -> usize;
@@ -44,9 +44,9 @@ pub enum Controller {
 }
 
 impl Controller {
-    pub fn new(algorithm: CongestionAlgorithm, pmdcs: usize) -> Self {
+    pub fn new(algorithm: CongestionAlgorithm, pmdcs: usize, is_ipv4: bool) -> Self {
         match algorithm {
-            CongestionAlgorithm::Rfc9260 => Self::Rfc9260(Rfc9260::new(pmdcs)),
+            CongestionAlgorithm::Rfc9260 => Self::Rfc9260(Rfc9260::new(pmdcs, is_ipv4)),
         }
     }
 
@@ -67,16 +67,19 @@ pub struct Rfc9260 {
     cwnd: usize,
     ssthresh: usize,
     partial_bytes_acked: usize,
+    /// What the initial window is in small packets: see [`Rfc9260::initial`].
+    floor: usize,
 }
 
 impl Rfc9260 {
-    fn new(pmdcs: usize) -> Self {
-        Self { cwnd: Self::initial(pmdcs), ssthresh: usize::MAX / 2, partial_bytes_acked: 0 }
+    fn new(pmdcs: usize, is_ipv4: bool) -> Self {
+        let floor = if is_ipv4 { 4404 } else { 4344 };
+        Self { cwnd: Self::initial(pmdcs, floor), ssthresh: usize::MAX / 2, partial_bytes_acked: 0, floor }
     }
 
-    /// §7.2.1: min(4 * PMDCS, max(2 * PMDCS, 4404)).
-    fn initial(pmdcs: usize) -> usize {
-        (4 * pmdcs).min((2 * pmdcs).max(4404))
+    /// §7.2.1: min(4 * PMDCS, max(2 * PMDCS, 4404)); 4344 for IPv6.
+    fn initial(pmdcs: usize, floor: usize) -> usize {
+        (4 * pmdcs).min((2 * pmdcs).max(floor))
     }
 }
 
@@ -128,8 +131,9 @@ impl CongestionControl for Rfc9260 {
     }
 
     fn on_idle(&mut self, idle: Duration, rto: Duration, pmdcs: usize) {
-        // §7.2.1: max(cwnd / 2, 4 * PMDCS) per RTO; the old window is remembered as the threshold.
-        let floor = Self::initial(pmdcs).max(4 * pmdcs);
+        // §7.2.1: max(cwnd / 2, 4 * PMDCS) per RTO; the old window is remembered as the threshold. A smaller
+        // window does not grow by idleness.
+        let floor = 4 * pmdcs;
         let mut halvings = idle.as_nanos() / rto.as_nanos().max(1);
         if halvings > 0 && self.cwnd > floor {
             self.ssthresh = self.cwnd;
@@ -142,8 +146,8 @@ impl CongestionControl for Rfc9260 {
 
     fn on_pmdcs(&mut self, old: usize, new: usize) {
         // A window that was never touched follows the packet size.
-        if self.cwnd == Self::initial(old) && self.ssthresh == usize::MAX / 2 {
-            self.cwnd = Self::initial(new);
+        if self.cwnd == Self::initial(old, self.floor) && self.ssthresh == usize::MAX / 2 {
+            self.cwnd = Self::initial(new, self.floor);
         }
         self.cwnd = self.cwnd.max(new);
     }
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn slow_start_grows_by_what_was_acknowledged_up_to_one_packet() {
-        let mut cc = Rfc9260::new(1000);
+        let mut cc = Rfc9260::new(1000, true);
         assert_eq!(cc.cwnd(), 4000);
         cc.on_ack(NOW, acked(2000, 4000));
         assert_eq!(cc.cwnd(), 5000);
@@ -172,11 +176,14 @@ mod tests {
         assert_eq!(cc.cwnd(), 5300);
         cc.on_ack(NOW, Acked { in_fast_recovery: true, ..acked(1000, 5300) });
         assert_eq!(cc.cwnd(), 5300);
+        // A byte short of full is not full.
+        cc.on_ack(NOW, acked(1000, 5299));
+        assert_eq!(cc.cwnd(), 5300);
     }
 
     #[test]
     fn congestion_avoidance_grows_by_one_packet_per_window() {
-        let mut cc = Rfc9260::new(1000);
+        let mut cc = Rfc9260::new(1000, true);
         cc.on_timeout(NOW, 1000);
         assert_eq!((cc.cwnd(), cc.ssthresh()), (1000, 4000));
         cc.cwnd = 4500;
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn loss_halves_and_idleness_decays_to_four_packets() {
-        let mut cc = Rfc9260::new(1000);
+        let mut cc = Rfc9260::new(1000, true);
         cc.cwnd = 20_000;
         cc.on_fast_retransmit(NOW, 1000);
         assert_eq!((cc.cwnd(), cc.ssthresh()), (10_000, 10_000));

@@ -36,8 +36,10 @@ pub struct Path {
     pub congestion: Controller,
     pub pmtud: Pmtud,
     pub beats: Beats,
-    /// User bytes in flight, last sent over this path.
+    /// Bytes of DATA chunks in flight, header and padding included (RFC 9260 §7.2), last sent over this path.
     pub flight: usize,
+    /// T3-rtx expired, and nothing sent since was acknowledged: one packet at a time (RFC 9260 §7.2.3).
+    pub one_packet: bool,
     /// Errors in a row (RFC 9260 §8.2).
     pub error_count: u32,
     /// T3-rtx.
@@ -46,7 +48,7 @@ pub struct Path {
     pub rtt_probe: Option<(Tsn, Time)>,
     /// When data was last sent.
     pub last_data: Time,
-    /// User bytes in flight up to which the current event may send (RFC 9260 §6.1 D: what was in flight
+    /// Bytes in flight up to which the current event may send (RFC 9260 §6.1 D: what was in flight
     /// and Max.Burst packets). It ends with the event: what was not used is not saved up.
     pub burst_limit: usize,
     pub heartbeat_interval: Option<Duration>,
@@ -93,10 +95,11 @@ impl Path {
             state: PathState::Unconfirmed,
             confirmed: false,
             rto: Rto::new(config),
-            congestion: Controller::new(config.congestion, 1),
+            congestion: Controller::new(config.congestion, 1, remote.is_ipv4()),
             pmtud: Pmtud::new(initial.min(config.max_mtu), base, config.max_mtu),
             beats: Beats::default(),
             flight: 0,
+            one_packet: false,
             error_count: 0,
             t3: None,
             rtt_probe: None,
@@ -110,7 +113,7 @@ impl Path {
             bytes_sent: 0,
             sack: SackScratch::default(),
         };
-        path.congestion = Controller::new(config.congestion, path.pmdcs());
+        path.congestion = Controller::new(config.congestion, path.pmdcs(), remote.is_ipv4());
         path
     }
 
@@ -125,19 +128,29 @@ impl Path {
             .max(HEADER_BYTES + DATA_HEADER_BYTES + 4)
     }
 
-    /// Largest payload of a packet with one DATA chunk (the RFC's PMDCS).
+    /// Largest DATA chunk, header included (the RFC's PMDCS).
     pub fn pmdcs(&self) -> usize {
-        self.max_packet() - HEADER_BYTES - DATA_HEADER_BYTES
+        self.max_packet() - HEADER_BYTES
+    }
+
+    /// Largest payload of a DATA chunk.
+    pub fn max_payload(&self) -> usize {
+        self.pmdcs() - DATA_HEADER_BYTES
     }
 
     pub fn cwnd(&self) -> usize {
         self.congestion.get().cwnd()
     }
 
+    /// Whether the congestion window has room for another packet.
+    pub fn has_window(&self) -> bool {
+        self.flight < self.cwnd() && !(self.one_packet && self.flight > 0)
+    }
+
     /// Whether §6.1 B lets new data go over this path now.
     pub fn has_room(&self) -> bool {
         // With nothing in flight no SACK would come that allows more: one packet may always leave.
-        self.flight < self.cwnd() && (self.flight < self.burst_limit || self.flight == 0)
+        self.has_window() && (self.flight < self.burst_limit || self.flight == 0)
     }
 
     /// An event allows Max.Burst packets beyond `flight`.
@@ -246,7 +259,7 @@ impl Paths {
         self.list.iter().position(|path| path.remote == remote)
     }
 
-    /// The largest payload of a DATA chunk that every path takes (the RFC's AMDCS, §7.3): what is cut to it can
+    /// The largest DATA chunk, header included, that every path takes (the RFC's AMDCS, §7.3): what is cut to it can
     /// be sent again over any of them. An address that is not confirmed carries no data.
     pub fn amdcs(&self) -> usize {
         let carries = |path: &&Path| path.state != PathState::Unconfirmed;

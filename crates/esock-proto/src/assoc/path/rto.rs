@@ -50,7 +50,10 @@ impl Rto {
         }
         let srtt = self.srtt.unwrap_or(rtt);
         // G1: a variation of zero becomes the granularity. C6, C7: bounds.
-        self.rto = (srtt + (self.rttvar * 4).max(GRANULARITY)).clamp(self.min, self.max);
+        if self.rttvar.is_zero() {
+            self.rttvar = GRANULARITY;
+        }
+        self.rto = (srtt + self.rttvar * 4).clamp(self.min, self.max);
     }
 
     /// §6.3.3 E2: doubles the timeout, up to RTO.Max.

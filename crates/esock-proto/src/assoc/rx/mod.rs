@@ -149,7 +149,10 @@ impl Rx {
 
     /// A DATA chunk of which only the TSN is taken: its stream does not exist.
     pub fn on_unusable(&mut self, tsn: Tsn) -> Received {
-        let Some(offset) = self.map.offset_of(tsn) else { return Received::Duplicate };
+        let Some(offset) = self.map.offset_of(tsn) else {
+            self.map.note_duplicate(tsn);
+            return Received::Duplicate;
+        };
         self.map.insert(offset);
         self.check_fragments().err().unwrap_or(Received::New)
     }
@@ -183,6 +186,12 @@ impl Rx {
     /// the window, since it sets free what waits behind it; at the hard bound, what came out of order is
     /// given up for it (RFC 9260 §6.2: reneging).
     fn make_room(&mut self, offset: usize, cost: usize) -> bool {
+        // §6.2: a window that was announced as shut takes nothing new, though a rest of it would hold a small chunk.
+        // (Fragments of a message that is still arriving are no such case: nothing but the rest sets them free.)
+        let is_shut = self.announced == 0 && self.held == 0 && self.a_rwnd() == 0;
+        if is_shut && !self.map.has_gaps() && !self.faults.has(Fault::WindowNotEnforced) {
+            return false;
+        }
         // Whatever the window, one chunk can be held: a peer may probe with more than a small window.
         if self.charged() + cost <= self.window || self.charged() == 0 || self.faults.has(Fault::WindowNotEnforced) {
             return true;

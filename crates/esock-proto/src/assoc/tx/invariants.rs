@@ -7,7 +7,7 @@ impl Tx {
     /// Recounts what is kept incrementally.
     pub fn recount(&self, paths: &Paths) {
         let mut flights = vec![0; paths.list.len()];
-        let (mut lost, mut taken) = (0, 0);
+        let (mut lost, mut taken, mut in_flight) = (0, 0, 0);
         for (at, chunk) in self.sent.iter().enumerate() {
             let len = usize::from(chunk.len);
             let (is_acked, is_lost) = (self.acked.get(at), self.lost.get(at));
@@ -15,7 +15,8 @@ impl Tx {
             assert!(!self.watched.get(at) || !(is_acked || is_lost), "watched and not in flight");
             assert!(chunk.len > 0 && self.data_at(at).is_some(), "a chunk without its message");
             if !is_acked && !is_lost {
-                flights[usize::from(chunk.path)] += len;
+                flights[usize::from(chunk.path)] += chunk.size();
+                in_flight += len;
             }
             lost += usize::from(is_lost);
             taken += len;
@@ -23,7 +24,7 @@ impl Tx {
         let end = self.sent.len();
         assert!(self.acked.next_set(end).is_none() && self.lost.next_set(end).is_none(), "marks beyond what was sent");
         assert!(self.watched.next_set(end).is_none(), "watched beyond what was sent");
-        assert_eq!(flights.iter().sum::<usize>(), self.flight, "flight size");
+        assert_eq!(in_flight, self.flight, "flight size");
         for (path, flight) in paths.list.iter().zip(flights) {
             assert_eq!(path.flight, flight, "flight size of path {}", path.id.0);
         }

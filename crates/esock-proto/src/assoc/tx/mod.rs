@@ -74,6 +74,8 @@ pub struct Tx {
     a_rwnd: usize,
     /// A SACK came since data was last sent.
     answered: bool,
+    /// The peer's closed window has been left alone for long enough (§6.1 A).
+    pub probe_due: bool,
     pub counters: TxCounters,
     loss_detection: LossDetection,
     faults: Faults,
@@ -117,6 +119,7 @@ impl Tx {
             progress: now,
             a_rwnd: negotiated.peer_rwnd as usize,
             answered: false,
+            probe_due: false,
             counters: TxCounters::default(),
             loss_detection: LossDetection::default(),
             faults: config.faults(),
@@ -172,6 +175,11 @@ impl Tx {
         self.sent.front().is_some_and(|oldest| self.a_rwnd < usize::from(oldest.len))
     }
 
+    /// Whether new data waits for a window that is shut, with nothing on its way that would tell when it opens.
+    pub fn waits_for_window(&self) -> bool {
+        self.rwnd == 0 && self.flight == 0 && self.lost_chunks == 0 && self.next_len() > 0
+    }
+
     /// Whether the peer is there and merely takes nothing: its window is closed, and it said so since data
     /// was last sent (RFC 9260 §6.1 A: no reason to count errors).
     pub fn is_held_off(&self) -> bool {
@@ -179,8 +187,8 @@ impl Tx {
     }
 
     /// Whether it is the peer's window that keeps data from leaving, or from being taken.
-    pub fn is_held_by_window(&self, pmdcs: usize) -> bool {
-        self.window_is_closed() || self.rwnd < self.next_len().min(pmdcs)
+    pub fn is_held_by_window(&self, max_payload: usize) -> bool {
+        self.window_is_closed() || self.rwnd < self.next_len().min(max_payload)
     }
 
     /// Whether everything taken was acknowledged.

@@ -23,19 +23,21 @@ impl Tx {
         let index = paths.select_for_retransmission(usize::from(chunk.path), chunk.timed_out);
         let path = &paths.list[index];
         // §6.1 C: limited by cwnd; §7.2.4 step 3: but for the first packet of a fast retransmit.
-        (self.fast_retransmit_due || path.flight < path.cwnd()).then_some(index)
+        (self.fast_retransmit_due || path.has_window()).then_some(index)
     }
 
     /// Whether new data may be sent over path `index` now.
     pub fn can_send_new(&self, index: usize, paths: &Paths) -> bool {
-        // §6.1 A: a window that has closed is probed with one chunk, when nothing else is in flight.
+        // §6.1 A: a window that is too small is probed with one chunk, when nothing else is in flight; one that is
+        // shut is left alone for an RTO first.
         let next = self.next_len();
         let path = &paths.list[index];
-        let may_probe = self.flight == 0 && !self.faults.has(Fault::WindowNotProbed);
+        let may_probe =
+            self.flight == 0 && (self.rwnd > 0 || self.probe_due) && !self.faults.has(Fault::WindowNotProbed);
         next > 0
             && self.sent.len() < MAX_SENT_CHUNKS
             && path.has_room()
-            && (may_probe || self.rwnd >= next.min(path.pmdcs()))
+            && (may_probe || self.rwnd >= next.min(path.max_payload()))
     }
 
     /// User bytes of the current or next message that are not in chunks yet.
@@ -119,7 +121,7 @@ impl Tx {
 
     /// Writes new chunks while the path, the peer's window and the packet have room. Returns whether any was written.
     pub fn write_new(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths) -> bool {
-        let largest = paths.amdcs().min(paths.list[index].pmdcs());
+        let largest = paths.amdcs().min(paths.list[index].pmdcs()) - DATA_HEADER_BYTES;
         let mut any = false;
         loop {
             let path = &paths.list[index];
@@ -149,6 +151,7 @@ impl Tx {
             self.write_chunk(now, packet, index, paths, len);
             any = true;
             if probe {
+                self.probe_due = false;
                 self.counters.window_probes += 1;
                 break;
             }

@@ -146,10 +146,10 @@ impl Tx {
             self.lost_chunks -= 1;
         } else if !self.faults.has(Fault::FlightNotReduced) {
             self.flight -= len;
-            path.flight -= len;
+            path.flight -= chunk.size();
         }
         self.watched.clear(offset);
-        path.sack.acked_bytes += len;
+        path.sack.acked_bytes += chunk.size();
         path.sack.acked_chunks += 1;
         // §8.3: it clears the path's errors if it is clear which copy arrived; a chunk that was given up
         // arrived before the path went quiet, which says nothing of now.

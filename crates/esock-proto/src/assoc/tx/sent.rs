@@ -4,7 +4,7 @@ use super::Tx;
 use crate::assoc::path::Paths;
 use crate::serial::Tsn;
 use crate::time::Time;
-use crate::wire::{Data, DataFlags};
+use crate::wire::{DATA_HEADER_BYTES, Data, DataFlags, padded};
 
 /// A chunk that was sent at least once and is not covered by the cumulative TSN ack.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,13 @@ pub struct SentChunk {
     pub sent_again: bool,
     /// T3-rtx expired since it was last sent.
     pub timed_out: bool,
+}
+
+impl SentChunk {
+    /// Its bytes on the wire, header and padding included.
+    pub fn size(&self) -> usize {
+        DATA_HEADER_BYTES + padded(usize::from(self.len))
+    }
 }
 
 impl Tx {
@@ -56,7 +63,7 @@ impl Tx {
         // §6.2.1: what is marked no longer fills the peer's window.
         self.rwnd += len;
         let path = &mut paths.list[usize::from(chunk.path)];
-        path.flight -= len;
+        path.flight -= chunk.size();
         if path.rtt_probe.is_some_and(|(tsn, _)| tsn == self.tsn_at(offset)) {
             path.rtt_probe = None;
         }
@@ -68,7 +75,7 @@ impl Tx {
         self.answered = false;
         self.flight += len;
         self.rwnd = self.rwnd.saturating_sub(len);
-        paths.list[path_index].flight += len;
+        paths.list[path_index].flight += self.sent[offset].size();
     }
 
     /// §6.3.3 E3: everything in flight over a path whose T3-rtx expired is lost.
