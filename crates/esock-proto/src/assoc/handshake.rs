@@ -11,7 +11,9 @@ use crate::stack::cookie::Cookie;
 use crate::time::Time;
 use crate::transmit::Local;
 use crate::types::{Address, AssocId, EndpointId, VerificationTag};
-use crate::wire::{Cause, Init, InitError, InitParams, OutParams, PacketBuilder, kind, param_type};
+use crate::wire::{
+    CHUNK_HEADER_BYTES, Cause, HEADER_BYTES, Init, InitError, InitParams, OutParams, PacketBuilder, kind, param_type,
+};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -20,8 +22,8 @@ const UDP_FALLBACK_AFTER: Duration = Duration::from_millis(250);
 /// RFC 9260 §3.3.2: no receiver has less.
 pub const MIN_A_RWND: u32 = 1500;
 
-/// A packet with COOKIE ECHO and HEARTBEAT, without the cookie.
-const COOKIE_ECHO_AND_HEARTBEAT_BYTES: usize = 64;
+/// A packet with COOKIE ECHO and HEARTBEAT or ERROR, without the cookie and what is reported.
+const COOKIE_ECHO_AND_HEARTBEAT_BYTES: usize = HEADER_BYTES + CHUNK_HEADER_BYTES + super::outbound::MIN_BEAT_ROOM;
 
 /// What only an association that is being set up by us needs.
 #[derive(Debug, Default)]
@@ -310,7 +312,6 @@ impl Association {
         let target = setup.target;
         setup.sent = (setup.attempts == 0).then_some(cx.now);
         setup.echoed = cx.now;
-        let unrecognized = std::mem::take(&mut setup.unrecognized);
         let cookie_bytes = setup.cookie.len();
         let rto = self.paths.list[target].rto.current();
         self.timers.t1 = Some(cx.now + rto);
@@ -321,11 +322,27 @@ impl Association {
             self.queue_once(target, Control::CookieEcho);
             self.queue_heartbeat(cx, target, super::path::BeatKind::Alive);
         }
-        if !unrecognized.is_empty() {
-            // §3.2.1: what was not understood in INIT ACK is reported behind COOKIE ECHO.
-            let causes = super::close::causes_bytes(&[Cause::UnrecognizedParameters(&unrecognized)]);
-            self.queue(target, Control::Reply(kind::ERROR, causes));
+        // §3.2.2: what was not understood in INIT ACK is reported beside COOKIE ECHO, or behind COOKIE ACK.
+        let report = self.unrecognized_bytes();
+        if report > 0 && cookie_bytes + COOKIE_ECHO_AND_HEARTBEAT_BYTES + report <= self.paths.list[target].max_packet()
+        {
+            self.report_unrecognized(target);
         }
+    }
+
+    /// Bytes of the parameters of INIT ACK that the peer is still to hear of.
+    fn unrecognized_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::CookieEchoed(setup) => setup.unrecognized.len(),
+            _ => 0,
+        }
+    }
+
+    fn report_unrecognized(&mut self, path: usize) {
+        let Phase::CookieEchoed(setup) = &mut self.phase else { return };
+        let unrecognized = std::mem::take(&mut setup.unrecognized);
+        let causes = super::close::causes_bytes(&[Cause::UnrecognizedParameters(&unrecognized)]);
+        self.queue(path, Control::Reply(kind::ERROR, causes));
     }
 
     /// COOKIE ACK.
@@ -341,6 +358,9 @@ impl Association {
 
     /// Enters ESTABLISHED.
     pub(super) fn establish(&mut self, cx: &mut Cx<'_>) {
+        if self.unrecognized_bytes() > 0 {
+            self.report_unrecognized(self.paths.current);
+        }
         self.phase = Phase::Established;
         self.timers.t1 = None;
         self.control.retain(|queued| !matches!(queued.control, Control::Init(_) | Control::CookieEcho));

@@ -11,6 +11,9 @@ use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, PacketBuilder, T_BIT
 /// A batch holds fewer bytes than one UDP datagram may have: it leaves in one send call.
 const MAX_BATCH_BYTES: usize = 65_000;
 
+/// A HEARTBEAT is bundled where there is this much room.
+pub(super) const MIN_BEAT_ROOM: usize = 64;
+
 /// What a packet took along.
 #[derive(Debug, Default, Clone, Copy)]
 struct Wrote {
@@ -114,7 +117,7 @@ impl Association {
         while let Some(next) = self.control.front() {
             let fits = match &next.control {
                 Control::Reply(_, value) => CHUNK_HEADER_BYTES + padded(value.len()) <= packet.room(),
-                Control::Heartbeat(BeatKind::Alive) => packet.room() >= 64,
+                Control::Heartbeat(BeatKind::Alive) => packet.room() >= MIN_BEAT_ROOM,
                 Control::Shutdown | Control::ShutdownAck => packet.room() >= 16,
                 _ => false,
             };

@@ -328,3 +328,69 @@ impl Stack {
         self.table.settle(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Encapsulation, Peer};
+    use crate::config::{Config, EndpointConfig, StackConfig};
+    use crate::transmit::Local;
+    use crate::wire::{Chunks, PacketBuilder};
+
+    const NOW: Time = Time::ZERO;
+
+    fn address(last: u8) -> Address {
+        std::net::Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    fn init_fields() -> Init<'static> {
+        let tag = VerificationTag(77);
+        Init { tag, a_rwnd: 9000, outbound_streams: 5, inbound_streams: 5, initial_tsn: Tsn(1), params: &[] }
+    }
+
+    fn deliver(stack: &mut Stack, tag: VerificationTag, kind: u8, cookie: Option<&[u8]>) {
+        let mut buf = [0; 512];
+        let mut packet = PacketBuilder::new(&mut buf, Header { source: 6, destination: 5, tag });
+        init_fields().write(kind, &OutParams { cookie, ..OutParams::default() }, &mut packet);
+        let size = packet.finish();
+        let local = Local { address: Some(address(1)), ..Local::default() };
+        let remote = address(2);
+        stack.handle_datagram(NOW, Datagram { local, remote, encap_port: Some(9899), ecn: None, data: &buf[..size] });
+    }
+
+    /// The Tie-Tags in the cookie of the INIT ACK that an INIT gets now.
+    fn ties(stack: &mut Stack) -> (u32, u32) {
+        let mut buf = vec![0; 1 << 16];
+        while stack.poll_transmit(NOW, 1, &mut buf).is_some() {}
+        deliver(stack, VerificationTag::ZERO, kind::INIT, None);
+        let size = stack.poll_transmit(NOW, 1, &mut buf).map(|transmit| transmit.size).unwrap();
+        let chunk = Chunks::new(&buf[HEADER_BYTES..size]).next().unwrap().unwrap();
+        let params = InitParams::parse(Init::parse(&chunk).unwrap().params, 9).unwrap();
+        let cookie = stack.keys.open(NOW, &mut stack.rng, params.cookie.unwrap()).unwrap();
+        (cookie.tie_local.0, cookie.tie_peer.0)
+    }
+
+    // covers: RFC 9260 §5.2.1-15, §5.2.2-5, §5.2.2-11
+    #[test]
+    fn cookies_have_tie_tags_when_there_is_an_association_beyond_cookie_wait() {
+        let mut stack = Stack::new(StackConfig::default(), [3; 32], NOW);
+        let config = EndpointConfig {
+            port: 5,
+            addresses: vec![address(1)],
+            host_addresses: Vec::new(),
+            config: Config::default(),
+        };
+        let endpoint = stack.open(config).unwrap();
+        stack.set_accepting(endpoint, true);
+        assert_eq!(ties(&mut stack), (0, 0), "no association");
+        let peer = Peer { addresses: vec![address(2)], port: 6, encapsulation: Encapsulation::Default };
+        let id = stack.connect(NOW, endpoint, &peer, None).unwrap();
+        assert_eq!(ties(&mut stack), (0, 0), "COOKIE-WAIT");
+        let tag = stack.table.get(id).unwrap().assoc.identity.local_tag;
+        deliver(&mut stack, tag, kind::INIT_ACK, Some(b"cookie"));
+        assert_eq!(stack.state(id), Some(State::CookieEchoed));
+        let echoed = ties(&mut stack);
+        assert!(echoed.0 != 0 && echoed.1 != 0, "COOKIE-ECHOED");
+        assert_eq!(ties(&mut stack), echoed, "they are those of the TCB");
+    }
+}

@@ -183,3 +183,26 @@ fn packet_too_big_changes_the_path_mtu() {
     icmp(&mut lab, IcmpKind::PacketTooBig(1300), None, &quoted(PEER_TAG));
     assert_eq!(lab.stats().paths[0].mtu, 1300);
 }
+
+// covers: RFC 9260 §12.4-2
+#[test]
+fn one_packet_is_answered_with_one_packet_and_a_sack() {
+    let beat = |len| chunk(HEARTBEAT, 0, &tlv(1, &vec![1; len]));
+    let unknown = |len| chunk(0xfe, 0, &vec![1; len]);
+    let questions = [
+        [beat(700), beat(700)].concat(),
+        [unknown(700), unknown(700)].concat(),
+        (0..300).flat_map(|_| unknown(0)).collect(),
+        (0..60).flat_map(|_| beat(0)).collect(),
+        [beat(1000), unknown(400), data(PEER_TSN + 1, 99, 0, "BE", b"no such stream")].concat(),
+        // A jumbogram.
+        (0..40).flat_map(|_| [beat(1200), unknown(300)].concat()).collect(),
+    ];
+    for question in questions {
+        let mut lab = Lab::warm(quiet());
+        lab.give(&question);
+        let sent = lab.take_kinds();
+        let answers = sent.iter().filter(|kinds| **kinds != [SACK] && kinds[0] != DATA).count();
+        assert_eq!(answers, 1, "{sent:?}");
+    }
+}

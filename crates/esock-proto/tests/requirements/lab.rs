@@ -1,5 +1,4 @@
 //! One stack and a peer that does what the test says, in virtual time. Packets arrive at once.
-#![expect(dead_code, reason = "grows with the tests that use it")]
 
 use esock_proto::*;
 use std::time::Duration;

@@ -87,9 +87,14 @@ fn an_init_with_values_that_are_not_allowed_is_answered_and_changes_no_associati
 #[test]
 fn host_names_among_the_supported_types_are_ignored() {
     for types in [&[0, 5][..], &[0, 11, 0, 5], &[0, 5, 0, 11]] {
-        let mut lab = Lab::new(2, quiet());
+        let mut lab = Lab::new(1, quiet());
+        lab.stack.close(lab.now, lab.endpoint);
+        let addresses = vec![ours(0), ours(1), address("2001:db8::1")];
+        let config = EndpointConfig { port: PORT, addresses, host_addresses: vec![], config: quiet() };
+        lab.endpoint = lab.stack.open(config).unwrap();
+        lab.stack.set_accepting(lab.endpoint, true);
         let init_ack = lab.invite(&init().with(&tlv(12, types)));
-        assert_eq!((init_ack.kinds(), params(&init_ack.chunks[0])), (vec![INIT_ACK], vec![5, 5, 7]));
+        assert_eq!((init_ack.kinds(), params(&init_ack.chunks[0])), (vec![INIT_ACK], vec![5, 5, 7]), "{types:?}");
     }
 }
 
@@ -207,4 +212,48 @@ fn an_endpoint_that_is_closed_aborts_its_associations() {
     let mut lab = Lab::established(1, quiet());
     lab.stack.close(lab.now, lab.endpoint);
     assert_eq!((lab.take_kinds(), lab.state()), (vec![vec![ABORT]], State::Closed));
+}
+
+// covers: RFC 9260 §5.4-5, §5.4-6, §5.4-7
+#[test]
+fn a_cookie_echo_goes_to_an_unconfirmed_address_only_with_a_heartbeat_in_the_same_packet() {
+    // 1472 bytes less the header of the packet, that of COOKIE ECHO, and 20 bytes of HEARTBEAT: 1436.
+    for len in (1300..1460).step_by(4).chain([8, 3000]) {
+        let mut lab = Lab::new(1, quiet());
+        lab.connect(&[0]);
+        lab.take();
+        let init_ack = init().with(&tlv(7, &vec![1; len])).chunk(INIT_ACK);
+        let tag = lab.tag;
+        lab.deliver_from(address("10.0.0.77"), 0, &packet(tag, &init_ack));
+        lab.run(ms(20_000));
+        let sent = lab.take();
+        assert!(sent.iter().all(|sent| sent.kinds() == [COOKIE_ECHO, HEARTBEAT] && sent.bytes.len() <= 1472), "{len}");
+        assert!(if sent.is_empty() { len > 1380 } else { len <= 1436 }, "{len}");
+        let mut nonces: Vec<Vec<u8>> = sent.iter().map(|sent| sent.chunks[1].tlvs(0)[0].1.clone()).collect();
+        nonces.dedup();
+        assert_eq!(nonces.len(), sent.len(), "each with its own nonce");
+    }
+}
+
+// covers: RFC 9260 §3.2.2-2, §3.2.2-3, §3.3.10.8-1, §5.1-8
+#[test]
+fn what_init_ack_said_in_vain_is_reported_beside_cookie_echo_or_after_cookie_ack() {
+    for len in [8, 1420, 1460, 3000] {
+        let mut lab = Lab::new(1, quiet());
+        lab.connect(&[0]);
+        lab.take();
+        let unknown = tlv(0xc123, b"unknown to us");
+        lab.give(&init().with(&unknown).with(&tlv(7, &vec![1; len])).chunk(INIT_ACK));
+        let mut sent = lab.take();
+        assert_eq!(sent.len(), 1, "{len}: nothing else before COOKIE ACK");
+        assert_eq!(sent[0].kinds()[0], COOKIE_ECHO);
+        let beside = sent[0].chunk(ERROR).cloned();
+        assert_eq!(beside.is_some(), len <= 8, "{len}");
+        lab.give(&chunk(COOKIE_ACK, 0, &[]));
+        sent = lab.take();
+        let later = sent.iter().find_map(|sent| sent.chunk(ERROR)).cloned();
+        let causes = beside.or(later).expect("an ERROR").tlvs(0);
+        assert_eq!((causes.len(), causes[0].0), (1, 8), "{len}");
+        assert!(causes[0].1.starts_with(&unknown[..17]), "{len}");
+    }
 }
