@@ -48,12 +48,13 @@ impl<'a> Coverage<'a> {
 
     /// What became of a requirement.
     pub fn status(&self, section: &Section, requirement: &Requirement) -> Status {
-        if self.of(&full(section, requirement)).next().is_some() {
-            Status::Covered
-        } else if requirement.not_applicable.is_some() {
+        // A test of what is done instead does not make it conformant.
+        if requirement.not_applicable.is_some() {
             Status::NotApplicable
         } else if requirement.deviation.is_some() {
             Status::Deviation
+        } else if self.of(&full(section, requirement)).next().is_some() {
+            Status::Covered
         } else {
             let others = requirement.same_as.iter().map(|id| self.status_of(id)).max();
             others.unwrap_or(Status::Open)
@@ -174,8 +175,9 @@ Written by `cargo xtask requirements --write`; `cargo xtask test` checks that it
 
 `tests/requirements/rfc9260/` lists what RFC 9260 demands, each MUST and SHOULD of its text, in our words. Tests cite
 what they cover: `// covers: RFC 9260 §6.3.1-C4a`, in scripts `# covers: ...`. Covered is what a test cites by its id;
-a test that only names a section is shown there, and covers nothing by that. What the RFC says in several places is
-counted where it is said best, and elsewhere as \"said again\". Rules without such a word are those that the text gives
+a test that only names a section is shown there, and covers nothing by that. A deviation stays one, whatever tests
+what is done instead. What the RFC says in several places is counted where it is said best, and elsewhere as \"said
+again\". Rules without such a word are those that the text gives
 as a fact (\"the endpoint sets RTO to ...\").
 ";
 
@@ -239,6 +241,16 @@ mod tests {
         assert_eq!(statuses(&[citation("1")]), [Open, Open, Open]);
         assert_eq!(statuses(&[citation("1-1")]), [Covered, Open, Open]);
         assert_eq!(statuses(&[citation("1-1"), citation("1-2")]), [Covered, Covered, Covered]);
+    }
+
+    #[test]
+    fn a_deviation_stays_one_whatever_tests_it() {
+        let mut list = list();
+        list.sections[0].requirements[0].deviation = Some("otherwise".to_owned());
+        let citations = [citation("1-1")];
+        let coverage = Coverage::new(&list, &citations).unwrap();
+        let section = &list.sections[0];
+        assert_eq!(coverage.status(section, &section.requirements[0]), Status::Deviation);
     }
 
     #[test]

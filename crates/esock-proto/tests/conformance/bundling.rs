@@ -14,6 +14,7 @@ fn plain(kind: u8) -> Vec<u8> {
 // covers: RFC 9260 §6.10
 // covers: RFC 9260 §3.2
 // covers: RFC 9260 §5.1
+// covers: RFC 9260 §6.10-6, §6.10-7, §3.2-T00, §3.2-T01, §3.2-T10, §3.2-T11, §8.5.1-A3
 #[test]
 fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
     let init_ack = || init(INIT_ACK, PEER_TAG, &[0, 7, 0, 8, 1, 2, 3, 4]);
@@ -108,6 +109,7 @@ fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
 // covers: RFC 9260 §6.10
 // covers: RFC 9260 §6.1
 // covers: RFC 9260 §6.9
+// covers: RFC 9260 §6.10-1, §6.9-2, §6.9-8, §6.9-10
 #[test]
 fn messages_share_a_packet_as_long_as_it_fits_the_path_mtu() {
     // 1400 bytes of MTU leave 1372 for the packet and 1360 for its chunks; a DATA chunk has 16 bytes of header.
@@ -137,6 +139,7 @@ fn messages_share_a_packet_as_long_as_it_fits_the_path_mtu() {
 
 // covers: RFC 9260 §6.1
 // covers: RFC 9260 §6.10
+// covers: RFC 9260 §6.1-10, §6.10-3
 #[test]
 fn a_sack_that_is_pending_travels_with_data_and_control_chunks_come_first() {
     let mut rows = Rows::of("§6.1, SACK with DATA");

@@ -241,6 +241,9 @@ fn check(tag: Tag, table: &'static str) {
 // covers: RFC 9260 §3.2
 // covers: RFC 9260 §5.2.5
 // covers: RFC 9260 §9.1
+// covers: RFC 9260 §6-2, §6-3, §6-4, §6-5, §6-6, §6-7, §8.3-2, §9.1-5, §9.1-7, §9.1-8, §8.5.1-B3, §8.5.1-B4
+// covers: RFC 9260 §8.5.1-C5, §8.5.1-C6, §5.2.5-1, §5.2.6-2, §5.2.3-1, §3.3.7-4, §9.2-28, §9.2-9, §9.2-23, §9.2-30
+// covers: RFC 9260 §9.2-21, §9.2-29, §3.3.6-1
 #[test]
 fn every_chunk_in_every_state_with_the_right_tag_does_what_the_text_says() {
     check(Tag::Right, "chunk by state, right tag");
@@ -248,6 +251,7 @@ fn every_chunk_in_every_state_with_the_right_tag_does_what_the_text_says() {
 
 // covers: RFC 9260 §8.5
 // covers: RFC 9260 §8.4
+// covers: RFC 9260 §8.5-2, §8.5-3, §3.3.7-3, §8.5.1-B4
 #[test]
 fn every_chunk_in_every_state_with_a_wrong_tag_changes_nothing() {
     check(Tag::Wrong, "chunk by state, wrong tag");
@@ -257,12 +261,14 @@ fn every_chunk_in_every_state_with_a_wrong_tag_changes_nothing() {
 // covers: RFC 9260 §5.2.1
 // covers: RFC 9260 §5.2.2
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §8.5.1-A2, §8.5.1-A3, §5.2.2-1, §9.2-26
 #[test]
 fn every_chunk_in_every_state_with_tag_zero_is_ignored_unless_it_is_an_init() {
     check(Tag::Zero, "chunk by state, tag zero");
 }
 
 // covers: RFC 9260 §8.5.1
+// covers: RFC 9260 §8.5.1-B3, §8.5.1-C5
 #[test]
 fn every_chunk_in_every_state_with_a_reflected_tag_is_ignored_but_for_abort_and_shutdown_complete() {
     check(Tag::Reflected, "chunk by state, reflected tag");

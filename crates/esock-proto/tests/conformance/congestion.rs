@@ -20,6 +20,7 @@ fn window(lab: &Lab) -> (usize, Option<usize>, usize) {
 }
 
 // covers: RFC 9260 §7.2.1
+// covers: RFC 9260 §7.2.1-1, §7.2.1-3
 #[test]
 fn the_initial_window_is_what_the_formula_gives() {
     let mut rows = Rows::of("§7.2.1, initial cwnd");
@@ -60,6 +61,7 @@ fn the_initial_window_is_what_the_formula_gives() {
 
 // covers: RFC 9260 §7.2.1
 // covers: RFC 9260 §6.1
+// covers: RFC 9260 §7.2-1, §7.2.1-7, §7.2.1-8, §6.1-B1, §6.1-B2, §6.1-B3, §6.1-11, §6-5
 #[test]
 fn slow_start_grows_by_what_was_acknowledged_and_no_more_than_a_packet() {
     let mut rows = Rows::of("§7.2.1, slow start");
@@ -89,6 +91,7 @@ fn slow_start_grows_by_what_was_acknowledged_and_no_more_than_a_packet() {
 }
 
 // covers: RFC 9260 §7.2.1
+// covers: RFC 9260 §7.2.1-5, §7.2.1-6
 #[test]
 fn slow_start_grows_only_when_the_window_was_full() {
     let mut rows = Rows::of("§7.2.1, full windows");
@@ -117,6 +120,7 @@ fn slow_start_grows_only_when_the_window_was_full() {
 
 // covers: RFC 9260 §7.2.1
 // covers: RFC 9260 §7.2
+// covers: RFC 9260 §7.2-2, §7.2-4
 #[test]
 fn headers_and_padding_count_so_that_small_messages_do_not_flood() {
     // 20 bytes of chunk each: 68 fill a packet of 1360 bytes; four packets may leave at once (Max.Burst), and
@@ -134,6 +138,7 @@ fn headers_and_padding_count_so_that_small_messages_do_not_flood() {
 
 // covers: RFC 9260 §7.2.2
 // covers: RFC 9260 §7.2.3
+// covers: RFC 9260 §7.2-1, §7.2.2-1, §7.2.2-3, §7.2.2-P1, §7.2.2-P3
 #[test]
 fn congestion_avoidance_grows_by_a_packet_for_each_window_acknowledged() {
     let mut rows = Rows::of("§7.2.2");
@@ -176,6 +181,7 @@ fn congestion_avoidance_grows_by_a_packet_for_each_window_acknowledged() {
 }
 
 // covers: RFC 9260 §7.2.2
+// covers: RFC 9260 §7.2.2-P2, §7.2.2-P4
 #[test]
 fn what_is_acknowledged_of_a_window_that_was_not_full_is_worth_one_window_at_most() {
     let mut rows = Rows::of("§7.2.2, not full");
@@ -219,6 +225,7 @@ fn grown() -> Lab {
 }
 
 // covers: RFC 9260 §7.2.3
+// covers: RFC 9260 §7.2.3-2
 #[test]
 fn a_timeout_leaves_one_packet_and_half_the_window_as_threshold() {
     let mut rows = Rows::of("§7.2.3, T3-rtx");
@@ -233,6 +240,7 @@ fn a_timeout_leaves_one_packet_and_half_the_window_as_threshold() {
 
 // covers: RFC 9260 §7.2.4
 // covers: RFC 9260 §7.2.3
+// covers: RFC 9260 §7.2.3-1, §7.2.4-4, §7.2.4-5, §7.2.4-6, §7.2.4-8, §7.2.1-6
 #[test]
 fn fast_recovery_halves_the_window_once_and_ends_at_its_exit_point() {
     let mut rows = Rows::of("§7.2.4, fast recovery");
@@ -292,6 +300,7 @@ fn fast_recovery_halves_the_window_once_and_ends_at_its_exit_point() {
 }
 
 // covers: RFC 9260 §7.2.4
+// covers: RFC 9260 §7.2.4-2, §7.2.4-3, §6.7-4, §6.7-5
 #[test]
 fn miss_indications_follow_the_highest_newly_acknowledged_tsn() {
     let mut rows = Rows::of("§7.2.4, HTNA");
@@ -330,6 +339,7 @@ fn miss_indications_follow_the_highest_newly_acknowledged_tsn() {
 }
 
 // covers: RFC 9260 §7.2.4
+// covers: RFC 9260 §7.2.4-R5
 #[test]
 fn a_chunk_is_fast_retransmitted_once_and_then_waits_for_t3() {
     let mut lab = Lab::warm(quiet_with(|config| config.rto_max = ms(1000)));
@@ -354,6 +364,7 @@ fn a_chunk_is_fast_retransmitted_once_and_then_waits_for_t3() {
 }
 
 // covers: RFC 9260 §7.2.1
+// covers: RFC 9260 §7.2.1-10, §7.2.1-11
 #[test]
 fn an_idle_path_loses_half_its_window_per_timeout_down_to_four_packets() {
     let mut rows = Rows::of("§7.2.1, idle");
@@ -394,6 +405,7 @@ fn an_idle_path_loses_half_its_window_per_timeout_down_to_four_packets() {
 }
 
 // covers: RFC 9260 §6.1
+// covers: RFC 9260 §6.1-D1, §6.1-D2
 #[test]
 fn no_event_lets_more_than_max_burst_packets_out_beyond_what_it_acknowledged() {
     let mut rows = Rows::of("§6.1 D");
@@ -421,6 +433,7 @@ fn no_event_lets_more_than_max_burst_packets_out_beyond_what_it_acknowledged() {
 
 // covers: RFC 9260 §7.2
 // covers: RFC 9260 §6.3.3
+// covers: RFC 9260 §7.2-3, §7.2.1-9, §6.4-1, §6.4-4, §8.2-1
 #[test]
 fn each_destination_has_its_own_window_timeout_and_errors() {
     let mut rows = Rows::of("§7.2, each destination");

@@ -43,6 +43,7 @@ fn go_on(lab: &mut Lab, at: At) {
 }
 
 // covers: RFC 9260 §5.2.4
+// covers: RFC 9260 §5.2.4-A1, §5.2.4-A3, §5.3.1-3, §1.3-1
 #[test]
 fn action_a_restarts_the_association_unless_it_is_in_shutdown_ack_sent() {
     // Local Tag X, Peer's Tag X, Tie-Tags M M. What was outstanding comes back; who had asked for the end still
@@ -79,6 +80,7 @@ fn action_a_restarts_the_association_unless_it_is_in_shutdown_ack_sent() {
 
 // covers: RFC 9260 §5.2.4
 // covers: RFC 9260 §7.2
+// covers: RFC 9260 §5.2.4-A2, §6.5-3
 #[test]
 fn a_restart_resets_congestion_control_streams_and_errors() {
     let mut lab = Lab::warm(quiet());
@@ -106,6 +108,7 @@ fn a_restart_resets_congestion_control_streams_and_errors() {
 }
 
 // covers: RFC 9260 §5.2.4
+// covers: RFC 9260 §5.2.4-B1, §5.2.4-B2
 #[test]
 fn action_b_takes_the_peers_new_tag() {
     let mut rows = Rows::of("§5.2.4 action B");
@@ -159,6 +162,7 @@ fn action_b_takes_the_peers_new_tag() {
 }
 
 // covers: RFC 9260 §5.2.4
+// covers: RFC 9260 §5.2.4-4, §5.2.4-C1, §5.2.4-C2, §5.2.4-C3
 #[test]
 fn action_c_and_what_is_not_in_the_table_are_discarded() {
     let mut rows = Rows::of("§5.2.4 action C and others");
@@ -218,6 +222,7 @@ fn action_c_and_what_is_not_in_the_table_are_discarded() {
 }
 
 // covers: RFC 9260 §5.2.4
+// covers: RFC 9260 §5.2.4-3, §5.2.4-D1, §5.2.4-D2
 #[test]
 fn action_d_answers_again_and_a_matching_cookie_never_becomes_stale() {
     let mut rows = Rows::of("§5.2.4 action D");
@@ -254,6 +259,7 @@ fn action_d_answers_again_and_a_matching_cookie_never_becomes_stale() {
 
 // covers: RFC 9260 §5.1.5
 // covers: RFC 9260 §5.1
+// covers: RFC 9260 §5.1-6, §5.1-9, §5.1.5-2, §5.1.5-3
 #[test]
 fn a_cookie_without_an_association_is_taken_if_it_is_ours_fresh_and_for_these_ports_and_tag() {
     let mut rows = Rows::of("§5.1.5");
@@ -293,6 +299,7 @@ fn a_cookie_without_an_association_is_taken_if_it_is_ours_fresh_and_for_these_po
 // covers: RFC 9260 §5.1.5
 // covers: RFC 9260 §5.2.4
 // covers: RFC 9260 §3.3.10.3
+// covers: RFC 9260 §5.1.5-4, §5.1.5-5, §5.2.4-1, §5.2.4-2
 #[test]
 fn a_stale_cookie_is_reported_with_the_microseconds_by_which_it_is_stale() {
     let mut rows = Rows::of("§5.1.5 step 4, §5.2.4 step 3");
@@ -348,6 +355,7 @@ fn stale_cause(measure: u32) -> Vec<u8> {
 }
 
 // covers: RFC 9260 §5.2.6
+// covers: RFC 9260 §5.2.6-3, §5.2.6-4
 #[test]
 fn a_client_whose_cookie_was_stale_asks_for_the_round_trip_and_one_second_more() {
     let mut rows = Rows::of("§5.2.6");

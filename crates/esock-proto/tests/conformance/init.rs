@@ -11,6 +11,7 @@ fn fields(chunk: &Chunk) -> (u32, u32, u16, u16, u32) {
 }
 
 // covers: RFC 9260 §5.2.1
+// covers: RFC 9260 §5.2.1-1, §5.2.1-5, §5.2.1-6, §5.2.1-11, §5.2.1-12, §5.2.1-13, §5.2.1-14
 #[test]
 fn an_init_in_cookie_wait_or_cookie_echoed_is_answered_with_the_values_of_our_own() {
     let mut rows = Rows::of("§5.2.1");
@@ -42,6 +43,7 @@ fn an_init_in_cookie_wait_or_cookie_echoed_is_answered_with_the_values_of_our_ow
 }
 
 // covers: RFC 9260 §5.2.1
+// covers: RFC 9260 §5.2.1-3, §5.2.1-4, §5.2.1-5
 #[test]
 fn in_cookie_wait_init_ack_goes_only_to_an_address_that_the_user_gave_and_the_init_names() {
     let mut rows = Rows::of("§5.2.1, the destination");
@@ -82,6 +84,8 @@ fn in_cookie_wait_init_ack_goes_only_to_an_address_that_the_user_gave_and_the_in
 // covers: RFC 9260 §5.2.1
 // covers: RFC 9260 §5.2.2
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §5.2.1-7, §5.2.1-8, §5.2.1-9, §5.2.1-10, §5.2.2-2, §5.2.2-3, §5.2.2-4, §5.2.2-9, §5.2.2-10
+// covers: RFC 9260 §3.3.10.11-1
 #[test]
 fn an_init_that_adds_addresses_is_refused_with_the_addresses_that_it_adds() {
     let mut rows = Rows::of("§5.2.2, added addresses");
@@ -112,6 +116,7 @@ fn an_init_that_adds_addresses_is_refused_with_the_addresses_that_it_adds() {
 
 // covers: RFC 9260 §5.2.2
 // covers: RFC 9260 §5.3.1
+// covers: RFC 9260 §5.2.2-1, §5.2.2-6, §5.2.2-7, §5.2.2-8, §5.2.2-9, §5.2.2-10, §5.1.3-6, §5.3.1-2
 #[test]
 fn an_init_of_a_restarted_peer_gets_a_new_tag_and_a_cookie_that_tells_nothing_of_the_old_ones() {
     let mut rows = Rows::of("§5.2.2");
@@ -151,6 +156,7 @@ fn an_init_of_a_restarted_peer_gets_a_new_tag_and_a_cookie_that_tells_nothing_of
 
 // covers: RFC 9260 §5.2.2
 // covers: RFC 9260 §5.1.2
+// covers: RFC 9260 §5.1.2-6
 #[test]
 fn an_init_belongs_to_an_association_if_any_of_its_addresses_does() {
     let mut lab = Lab::up(Role::Server, quiet());
@@ -169,6 +175,8 @@ fn an_init_belongs_to_an_association_if_any_of_its_addresses_does() {
 // covers: RFC 9260 §5.2.3
 // covers: RFC 9260 §3.3.3
 // covers: RFC 9260 §5.1
+// covers: RFC 9260 §3.3.3-2, §3.3.3-6, §3.3.3-7, §3.3.3-10, §3.3.3-11, §3.3.3-12, §3.3.3-16, §3.3.3-17, §3.3.3-20
+// covers: RFC 9260 §3.3.3-21, §3.3.3-25, §5.1-16, §5.1-17, §5.1-18, §3.2.2-2, §3.2.2-3, §5.1.4-1
 #[test]
 fn an_init_ack_is_taken_in_cookie_wait_only_and_judged_there() {
     let mut rows = Rows::of("§5.2.3, §3.3.3");

@@ -7,6 +7,8 @@ const ABORTED: &str = "R:ABORT()/T";
 const COMPLETE: &str = "R:SHUTDOWN_COMPLETE/T";
 
 // covers: RFC 9260 §8.4
+// covers: RFC 9260 §8.4-2, §8.4-3a, §8.4-3b, §8.4-4, §8.4-5a, §8.4-5b, §8.4-6, §8.4-7, §8.4-8a, §8.4-8b, §8.4-8c
+// covers: RFC 9260 §8.4-8d, §8.5.1-A2, §8.5.1-A3, §3.3.2-7, §3.3.7-3
 #[test]
 fn every_rule_for_packets_out_of_the_blue_in_their_order() {
     let heartbeat = || chunk(HEARTBEAT, 0, &[0, 1, 0, 4]);
@@ -83,6 +85,7 @@ fn bad_init() -> Vec<u8> {
 
 // covers: RFC 9260 §8.4
 // covers: RFC 9260 §6.8
+// covers: RFC 9260 §8.4-1, §6.8-3, §6.8-4
 #[test]
 fn packets_that_are_not_out_of_the_blue_but_wrong_are_never_answered() {
     let mut rows = Rows::of("§8.4 rule 1, §6.8");
@@ -120,6 +123,7 @@ fn last_words(lab: &mut Lab) -> String {
 
 // covers: RFC 9260 §8.5.1
 // covers: RFC 9260 §8.5
+// covers: RFC 9260 §8.5.1-A1, §8.5.1-D1, §9.1-1, §9.1-2, §8.5.1-C1, §8.5.1-C2, §8.4-5b, §8.5-1
 #[test]
 fn the_stack_fills_in_the_tags_that_the_exceptions_ask_for() {
     let mut rows = Rows::of("§8.5.1, sending");
@@ -161,6 +165,7 @@ fn the_stack_fills_in_the_tags_that_the_exceptions_ask_for() {
 
 // covers: RFC 9260 §8.5.1
 // covers: RFC 9260 §8.5
+// covers: RFC 9260 §8.5.1-B4, §8.5.1-C5
 #[test]
 fn what_follows_an_abort_or_a_shutdown_complete_that_is_not_accepted_is_discarded_with_it() {
     let mut rows = Rows::of("§8.5.1 B, C: the packet is discarded");

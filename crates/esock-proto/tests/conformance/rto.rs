@@ -20,6 +20,7 @@ fn at(at: u64, line: &str) -> (u64, String) {
 }
 
 // covers: RFC 9260 §6.3.1
+// covers: RFC 9260 §6.3.1-C1, §6.3.1-C2, §6.3.1-C3
 #[test]
 fn measurements_give_the_numbers_of_c1_to_c3() {
     let mut rows = Rows::of("§6.3.1 C1 to C3");
@@ -48,6 +49,7 @@ fn measurements_give_the_numbers_of_c1_to_c3() {
 }
 
 // covers: RFC 9260 §6.3.1
+// covers: RFC 9260 §6.3.1-C6, §6.3.1-C7, §6.3.1-G1
 #[test]
 fn the_timeout_keeps_its_bounds_and_a_variation_of_zero_is_the_granularity() {
     let mut rows = Rows::of("§6.3.1 C6, C7, G1");
@@ -83,6 +85,7 @@ fn the_timeout_keeps_its_bounds_and_a_variation_of_zero_is_the_granularity() {
 }
 
 // covers: RFC 9260 §6.3.1
+// covers: RFC 9260 §6.3.1-C4a, §6.3.1-C4b
 #[test]
 fn one_round_trip_is_measured_once() {
     let mut rows = Rows::of("§6.3.1 C4");
@@ -108,6 +111,7 @@ fn one_round_trip_is_measured_once() {
 
 // covers: RFC 9260 §6.3.1
 // covers: RFC 9260 §6.3.3
+// covers: RFC 9260 §6.3.1-C5a, §6.3.3-E2, §6.3.3-E4c
 #[test]
 fn what_was_sent_again_measures_nothing_and_the_timeout_stays_backed_off_until_something_does() {
     let mut rows = Rows::of("§6.3.1 C5, §6.3.3 E2");
@@ -135,6 +139,7 @@ fn what_was_sent_again_measures_nothing_and_the_timeout_stays_backed_off_until_s
 
 // covers: RFC 9260 §6.3.1
 // covers: RFC 9260 §6.4
+// covers: RFC 9260 §6.3.1-C5b, §6.3.3-F1
 #[test]
 fn a_chunk_measures_nothing_if_an_earlier_one_was_sent_again_over_its_path_meanwhile() {
     // C5, its second half. Chunk 1 goes over path 0 at 0, chunk 2 over path 1 at 900 ms; T3 of path 0 sends chunk 1
@@ -162,6 +167,7 @@ fn a_chunk_measures_nothing_if_an_earlier_one_was_sent_again_over_its_path_meanw
 
 // covers: RFC 9260 §6.3.3
 // covers: RFC 9260 §8.1
+// covers: RFC 9260 §6.3.3-E2, §6.3.1-C7
 #[test]
 fn every_expiration_doubles_the_timeout_up_to_rto_max() {
     let mut rows = Rows::of("§6.3.3 E2");
@@ -185,6 +191,7 @@ fn every_expiration_doubles_the_timeout_up_to_rto_max() {
 
 // covers: RFC 9260 §6.3.2
 // covers: RFC 9260 §6.1
+// covers: RFC 9260 §6.3.2-R1, §6.3.2-R2, §6.3.2-R3, §6.3.2-R4, §6.1-12, §6.1-14
 #[test]
 fn t3_starts_stops_and_begins_anew_as_r1_to_r4_say() {
     let mut rows = Rows::of("§6.3.2");
@@ -235,6 +242,7 @@ fn t3_starts_stops_and_begins_anew_as_r1_to_r4_say() {
 
 // covers: RFC 9260 §6.1
 // covers: RFC 9260 §7.2.4
+// covers: RFC 9260 §6.1-13, §7.2.4-R4
 #[test]
 fn t3_begins_anew_when_the_earliest_chunk_is_fast_retransmitted() {
     // Chunks 2 to 5 leave at 0; 2 is lost. The SACKs for 3, 4 and 5 come at 800, 810 and 820 ms; the first lets
@@ -261,6 +269,7 @@ fn t3_begins_anew_when_the_earliest_chunk_is_fast_retransmitted() {
 
 // covers: RFC 9260 §6.3.3
 // covers: RFC 9260 §7.2.3
+// covers: RFC 9260 §6.3.3-E3, §6.3.3-1, §7.2.1-2
 #[test]
 fn one_packet_goes_again_and_no_more_until_something_is_acknowledged() {
     let mut rows = Rows::of("§6.3.3 E3, §7.2.3");

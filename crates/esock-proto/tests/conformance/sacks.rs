@@ -15,6 +15,8 @@ fn data_of(numbers: &[u32], immediate: bool) -> Vec<Vec<u8>> {
 // covers: RFC 9260 §6.7
 // covers: RFC 9260 §7.2.4
 // covers: RFC 7053 §5
+// covers: RFC 9260 §6.2-1, §6.2-8, §6.2-9, §6.2-10, §6.2-11, §6.2-17, §6.2-20, §6.2-22, §6.2-23, §6.7-1, §7.2.4-1
+// covers: RFC 9260 §3.3.4-2
 #[test]
 fn sacks_leave_for_every_second_packet_after_200_ms_and_at_once_where_the_text_says_so() {
     // What arrives at which millisecond (a packet of DATA chunks, with the I bit or without), and what is sent when.
@@ -101,6 +103,7 @@ fn sacks_leave_for_every_second_packet_after_200_ms_and_at_once_where_the_text_s
 }
 
 // covers: RFC 9260 §6.2
+// covers: RFC 9260 §6.2-9, §6.2-14
 #[test]
 fn the_delay_and_the_frequency_are_what_was_configured_and_never_above_500_ms() {
     let mut rows = Rows::of("§6.2, SACK.Delay");
@@ -134,6 +137,7 @@ fn the_delay_and_the_frequency_are_what_was_configured_and_never_above_500_ms() 
 }
 
 // covers: RFC 9260 §5.1
+// covers: RFC 9260 §5.1-19
 #[test]
 fn the_first_data_of_an_association_is_acknowledged_at_once() {
     let mut rows = Rows::of("§5.1, the first DATA");
@@ -150,6 +154,7 @@ fn the_first_data_of_an_association_is_acknowledged_at_once() {
 // covers: RFC 9260 §6.5
 // covers: RFC 9260 §6.2
 // covers: RFC 9260 §3.3.1
+// covers: RFC 9260 §6.5-2, §6.2-33, §3.3.10.1-1, §3.3.10.9-1
 #[test]
 fn data_that_cannot_be_taken_is_answered_as_its_fault_asks_for() {
     let mut rows = Rows::of("§6.5, §6.2, faults of DATA");
@@ -205,6 +210,7 @@ fn filled() -> (Lab, u32) {
 }
 
 // covers: RFC 9260 §6.2
+// covers: RFC 9260 §6.2-2, §6.2-4, §6.2-5, §6.2-12, §6.2-6
 #[test]
 fn a_receiver_without_room_drops_what_is_new_and_says_so_at_once() {
     let mut rows = Rows::of("§6.2, no room");
@@ -235,6 +241,7 @@ fn a_receiver_without_room_drops_what_is_new_and_says_so_at_once() {
 }
 
 // covers: RFC 9260 §6.2
+// covers: RFC 9260 §6.2-13, §6.2-25, §6.2-27
 #[test]
 fn the_window_that_is_announced_falls_as_data_waits_and_rises_when_it_is_read() {
     let mut rows = Rows::of("§6.2, a_rwnd");

@@ -15,6 +15,7 @@ fn secs(secs: u64) -> Duration {
 
 // covers: RFC 9260 §9.2
 // covers: RFC 9260 §6
+// covers: RFC 9260 §9.2-25, §9.2-11, §4-12, §6-1, §5-1
 #[test]
 fn a_send_request_is_refused_once_a_shutdown_has_begun() {
     let mut rows = Rows::of("§9.2, send requests");
@@ -33,6 +34,7 @@ fn a_send_request_is_refused_once_a_shutdown_has_begun() {
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-24, §6-1
 #[test]
 fn shutdown_waits_until_everything_is_acknowledged() {
     let mut rows = Rows::of("§9.2, outstanding data");
@@ -56,6 +58,7 @@ fn shutdown_waits_until_everything_is_acknowledged() {
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-8, §9.2-9, §9.2-10, §9.2-16, §6-4
 #[test]
 fn the_receiver_of_shutdown_sends_what_it_has_and_answers_when_all_is_acknowledged() {
     let mut rows = Rows::of("§9.2, SHUTDOWN-RECEIVED");
@@ -92,6 +95,7 @@ fn the_receiver_of_shutdown_sends_what_it_has_and_answers_when_all_is_acknowledg
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-12, §9.2-13, §6.2-16, §6.2-19
 #[test]
 fn data_in_shutdown_sent_is_taken_and_answered_with_shutdown_at_once() {
     let mut rows = Rows::of("§9.2, DATA in SHUTDOWN-SENT");
@@ -119,6 +123,7 @@ fn data_in_shutdown_sent_is_taken_and_answered_with_shutdown_at_once() {
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-7, §9.2-3, §9.2-1
 #[test]
 fn every_packet_of_the_peer_restarts_t2_and_clears_the_count_in_shutdown_sent() {
     let mut rows = Rows::of("§9.2, T2 is restarted");
@@ -149,6 +154,7 @@ fn every_packet_of_the_peer_restarts_t2_and_clears_the_count_in_shutdown_sent() 
 
 // covers: RFC 9260 §9.2
 // covers: RFC 9260 §6.3.3
+// covers: RFC 9260 §9.2-1, §9.2-3, §9.2-4, §9.2-5, §9.2-6, §9.2-17, §9.2-18, §9.2-19, §9.2-20
 #[test]
 fn t2_repeats_shutdown_and_shutdown_ack_until_association_max_retrans_is_exceeded() {
     let mut rows = Rows::of("§9.2, T2-shutdown");
@@ -173,6 +179,7 @@ fn t2_repeats_shutdown_and_shutdown_ack_until_association_max_retrans_is_exceede
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-14, §9.2-15
 #[test]
 fn t5_shutdown_guard_ends_a_shutdown_that_takes_longer_than_five_times_rto_max() {
     // The peer goes on sending DATA, so that T2 never gives up: 5 * 60 s after SHUTDOWN it is aborted.
@@ -195,6 +202,7 @@ fn t5_shutdown_guard_ends_a_shutdown_that_takes_longer_than_five_times_rto_max()
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-23, §9.2-29, §9.2-30
 #[test]
 fn collisions_end_in_one_exchange() {
     let mut rows = Rows::of("§9.2, collisions");
@@ -230,6 +238,7 @@ fn collisions_end_in_one_exchange() {
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-27
 #[test]
 fn a_shutdown_ack_of_the_past_is_answered_while_setting_up_and_t1_goes_on() {
     let mut rows = Rows::of("§9.2, SHUTDOWN ACK while setting up");
@@ -252,6 +261,7 @@ fn a_shutdown_ack_of_the_past_is_answered_while_setting_up_and_t1_goes_on() {
 }
 
 // covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-26
 #[test]
 fn an_init_in_shutdown_ack_sent_brings_that_chunk_again_and_no_more() {
     let mut rows = Rows::of("§9.2, INIT in SHUTDOWN-ACK-SENT");
@@ -297,6 +307,7 @@ fn heartbeats_end_with_shutdown_and_shutdown_ack() {
 }
 
 // covers: RFC 9260 §9.1
+// covers: RFC 9260 §9.1-1, §9.1-3, §9.1-4, §3.3.10.12-1, §14.2-1
 #[test]
 fn an_abort_of_the_user_carries_the_reason_alone_and_gives_everything_back() {
     let mut lab = Lab::warm(quiet());
@@ -322,6 +333,7 @@ fn an_abort_of_the_user_carries_the_reason_alone_and_gives_everything_back() {
 }
 
 // covers: RFC 9260 §9.1
+// covers: RFC 9260 §9.1-5, §9.1-7, §9.1-8, §9.1-9, §3.3.7-4
 #[test]
 fn an_abort_of_the_peer_is_never_answered_and_its_reason_is_told() {
     let mut rows = Rows::of("§9.1, ABORT of the peer");

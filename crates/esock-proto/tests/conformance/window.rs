@@ -5,6 +5,7 @@ use esock_proto::*;
 use std::time::Duration;
 
 // covers: RFC 9260 §6.2.1
+// covers: RFC 9260 §6.2.1-A, §6.2.1-B, §6.2.1-C, §6.2.1-D1, §6.2.1-D2, §6.2.1-D3
 #[test]
 fn rwnd_is_what_was_announced_less_what_is_outstanding() {
     let mut rows = Rows::of("§6.2.1, rwnd");
@@ -68,6 +69,7 @@ fn a_sack_of_what_was_never_sent_ends_the_association_and_an_old_one_is_dropped(
 }
 
 // covers: RFC 9260 §6.1
+// covers: RFC 9260 §6.1-A1, §6.1-A2, §6.1-A3, §6.1-A9
 #[test]
 fn nothing_new_is_sent_beyond_the_window_while_something_is_outstanding() {
     let mut rows = Rows::of("§6.1 A");
@@ -104,6 +106,7 @@ fn times(sent: &[(u64, String)]) -> Vec<u64> {
 }
 
 // covers: RFC 9260 §6.1
+// covers: RFC 9260 §6.1-A4, §6.1-A5, §6.1-A6, §6.1-A7
 #[test]
 fn a_shut_window_is_probed_after_a_timeout_and_then_at_growing_intervals() {
     let mut rows = Rows::of("§6.1 A, zero window probes");

@@ -165,6 +165,7 @@ fn only_probes(replies: &[Reply], unconfirmed: &[Address]) {
 /// RFC 5062 §5: the attacker lists a victim, asks for data, lets its own path fail and acknowledges what the
 /// victim gets. No byte of data may go there, however long it lasts.
 // covers: RFC 9260 §5.4, RFC 9260 §6.4, RFC 5062 §5
+// covers: RFC 9260 §5.4-2
 #[test]
 fn an_unconfirmed_address_gets_no_data_even_when_all_others_have_failed() {
     let victims = [ip("10.0.0.77"), ip("10.0.0.78")];
@@ -197,6 +198,7 @@ fn an_unconfirmed_address_gets_no_data_even_when_all_others_have_failed() {
 }
 
 // covers: RFC 9260 §5.4
+// covers: RFC 9260 §5.4-2, §5.4-3
 #[test]
 fn whatever_comes_from_an_unconfirmed_address_its_answer_goes_to_a_confirmed_one() {
     let victim = ip("10.0.0.77");
@@ -221,6 +223,7 @@ fn whatever_comes_from_an_unconfirmed_address_its_answer_goes_to_a_confirmed_one
 
 /// An INIT ACK may come from an address that the user did not name. It is asked before data goes there.
 // covers: RFC 9260 §5.4
+// covers: RFC 9260 §5.4-2, §5.4-5, §5.4-R3
 #[test]
 fn an_init_ack_from_elsewhere_does_not_make_its_address_confirmed() {
     let elsewhere = ip("10.0.0.77");
@@ -259,6 +262,7 @@ fn the_address_that_the_user_named_goes_before_the_one_that_answered() {
 
 /// HB.Max.Burst: one probe of an unconfirmed address in each RTO, or for each that is confirmed.
 // covers: RFC 9260 §5.4, RFC 9260 §16, RFC 5062 §6.3
+// covers: RFC 9260 §5.4-1
 #[test]
 fn unconfirmed_addresses_are_probed_one_at_a_time() {
     let listed: Vec<u8> = (1..=20u8).flat_map(|at| param(5, &[10, 8, 0, at])).collect();

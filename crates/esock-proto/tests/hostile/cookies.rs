@@ -228,6 +228,7 @@ fn a_cookie_of_before_the_association_is_discarded() {
 /// Tie-Tags link a restart to its association without giving the true tags away (RFC 5062 §3): whoever
 /// gets hold of the peer's address must not read from an INIT ACK what packets of the association carry.
 // covers: RFC 9260 §5.2.2, RFC 9260 §1.4, RFC 5062 §3.3
+// covers: RFC 9260 §5.1.3-6, §5.2.2-5
 #[test]
 fn a_cookie_does_not_tell_the_tags_of_the_association_that_exists() {
     let mut world = World::new();

@@ -52,6 +52,7 @@ fn an_init_shorter_than_its_fixed_part_is_dropped() {
 }
 
 // covers: RFC 9260 §5.1.2, RFC 9260 §3.3.2.1.4
+// covers: RFC 9260 §5.1.2-2, §5.1.2-3, §3.3.2-3, §3.3.10.5-1
 #[test]
 fn a_host_name_is_refused_and_nobody_looks_it_up() {
     let mut world = World::new();
@@ -67,6 +68,7 @@ fn a_host_name_is_refused_and_nobody_looks_it_up() {
 }
 
 // covers: RFC 9260 §3.2.1, RFC 9260 §3.3.3.1
+// covers: RFC 9260 §3.2.1-T00, §3.2.1-T01, §3.2.1-T10, §3.2.1-T11, §3.2.1-T2, §3.2.2-1
 #[test]
 fn unknown_parameters_of_all_four_kinds_follow_their_high_bits() {
     for (kind, goes_on, reported) in
