@@ -5,7 +5,8 @@ use crate::machine::Machine;
 use crate::syntax::Argument;
 use crate::value::{self, Expr, Names, Value};
 use esock_proto::{
-    Config, ConnectError, Encapsulation, Peer, Ppid, Rejected, SendError, SendOptions, StackConfig, StreamId, Tsn,
+    Config, ConnectError, Encapsulation, PathParameters, Peer, Ppid, Rejected, SendError, SendOptions, StackConfig,
+    StreamId, Tsn,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub const WORDS: &[&str] = &[
     "close",
     "primary",
     "heartbeat",
+    "tune",
     "event",
     "no_event",
     "state",
@@ -200,7 +202,7 @@ impl Machine {
                 stack.close(now, endpoint);
                 Ok(())
             }
-            "primary" | "heartbeat" => self.path_call(word, arguments),
+            "primary" | "heartbeat" | "tune" => self.path_call(word, arguments),
             "event" | "no_event" => self.event(word, arguments),
             _ => self.question(word, arguments),
         }
@@ -312,19 +314,40 @@ impl Machine {
         }
     }
 
+    /// `primary ADDRESS`, `heartbeat ADDRESS`, `tune ADDRESS name=value ...`.
     fn path_call(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
-        let [Argument { key: None, value }] = arguments else { return Err(format!("{word} takes an address")) };
-        let address = self.address(value)?;
+        let Some((Argument { key: None, value }, rest)) = arguments.split_first() else {
+            return Err(format!("{word} takes an address"));
+        };
+        if !rest.is_empty() && word != "tune" {
+            return Err(format!("{word} takes an address and nothing else"));
+        }
+        let (address, parameters) = (self.address(value)?, self.path_parameters(rest)?);
         let (now, assoc) = (self.now, self.assoc()?);
         let (stack, _) = self.stack()?;
         let stats = stack.association(now, assoc).ok_or("the association is gone")?;
         let path = stats.paths.iter().find(|path| path.remote.ip() == address).ok_or("there is no such path")?.id;
-        let done = if word == "primary" {
-            stack.set_primary(now, assoc, path)
-        } else {
-            stack.request_heartbeat(now, assoc, path)
+        let done = match word {
+            "primary" => stack.set_primary(now, assoc, path),
+            "heartbeat" => stack.request_heartbeat(now, assoc, path),
+            _ => stack.set_path_parameters(now, assoc, path, parameters),
         };
         done.map_err(|problem| problem.to_string())
+    }
+
+    fn path_parameters(&self, arguments: &[Argument]) -> Result<PathParameters, String> {
+        let mut parameters = PathParameters::default();
+        for argument in arguments {
+            let value = self.names.eval(&argument.value)?;
+            match argument.key.as_deref() {
+                Some("heartbeat_interval") => parameters.heartbeat_interval = Some(unless_off(&value, time)?),
+                Some("path_max_retrans") => parameters.path_max_retrans = Some(unless_off(&value, number)?),
+                Some("pf_threshold") => parameters.pf_threshold = Some(unless_off(&value, number)?),
+                Some("mtu") => parameters.mtu = Some(number(&value)?),
+                _ => return Err("tune takes heartbeat_interval=, path_max_retrans=, pf_threshold= and mtu=".to_owned()),
+            }
+        }
+        Ok(parameters)
     }
 
     /// `event NAME key=value`: it was told, since the last event that was asked for.
