@@ -227,14 +227,18 @@ impl Machine {
     }
 
     fn decide(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
-        let (now, reason) = (self.now, self.text(arguments)?);
+        let none =
+            matches!(arguments, [Argument { key: None, value: Expr::Value(Value::Word(word)) }] if word == "none");
+        let (now, reason) = (self.now, if none { Vec::new() } else { self.text(arguments)? });
         let (stack, _) = self.stack()?;
         let incoming = stack.poll_incoming().ok_or("nobody waits to be accepted")?;
         match word {
-            "accept" => {
-                let assoc = stack.accept(now, incoming).ok_or("the stack made no association of it")?;
-                self.assoc = Some(assoc);
-            }
+            "accept" => match (stack.accept(now, incoming), none) {
+                (Some(assoc), false) => self.assoc = Some(assoc),
+                (None, true) => {}
+                (None, false) => return Err("the stack made no association of it".to_owned()),
+                (Some(_), true) => return Err("the stack made an association of it".to_owned()),
+            },
             "refuse" => stack.refuse(now, incoming, &reason),
             _ => stack.ignore(incoming),
         }
