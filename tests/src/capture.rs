@@ -84,6 +84,8 @@ pub struct Packet {
     pub udp: bool,
     /// The types of its chunks.
     pub chunks: Vec<u8>,
+    /// Of an INIT or INIT ACK: the types of chunks, beyond those of RFC 9260, that its sender announces.
+    pub announced: Vec<u8>,
 }
 
 /// tshark's judgement of a capture: all its packets were well-formed and had good checksums.
@@ -95,7 +97,7 @@ pub struct Verdict {
     pub fragmented: usize,
 }
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 14] = [
     "frame.number",
     "frame.time_epoch",
     "frame.interface_name",
@@ -108,6 +110,8 @@ const FIELDS: [&str; 12] = [
     "_ws.expert.severity",
     "ip.flags.mf",
     "ipv6.fraghdr.more",
+    "sctp.parameter_type",
+    "sctp.supported_chunk_type",
 ];
 
 /// tshark's number for experts' remarks of severity "error".
@@ -151,7 +155,23 @@ enum Decoded {
 /// Takes one line of tshark's; what is wrong with the packet is added to `faults`.
 fn packet(line: &str, faults: &mut Vec<String>) -> Option<Decoded> {
     let fields: Vec<&str> = line.split('|').collect();
-    let [number, time, link, v4, v6, udp, chunks, checksum, malformed, severity, more_v4, more_v6] = fields[..] else {
+    let [
+        number,
+        time,
+        link,
+        v4,
+        v6,
+        udp,
+        chunks,
+        checksum,
+        malformed,
+        severity,
+        more_v4,
+        more_v6,
+        parameters,
+        supported,
+    ] = fields[..]
+    else {
         faults.push(format!("not {} fields: {line}", FIELDS.len()));
         return None;
     };
@@ -175,7 +195,13 @@ fn packet(line: &str, faults: &mut Vec<String>) -> Option<Decoded> {
     if checksum != "1" {
         fault("bad checksum");
     }
-    Some(Decoded::Packet(Packet { number, time, link, source, udp: !udp.is_empty(), chunks }))
+    let mut announced: Vec<u8> = supported.split(',').filter_map(|kind| kind.parse().ok()).collect();
+    // The parameter that says the same of FORWARD-TSN (RFC 3758 §3.1); behind an Unrecognized Parameter (8) it is the
+    // one that is given back.
+    let parameters: Vec<&str> = [""].into_iter().chain(parameters.split(',')).collect();
+    let forward_tsn = parameters.windows(2).any(|pair| pair[0] != "0x0008" && pair[1] == "0xc000");
+    announced.extend(forward_tsn.then_some(192));
+    Some(Decoded::Packet(Packet { number, time, link, source, udp: !udp.is_empty(), chunks, announced }))
 }
 
 impl Verdict {
@@ -198,6 +224,18 @@ impl Verdict {
         let seen: BTreeSet<u8> = self.packets.iter().flat_map(|packet| packet.chunks.iter().copied()).collect();
         let missing: Vec<u8> = expected.iter().copied().filter(|chunk| !seen.contains(chunk)).collect();
         assert!(missing.is_empty(), "no chunks of types {missing:?} were seen, only of {seen:?}");
+    }
+
+    /// The types of chunks, beyond those of RFC 9260, that `host` announced.
+    ///
+    /// # Panics
+    /// If its INIT or INIT ACK was not captured.
+    pub fn announced(&self, host: Host) -> Vec<u8> {
+        let is_setup = |packet: &&Packet| {
+            is_of(packet.source, host) && packet.chunks.iter().any(|kind| [chunk::INIT, chunk::INIT_ACK].contains(kind))
+        };
+        let setup = self.packets.iter().rfind(is_setup);
+        setup.map(|packet| packet.announced.clone()).unwrap_or_else(|| panic!("no INIT or INIT ACK of {host:?}"))
     }
 
     /// How many packets with DATA `host` sent over `link` between two moments.
@@ -239,13 +277,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_init_announces_is_told_from_what_it_gives_back() {
+        let announced = |parameters: &str| {
+            let line = format!("7|1.5|link1|10.71.1.1||9899,9899|1|1||||0|{parameters}");
+            match packet(&line, &mut Vec::new()) {
+                Some(Decoded::Packet(packet)) => packet.announced,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(announced("0x8008,0xc000|130,64"), [130, 64, 192]);
+        assert_eq!(announced("0xc000|"), [192]);
+        assert_eq!(announced("0x0007,0x0008,0xc000|"), Vec::<u8>::new());
+    }
+
+    #[test]
     fn a_packet_with_a_bad_checksum_a_malformed_one_and_an_unknown_one_are_faults() {
         let faults = |line: &str| {
             let mut faults = Vec::new();
             packet(line, &mut faults);
             faults
         };
-        let good = "7|1.5|link1|10.71.1.1||9899,9899|3,0|1||2097152|0|";
+        let good = "7|1.5|link1|10.71.1.1||9899,9899|3,0|1||2097152|0|||";
         assert_eq!(faults(good), Vec::<String>::new());
         for (from, to, fault) in [
             ("3,0|1|", "3,0|0|", "bad checksum"),

@@ -70,6 +70,19 @@ impl Lab {
         self.guest().kernel.clone()
     }
 
+    /// What a host runs, as in the matrix: its name, and as much of its version as tells it from others.
+    pub fn peer_name(&mut self, host: Host) -> String {
+        let two = |version: &str| version.split(['.', '-']).take(2).collect::<Vec<_>>().join(".");
+        match host {
+            Host::Kernel => format!("Linux {}", two(&self.kernel())),
+            Host::Usrsctp => {
+                let version = run(&["dpkg-query", "--show", "--showformat=${Version}", "libusrsctp-dev"]);
+                format!("usrsctp {}", version.split(['-', '+']).next().unwrap_or_default().trim_end_matches(".0"))
+            }
+            Host::Us | Host::EsockOnKernel => "esock".to_owned(),
+        }
+    }
+
     /// Starts a program in the guest, called `tag`.
     pub fn execute_in_guest(&mut self, tag: &str, program: &str) -> Lines {
         self.guest().execute(tag, &format!("{program} --tag {tag}"))

@@ -1,6 +1,7 @@
 //! What is shown with each of the peers.
 
 use crate::capture::Verdict;
+use crate::facts::fact;
 use crate::lab::Lab;
 use crate::network::{Family, Host};
 use crate::scenario::{Encapsulation, End, Run, Scenario};
@@ -23,6 +24,13 @@ fn between(name: &'static str, peer: Host, direction: Direction, encapsulation: 
         Direction::TheyConnect => (peer, Host::Us),
     };
     Scenario::new(name, client, server, encapsulation)
+}
+
+/// Tells what a test has shown, for the matrix in the README: of esock's stack with another.
+fn shown(lab: &mut Lab, peer: Host, feature: &str, detail: &str) {
+    if peer != Host::EsockOnKernel {
+        fact(&lab.peer_name(peer), feature, detail);
+    }
 }
 
 /// 64 MB each way at once, in messages of 16 KiB.
@@ -79,12 +87,14 @@ pub fn shutdown_by_the_server(
 pub fn ephemeral_udp_port(lab: &mut Lab, name: &'static str, peer: Host) {
     let scenario = between(name, peer, Direction::WeConnect, Encapsulation::Udp);
     Scenario { ours: words(&["--local-udp", "0"]), ends: peer, ..scenario }.run(lab);
+    shown(lab, peer, "any UDP port of ours is learnt", "yes");
 }
 
 /// Connecting without knowing how the peer's packets travel: it answers the native INIT first.
 pub fn encapsulation_found_out(lab: &mut Lab, name: &'static str, peer: Host) {
     let scenario = between(name, peer, Direction::WeConnect, Encapsulation::Native);
     Scenario { ours: words(&["--encapsulation", "either"]), ..scenario }.run(lab);
+    shown(lab, peer, "encapsulation is found out", "yes");
 }
 
 /// The client dies without a word, comes back from the same addresses and ports, and the same association goes on
@@ -117,6 +127,7 @@ pub fn losses(lab: &mut Lab, name: &'static str, peer: Host, direction: Directio
     let lost = run.lines(Host::Us).wait("event=lost", deadline).number("packets");
     assert!(lost > 50, "only {lost} packets were lost");
     run.finish();
+    shown(lab, peer, "losses", "3 %");
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -163,6 +174,7 @@ pub fn failover(
         let before = [0, 1].map(|link| verdict.data_packets(Host::Us, link, start, first.cut));
         assert!(before[0] > 0 && before[1] == 0, "before the first cut our data went over the links {before:?}");
     }
+    shown(lab, peer, "two paths, each fails once", encapsulation.name());
 }
 
 /// A time in which a link was cut.

@@ -159,7 +159,8 @@ impl Scenario {
             self.live_and_die(lab, ports, &mut server, deadline);
         }
         let client = lab.start(self.client, &tag(self.client), &self.arguments(self.client, ports));
-        Run { scenario: self, client, server, capture, file, ports, began, start, deadline }
+        let peer = lab.peer_name(if self.client == Host::Us { self.server } else { self.client });
+        Run { scenario: self, peer, client, server, capture, file, ports, began, start, deadline }
     }
 
     /// Starts a client that exchanges nothing, and kills it without a word to the server.
@@ -184,6 +185,8 @@ const SLOW_END: Duration = Duration::from_millis(900);
 #[derive(Debug)]
 pub struct Run {
     scenario: Scenario,
+    /// The name of the other end, in the matrix.
+    peer: String,
     client: Peer,
     server: Peer,
     capture: Capture,
@@ -228,6 +231,7 @@ impl Run {
             wait_unordered(self.lines(server), "event=restarted", deadline);
         }
         self.expect_end();
+        let up = self.lines(Host::Us).last("event=up").cloned();
         let ending = self.began.elapsed() - exchanged;
         let verdict = self.capture.finish(self.ports);
         let scenario = &self.scenario;
@@ -250,6 +254,9 @@ impl Run {
                 ending.as_secs_f64(),
                 verdict.tail(20)
             );
+        }
+        if let Some(up) = up {
+            scenario.tell_facts(&self.peer, &up, &verdict);
         }
         // Kept where a test fails, or on demand, to be looked at.
         if std::env::var_os("ESOCK_KEEP_CAPTURES").is_none() {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod exec;
+mod matrix;
 mod packages;
 mod parse;
 mod report;
@@ -11,7 +12,7 @@ mod soak;
 mod steps;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -22,6 +23,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   test            Run every check and test; exit status 0 only if all of them passed
   soak            Run days of traffic in virtual time: every message accounted for, no growth of memory
+  matrix          Run the tests with other SCTP implementations, and write what they have shown
+                  into the table in README.md
   requirements    Print what RFC 9260 demands, with the tests that cover it and what has none
   script FILE...  Run packet scripts (crates/esock-script/README.md) and print what happened
   help            Print this text
@@ -35,6 +38,9 @@ Options of soak:
   --minutes N    Until so many minutes have passed (default 10, unless there are days)
   --days N       Until so many days of virtual time have passed
   --seed N       Another soak (default 1)
+
+Options of matrix:
+  --from FILE    Run nothing: take what the tests have shown from the output of an earlier run
 
 Options of requirements:
   --write    Write it to docs/conformance.md instead
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
             Ok(options) => soak::run(&root(), options),
             Err(problem) => usage(&problem),
         },
+        ["matrix"] => test::write_matrix(&root()),
+        ["matrix", "--from", file] => matrix::write_from(&root(), Path::new(file)),
+        ["matrix", other, ..] => usage(&format!("`matrix` has no option `{other}`")),
         ["requirements"] => requirements::run(&root(), false),
         ["requirements", "--write"] => requirements::run(&root(), true),
         ["requirements", other, ..] => usage(&format!("`requirements` has no option `{other}`")),

@@ -61,6 +61,11 @@ impl Report {
         self.parts.push(part);
     }
 
+    /// Whether nothing has failed so far.
+    pub fn is_good(&self) -> bool {
+        self.parts.iter().all(|part| part.problem.is_none())
+    }
+
     /// Prints the report; the exit code says whether all is well.
     pub fn finish(self, took: Duration, limit: Duration) -> ExitCode {
         let (text, good) = self.text(took, limit);

@@ -1,13 +1,14 @@
 //! `cargo xtask test`: every check and test of the repository.
 
 use crate::exec::{self, Ended};
+use crate::matrix::Facts;
 use crate::packages;
 use crate::parse::Parser;
 use crate::report::{Part, Report};
 use crate::steps::{self, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -33,13 +34,42 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
     let problem = rust_versions(root).err();
     report.add(Part::check("manifests", began.elapsed(), TOTAL_LIMIT, problem));
 
+    let mut facts = Facts::default();
     for step in steps::steps(options.peers) {
-        report.add(run_step(root, &step, deadline));
+        report.add(run_step(root, &step, deadline, &mut facts));
+    }
+    // Where a test failed it has not said what it shows.
+    if options.peers && report.is_good() {
+        report.add(settle_matrix(root, &facts, false));
     }
     report.finish(started.elapsed(), TOTAL_LIMIT)
 }
 
-fn run_step(root: &Path, step: &Step, deadline: Instant) -> Part {
+/// Runs the tests with other implementations, and writes what they have shown into the README.
+pub fn write_matrix(root: &Path) -> ExitCode {
+    let started = Instant::now();
+    let deadline = started + TOTAL_LIMIT;
+    let mut report = Report::new(true);
+    if let Err(problem) = packages::ensure(deadline.min(started + PACKAGES_LIMIT)) {
+        report.add(Part::check("packages", started.elapsed(), PACKAGES_LIMIT, Some(problem)));
+        return report.finish(started.elapsed(), TOTAL_LIMIT);
+    }
+    let mut facts = Facts::default();
+    for step in steps::of_peers(true) {
+        report.add(run_step(root, &step, deadline, &mut facts));
+    }
+    if report.is_good() {
+        report.add(settle_matrix(root, &facts, true));
+    }
+    report.finish(started.elapsed(), TOTAL_LIMIT)
+}
+
+fn settle_matrix(root: &Path, facts: &Facts, write: bool) -> Part {
+    heading("matrix", "what the tests have shown of each peer, in README.md");
+    Part::check("matrix", Duration::ZERO, TOTAL_LIMIT, facts.settle(root, write).err())
+}
+
+fn run_step(root: &Path, step: &Step, deadline: Instant, facts: &mut Facts) -> Part {
     heading(step.name, &format!("cargo {}", step.arguments.join(" ")));
     let began = Instant::now();
     let mut command = cargo(root);
@@ -48,6 +78,7 @@ fn run_step(root: &Path, step: &Step, deadline: Instant) -> Part {
     let ended = exec::run(&mut command, deadline, |line| {
         if step.tests {
             parser.line(line);
+            facts.line(line);
         }
     });
     let problem = match ended {

@@ -336,3 +336,41 @@ fn data_is_padded_only_for_a_peer_that_has_read_a_pad_chunk() {
     assert!(pads_data(true));
     assert!(!pads_data(false));
 }
+
+#[test]
+fn a_shutdown_that_acknowledges_what_was_never_sent_is_a_shutdown() {
+    let (mut pair, client, _) = quiet_pair();
+    let server = pair.hosts[1].accepted[0];
+    pair.send(0, client, 0, b"one");
+    pair.send(1, server, 0, b"two");
+    pair.run(ms(300));
+    let data =
+        |to| pair.log.iter().find(|packet| packet.to == to && packet.data[12] == DATA).expect("one was sent").clone();
+    let (ours, from_server) = (data(1), data(0));
+    let tsn = u32::from_be_bytes(ours.data[16..20].try_into().expect("four bytes"));
+    let mut chunk = vec![SHUTDOWN, 0, 0, 8];
+    chunk.extend_from_slice(&tsn.wrapping_add(1000).to_be_bytes());
+    pair.deliver(&forged(&from_server, None, &chunk));
+    pair.run(ms(10));
+    assert_eq!(pair.stats(0, client).state, State::ShutdownAckSent);
+}
+
+#[test]
+fn a_peer_that_answers_heartbeats_is_kept_while_its_window_is_shut_though_it_acknowledges_no_probe() {
+    let theirs = config_with(|config| config.receive_window = 4096);
+    let (mut pair, client, _) = Pair::established(1, [config(), theirs]);
+    for _ in 0..10 {
+        pair.send(0, client, 0, &[7; 1000]);
+    }
+    pair.run(ms(5000));
+    // §6.2: a probe that is dropped has to be answered by a SACK. Not by this one.
+    pair.filter = Box::new(|packet| packet.to == 1 || chunk_kinds(&packet.data) != [SACK]);
+    for _ in 0..60 {
+        pair.hosts[0].stack.request_heartbeat(pair.now, client, PathId(0)).expect("it is up");
+        pair.run(ms(1000));
+    }
+    let stats = pair.stats(0, client);
+    assert!(stats.peer_rwnd < 1000 && stats.in_flight > 0, "the window is not shut, or not probed: {stats:?}");
+    assert!(stats.counters.t3_timeouts > 11, "too few errors to end it: {stats:?}");
+    assert_eq!(stats.state, State::Established);
+}

@@ -38,6 +38,12 @@ pub trait Peer {
     /// Its name and version, as in the matrix.
     const NAME: &'static str;
 
+    /// What is to be said of a feature in the matrix beside that it works: faults that the peer's file works around.
+    fn remark(feature: &str) -> Option<&'static str> {
+        let _ = feature;
+        None
+    }
+
     /// One that waits for us to connect.
     fn new(options: Options, now: Time) -> Self;
 
@@ -61,6 +67,12 @@ pub trait Peer {
 
     /// Sends a message; `false` if it cannot be taken now.
     fn send(&mut self, now: Time, stream: u16, unordered: bool, payload: &[u8]) -> bool;
+
+    /// From now on messages are given up when their first transmission is lost, if that was agreed on (RFC 3758).
+    fn be_partially_reliable(&mut self);
+
+    /// Resets an outgoing stream (RFC 6525); `false` if the peer knows that this was not agreed on.
+    fn reset_stream(&mut self, now: Time, stream: u16) -> bool;
 
     /// The next message that has arrived.
     fn recv(&mut self, now: Time) -> Option<Arrived>;

@@ -151,6 +151,8 @@ pub struct World<P> {
     rng: StdRng,
     links: [Link; 2],
     shift: Option<Shift>,
+    /// The next packet of ours with a chunk of this type is lost.
+    to_lose: Option<u8>,
     arrivals: BinaryHeap<Reverse<Arrival>>,
     order: u64,
     steps: usize,
@@ -200,6 +202,7 @@ impl<P: Peer> World<P> {
             seen: Default::default(),
             links: [Link::new(setup.link.clone()), Link::new(setup.link.clone())],
             shift: None,
+            to_lose: None,
             arrivals: BinaryHeap::new(),
             order: 0,
             steps: 0,
@@ -235,6 +238,11 @@ impl<P: Peer> World<P> {
         let options = Options { seed: self.seed ^ 1, receive_window: self.setup.their_window };
         self.peer = P::new(options, self.now);
         self.peer_events.clear();
+    }
+
+    /// Has the next packet of ours with a chunk of type `kind` lost.
+    pub fn lose_next(&mut self, kind: u8) {
+        self.to_lose = Some(kind);
     }
 
     /// Our association.
@@ -466,6 +474,10 @@ impl<P: Peer> World<P> {
             End::Them => (their_address(), our_address()),
         };
         self.capture.add(self.now, source, destination, &packet);
+        if from == End::Us && chunks(&packet).iter().any(|chunk| Some(chunk.kind) == self.to_lose) {
+            self.to_lose = None;
+            return;
+        }
         let fate = self.links[from as usize].enter(self.now, HEADERS + packet.len(), true, &mut self.rng);
         let Fate::Arrives(times) = fate else { return };
         if from == End::Us

@@ -258,7 +258,7 @@ impl Association {
     }
 
     /// §12.4: what was never sent cannot be acknowledged; a peer that does it drives us to flood the network.
-    pub(super) fn on_bogus_ack(&mut self, cx: &mut Cx<'_>) {
+    fn on_bogus_ack(&mut self, cx: &mut Cx<'_>) {
         self.violate(cx, &Cause::ProtocolViolation(BOGUS_ACK.as_bytes()), BOGUS_ACK);
     }
 
@@ -329,8 +329,10 @@ impl Association {
         path.rto.on_measurement(cx.now.since(beat.sent));
         let changed = path.on_answer(true);
         // §8.1: an answer clears the association's count too, but MAY not while data is outstanding. It does not:
-        // a peer that answers HEARTBEATs and never acknowledges would keep the association for ever.
-        if !self.tx.has_outstanding() && !self.config.faults().has(Fault::ErrorsNotCleared) {
+        // a peer that answers HEARTBEATs and never acknowledges would keep the association for ever. Unless its window
+        // is closed: some drop a probe of it without the SACK that §6.2 demands, and are there all the same.
+        let waits = matches!(self.phase, Phase::Established) && self.tx.window_is_closed();
+        if (waits || !self.tx.has_outstanding()) && !self.config.faults().has(Fault::ErrorsNotCleared) {
             self.error_count = 0;
         }
         if let BeatKind::Mtu(size) = beat.kind {

@@ -93,8 +93,9 @@ impl Association {
         let outcome = self.tx.on_cumulative(before, cumulative, &mut self.paths);
         match outcome {
             SackOutcome::Taken { .. } => self.after_sack(cx, outcome),
-            SackOutcome::Old => {}
-            SackOutcome::Bogus => return self.on_bogus_ack(cx),
+            // §12.4 wants an ABORT for a SACK of what was not sent; of SHUTDOWN it does not speak. The stacks that descend
+            // from pion's put a TSN of their own there: they may shut down all the same.
+            SackOutcome::Old | SackOutcome::Bogus => {}
         }
         self.advance_shutdown(cx);
     }

@@ -4,6 +4,7 @@ use esock_proto::{CloseReason, Event, Tsn};
 use esock_rust_peers::wire::code;
 use esock_rust_peers::{Peer, PeerEvent, Plan, Setup, World, fact, seed};
 use esock_sim::{LinkConfig, Loss};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Long enough for retransmissions of a handshake.
@@ -21,6 +22,11 @@ enum Who {
     Both,
 }
 use Who::{Both, They, We};
+
+/// Says that the test has shown `feature`.
+fn shown<P: Peer>(feature: &str, detail: &str) {
+    fact(P::NAME, feature, detail, P::remark(feature));
+}
 
 fn connected<P: Peer>(setup: Setup, who: Who) -> World<P> {
     let mut world = World::<P>::new(seed(), setup);
@@ -61,10 +67,12 @@ fn end<P: Peer>(world: &mut World<P>, who: Who) {
 
 fn from_end_to_end<P: Peer>(connects: Who, ends: Who) {
     let mut world = connected::<P>(Setup::default(), connects);
+    let agreed = world.stats().expect("it is up").negotiated;
     a_few(&mut world);
     end(&mut world, ends);
-    fact(P::NAME, if connects == We { "we connect" } else { "they connect" }, "in memory");
-    fact(P::NAME, if ends == We { "we shut down" } else { "they shut down" }, "in memory");
+    shown::<P>(if connects == We { "we connect" } else { "they connect" }, "yes");
+    shown::<P>("streams out / in", &format!("{} / {}", agreed.outbound_streams, agreed.inbound_streams));
+    shown::<P>(if ends == We { "we shut down" } else { "they shut down" }, "yes");
 }
 
 pub fn we_connect_and_shut_down<P: Peer>() {
@@ -87,7 +95,7 @@ pub fn both_connect_at_once<P: Peer>() {
     let mut world = connected::<P>(Setup::default(), Both);
     a_few(&mut world);
     end(&mut world, We);
-    fact(P::NAME, "both connect at once", "in memory");
+    shown::<P>("both connect at once", "yes");
 }
 
 pub fn we_abort<P: Peer>() {
@@ -97,27 +105,27 @@ pub fn we_abort<P: Peer>() {
     world.until("both ends have ended", END, |world| world.our_end().is_some() && world.their_end().is_some());
     assert_eq!(world.our_end(), Some(&CloseReason::LocalAbort));
     println!("they said: {:?}", world.peer_events);
-    fact(P::NAME, "we abort", "in memory");
+    shown::<P>("we abort", "yes");
 }
 
 pub fn they_abort<P: Peer>() {
     let mut world = connected::<P>(Setup::default(), They);
     a_few(&mut world);
     if !world.peer.abort(world.now) {
-        return fact(P::NAME, "they abort", "no such call");
+        return shown::<P>("they abort", "no");
     }
     world.until("we have heard of it", END, |world| world.our_end().is_some());
     println!("we said: {:?}", world.our_end());
     // Cause 12: User-Initiated Abort.
     assert!(matches!(world.our_end(), Some(CloseReason::PeerAbort { cause: Some(12), .. })));
-    fact(P::NAME, "they abort", "in memory");
+    shown::<P>("they abort", "yes");
 }
 
 pub fn we_connect_and_all_sizes_pass_both_ways<P: Peer>() {
     let mut world = connected::<P>(Setup::default(), We);
     all_sizes(&mut world);
     end(&mut world, They);
-    fact(P::NAME, "1 byte to 256 KiB, both ways at once", "in memory");
+    shown::<P>("messages of all sizes, both ways at once", "up to 256 KiB");
 }
 
 pub fn they_connect_and_all_sizes_pass_both_ways<P: Peer>() {
@@ -134,7 +142,7 @@ pub fn one_packet_in_a_hundred_is_lost<P: Peer>() {
     let mut world = connected::<P>(Setup { link: losing(0.01), ..Setup::default() }, We);
     all_sizes(&mut world);
     end(&mut world, We);
-    fact(P::NAME, "losses", "1 %");
+    shown::<P>("losses", "1 %");
 }
 
 pub fn one_packet_in_twenty_is_lost_and_others_overtake_or_double<P: Peer>() {
@@ -149,8 +157,8 @@ pub fn one_packet_in_twenty_is_lost_and_others_overtake_or_double<P: Peer>() {
     let (ours, theirs) = (Plan::mixed(5, 1 << 20, 256 << 10, 8), Plan::mixed(6, 1 << 20, 256 << 10, 8));
     exchange(&mut world, ours, theirs);
     end(&mut world, They);
-    fact(P::NAME, "losses", "5 %");
-    fact(P::NAME, "reordering and duplication", "5 % and 2 %");
+    shown::<P>("losses", "5 %");
+    shown::<P>("reordering and duplicates", "5 % and 2 %");
 }
 
 pub fn handshake_and_shutdown_survive_heavy_losses<P: Peer>() {
@@ -159,7 +167,7 @@ pub fn handshake_and_shutdown_survive_heavy_losses<P: Peer>() {
         a_few(&mut world);
         end(&mut world, if connects == We { They } else { We });
     }
-    fact(P::NAME, "losses", "15 % in handshake and shutdown");
+    shown::<P>("losses of 15 % in handshake and shutdown", "yes");
 }
 
 pub fn we_restart<P: Peer>() {
@@ -176,7 +184,7 @@ pub fn we_restart<P: Peer>() {
     world.until("both ends are up", HANDSHAKE, World::is_up);
     a_few(&mut world);
     end(&mut world, We);
-    fact(P::NAME, "we restart", "in memory");
+    shown::<P>("we restart", "yes");
 }
 
 pub fn they_restart<P: Peer>() {
@@ -189,7 +197,7 @@ pub fn they_restart<P: Peer>() {
     assert_eq!(told, 1, "{:?}", world.us.events);
     a_few(&mut world);
     end(&mut world, They);
-    fact(P::NAME, "they restart", "in memory");
+    shown::<P>("they restart", "yes");
 }
 
 pub fn we_read_slowly<P: Peer>() {
@@ -205,7 +213,7 @@ pub fn we_read_slowly<P: Peer>() {
     world.us.reads = true;
     world.until("everything arrived, both ways", EXCHANGE, World::is_exchanged);
     end(&mut world, They);
-    fact(P::NAME, "our window shut for 30 s", "in memory");
+    shown::<P>("our window shut for 30 s", "yes");
 }
 
 pub fn they_read_slowly<P: Peer>() {
@@ -219,7 +227,7 @@ pub fn they_read_slowly<P: Peer>() {
     world.they_read = true;
     world.until("everything arrived, both ways", EXCHANGE, World::is_exchanged);
     end(&mut world, We);
-    fact(P::NAME, "their window shut for 30 s", "in memory");
+    shown::<P>("their window shut for 30 s", "yes");
 }
 
 pub fn transmission_sequence_numbers_wrap<P: Peer>() {
@@ -235,35 +243,72 @@ pub fn transmission_sequence_numbers_wrap<P: Peer>() {
         assert!(world.seen.iter().all(|seen| seen.wrapped), "TSNs did not wrap");
         end(&mut world, They);
     }
-    fact(P::NAME, "TSNs wrap", "ours and theirs");
+    shown::<P>("TSNs wrap", "ours, theirs");
 }
 
-/// What a peer may send only if we agreed to it.
-const UNWANTED: [u8; 7] =
-    [code::I_DATA, code::I_FORWARD_TSN, code::FORWARD_TSN, code::RE_CONFIG, code::AUTH, code::ASCONF, code::ASCONF_ACK];
+/// What is used only if both ends have announced it, by the types of its chunks.
+const EXTENSIONS: [(&str, &[u8]); 5] = [
+    ("AUTH", &[code::AUTH]),
+    ("ASCONF", &[code::ASCONF, code::ASCONF_ACK]),
+    ("FORWARD-TSN", &[code::FORWARD_TSN]),
+    ("I-DATA", &[code::I_DATA, code::I_FORWARD_TSN]),
+    ("RE-CONFIG", &[code::RE_CONFIG]),
+];
 
-pub fn extensions_are_declined<P: Peer>() {
+/// RFC 9260 §3.2.1: a parameter whose type begins with 11 and that is not known is skipped and reported, in the INIT
+/// ACK or (§3.2.2) in an ERROR beside the COOKIE ECHO.
+fn expect_report<P>(world: &World<P>, connects: Who) {
+    let [ours, theirs] = &world.seen;
+    let strange = theirs.inits[0].parameters.iter().any(|(kind, _)| kind >> 14 == 3);
+    let reported = match connects {
+        They => ours.inits[0].parameter(code::UNRECOGNIZED_PARAMETER).is_some(),
+        _ => ours.count(code::ERROR) > 0,
+    };
+    let known = ours.inits[0].parameter(code::FORWARD_TSN_SUPPORTED).is_some();
+    assert!(known || reported == strange, "{:?}\n{:?}", ours.inits, theirs.inits);
+}
+
+pub fn extensions_are_used_only_if_both_ends_have_them<P: Peer>() {
+    let (mut agreed, mut declined) = (BTreeSet::new(), BTreeSet::new());
     for connects in [We, They] {
         let mut world = connected::<P>(Setup { link: losing(0.02), ..Setup::default() }, connects);
+        expect_report(&world, connects);
+        // What asks for partial reliability is sent reliably where that was not agreed on.
+        world.peer.be_partially_reliable();
         exchange(&mut world, Plan::mixed(11, 1 << 20, 100_000, 8), Plan::mixed(12, 1 << 20, 100_000, 8));
         end(&mut world, We);
-        let [ours, theirs] = &world.seen;
-        let offered = theirs.inits[0].extensions();
-        assert_eq!(ours.inits[0].extensions(), Vec::<&str>::new(), "we announce what we do not have");
-        for kind in UNWANTED {
-            assert_eq!(theirs.count(kind), 0, "they sent a chunk of type {kind} that was not agreed on");
+        let [ours, theirs] = world.seen.each_ref().map(|seen| seen.inits[0].extensions());
+        println!("{connects:?} connect: we announce {ours:?}, {} {theirs:?}", P::NAME);
+        let (both, alone): (Vec<&str>, Vec<&str>) = theirs.into_iter().partition(|name| ours.contains(name));
+        for (name, kinds) in EXTENSIONS.iter().filter(|(name, _)| !both.contains(name)) {
+            let used = world.seen.iter().any(|seen| kinds.iter().any(|kind| seen.count(*kind) > 0));
+            assert!(!used, "{name} was not agreed on, and used");
         }
-        assert_eq!(theirs.zero_checksums, 0, "they left out checksums, which was not agreed on");
-        // RFC 9260 §3.2.1: a parameter whose type begins with 11 is skipped and reported, in the INIT ACK or
-        // (§3.2.2) in an ERROR beside the COOKIE ECHO.
-        let reportable = theirs.inits[0].parameters.iter().any(|(kind, _)| kind >> 14 == 3);
-        let reported = match connects {
-            They => ours.inits[0].parameter(code::UNRECOGNIZED_PARAMETER).is_some(),
-            _ => ours.count(code::ERROR) > 0,
-        };
-        assert_eq!(reported, reportable, "{:?}\n{:?}", ours.inits, theirs.inits);
-        let what = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
-        println!("offered by {}, {connects:?} connect: {what}", P::NAME);
-        fact(P::NAME, "extensions offered, all declined", &what);
+        let unchecked: usize = world.seen.iter().map(|seen| seen.zero_checksums).sum();
+        assert!(both.contains(&"zero checksum") || unchecked == 0, "{unchecked} packets without a checksum");
+        agreed.extend(both);
+        declined.extend(alone);
     }
+    let list = |names: BTreeSet<&str>| match names.into_iter().collect::<Vec<_>>() {
+        names if names.is_empty() => "none".to_owned(),
+        names => names.join(", "),
+    };
+    shown::<P>("extensions agreed on", &list(agreed));
+    shown::<P>("extensions offered and declined", &list(declined));
+}
+
+pub fn a_request_to_reset_streams_that_was_not_agreed_on_harms_nothing<P: Peer>() {
+    let mut world = connected::<P>(Setup::default(), They);
+    exchange(&mut world, Plan::fixed(13, 16, 1000, 8), Plan::fixed(14, 16, 1000, 8));
+    let asked = world.peer.reset_stream(world.now, 7);
+    world.run(Duration::from_secs(5));
+    // RFC 9260 §3.2: a chunk whose type begins with 10 is skipped, and not reported.
+    let errors = world.seen[0].count(code::ERROR);
+    a_few(&mut world);
+    let requests = world.seen[1].count(code::RE_CONFIG);
+    println!("{}: {requests} RE-CONFIG chunks that were not agreed on", P::NAME);
+    assert_eq!((asked, world.seen[0].count(code::ERROR)), (requests > 0, errors));
+    end(&mut world, We);
+    let how = if asked { "sent and ignored" } else { "not sent" };
+    shown::<P>("RE-CONFIG not agreed on", how);
 }

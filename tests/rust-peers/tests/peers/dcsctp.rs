@@ -2,6 +2,7 @@
 
 use dcsctp::api::{
     DcSctpSocket, ErrorKind, Message, Options as Parameters, PpId, SendOptions, SocketEvent, SocketTime, StreamId,
+    ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
 };
 use esock_proto::Time;
 use esock_rust_peers::{Arrived, Options, PORT, PPID, Peer, PeerEvent};
@@ -12,6 +13,7 @@ pub struct Dcsctp {
     socket: Box<dyn DcSctpSocket>,
     packets: VecDeque<Vec<u8>>,
     events: VecDeque<PeerEvent>,
+    send_options: SendOptions,
 }
 
 impl Dcsctp {
@@ -49,11 +51,15 @@ impl Peer for Dcsctp {
             local_port: PORT,
             remote_port: PORT,
             max_receiver_window_buffer_size: options.receive_window as usize,
+            // All that it has is offered.
             enable_message_interleaving: true,
+            zero_checksum_alternate_error_detection_method:
+                ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
             ..Parameters::default()
         };
         let socket = dcsctp::new_socket("dcsctp", &parameters);
-        let mut peer = Self { socket, packets: VecDeque::new(), events: VecDeque::new() };
+        let (packets, events, send_options) = Default::default();
+        let mut peer = Self { socket, packets, events, send_options };
         peer.tick(now);
         peer
     }
@@ -90,7 +96,17 @@ impl Peer for Dcsctp {
     fn send(&mut self, now: Time, stream: u16, unordered: bool, payload: &[u8]) -> bool {
         self.tick(now);
         let message = Message::new(StreamId(stream), PpId(PPID), payload.to_vec());
-        self.socket.send(message, &SendOptions { unordered, ..SendOptions::default() }).is_ok()
+        self.send_options.unordered = unordered;
+        self.socket.send(message, &self.send_options).is_ok()
+    }
+
+    fn be_partially_reliable(&mut self) {
+        self.send_options.max_retransmissions = Some(0);
+    }
+
+    fn reset_stream(&mut self, now: Time, stream: u16) -> bool {
+        self.tick(now);
+        self.socket.reset_streams(&[StreamId(stream)]).is_ok()
     }
 
     fn recv(&mut self, now: Time) -> Option<Arrived> {

@@ -1,5 +1,6 @@
 //! sctp-proto: the stack of str0m, a sans-IO port of pion's.
 
+use crate::faults::Faulty;
 use bytes::Bytes;
 use esock_proto::Time;
 use esock_rust_peers::wire::{chunks, code};
@@ -23,10 +24,13 @@ pub struct SctpProto {
     associations: Vec<(AssociationHandle, Association)>,
     /// The one in use.
     current: Option<AssociationHandle>,
+    reliability: ReliabilityType,
     /// Whether that one's end was told.
     ended: bool,
     packets: VecDeque<Vec<u8>>,
     events: VecDeque<PeerEvent>,
+    /// Whether its faults are left to show.
+    plain: bool,
     /// The moment at which it was made, in its time and in ours.
     began: (Instant, Time),
 }
@@ -52,8 +56,28 @@ impl SctpProto {
     }
 }
 
+impl SctpProto {
+    /// Closes its association, which is not the same as to abort it.
+    pub fn close(&mut self) {
+        self.current().expect("there is an association").close().expect("it is up");
+    }
+}
+
 impl Peer for SctpProto {
     const NAME: &'static str = "sctp-proto 0.10.8";
+
+    fn remark(feature: &str) -> Option<&'static str> {
+        Some(match feature {
+            "both connect at once" => "makes two associations, ours ends up with the one that it began",
+            "messages of all sizes, both ways at once" => "discards a packet for one unknown chunk (such as PAD)",
+            "they shut down" => "stays in SHUTDOWN-SENT when all is over",
+            "losses of 15 % in handshake and shutdown" => {
+                "does not understand the T bit: SHUTDOWN COMPLETE out of the blue does not end it"
+            }
+            "they abort" => "has no call that sends ABORT",
+            _ => return None,
+        })
+    }
 
     fn new(options: Options, now: Time) -> Self {
         let transport = TransportConfig::default()
@@ -68,7 +92,9 @@ impl Peer for SctpProto {
             transport,
             associations: Vec::new(),
             current: None,
+            reliability: ReliabilityType::Reliable,
             ended: false,
+            plain: false,
             packets: VecDeque::new(),
             events: VecDeque::new(),
             began: (Instant::now(), now),
@@ -88,7 +114,7 @@ impl Peer for SctpProto {
     fn handle_packet(&mut self, now: Time, packet: &[u8]) {
         // Its fault: it knows no T bit, and without this sends SHUTDOWN ACK for ever where the first SHUTDOWN COMPLETE
         // was lost: the next ones are out of the blue and reflect its tag (RFC 9260 §8.4 5, §8.5.1 C).
-        if chunks(packet)[0].is_reflected(code::SHUTDOWN_COMPLETE) && !self.ended {
+        if chunks(packet)[0].is_reflected(code::SHUTDOWN_COMPLETE) && !self.ended && !self.plain {
             self.associations.clear();
             self.ended = true;
             self.events.push_back(PeerEvent::Closed("SHUTDOWN COMPLETE, which it does not understand".to_owned()));
@@ -136,7 +162,7 @@ impl Peer for SctpProto {
         let packet = self.packets.pop_front()?;
         // Its fault: when it has answered SHUTDOWN ACK it stays in SHUTDOWN-SENT for ever, and says nothing, where
         // RFC 9260 §9.2 wants it to end.
-        if chunks(&packet).iter().any(|chunk| chunk.kind == code::SHUTDOWN_COMPLETE) && !self.ended {
+        if chunks(&packet).iter().any(|chunk| chunk.kind == code::SHUTDOWN_COMPLETE) && !self.ended && !self.plain {
             self.ended = true;
             self.events.push_back(PeerEvent::Closed("SHUTDOWN COMPLETE sent".to_owned()));
         }
@@ -163,21 +189,32 @@ impl Peer for SctpProto {
     }
 
     fn send(&mut self, _now: Time, stream: u16, unordered: bool, payload: &[u8]) -> bool {
+        let reliability = self.reliability;
         let Some(association) = self.current() else { return false };
         let _ = association.open_stream(stream, PayloadProtocolIdentifier::Binary);
         let mut stream = association.stream(stream).expect("it was opened just now, or before");
         if stream.buffered_amount().is_ok_and(|buffered| buffered > SEND_BUFFER) {
             return false;
         }
-        let set = stream.set_reliability_params(unordered, ReliabilityType::Reliable, 0);
+        let set = stream.set_reliability_params(unordered, reliability, 0);
         let written = set.and_then(|()| stream.write_with_ppi(payload, PayloadProtocolIdentifier::Binary));
         written.expect("the stream is open") == payload.len()
+    }
+
+    fn be_partially_reliable(&mut self) {
+        self.reliability = ReliabilityType::Rexmit;
+    }
+
+    fn reset_stream(&mut self, _now: Time, stream: u16) -> bool {
+        let association = self.current().expect("there is an association");
+        let mut stream = association.stream(stream).expect("it was used");
+        stream.close().is_ok()
     }
 
     fn recv(&mut self, _now: Time) -> Option<Arrived> {
         let association = self.current()?;
         for stream in association.stream_ids() {
-            if let Some(chunks) = association.stream(stream).ok()?.read().ok()? {
+            if let Ok(Some(chunks)) = association.stream(stream).and_then(|mut stream| stream.read()) {
                 let ppid = if chunks.ppi == PayloadProtocolIdentifier::Binary { PPID } else { 0 };
                 let mut payload = vec![0; chunks.len()];
                 chunks.read(&mut payload).expect("the buffer is as long as the message");
@@ -194,5 +231,15 @@ impl Peer for SctpProto {
     fn abort(&mut self, _now: Time) -> bool {
         // `close` forgets the association without a word to the other end.
         false
+    }
+}
+
+impl Faulty for SctpProto {
+    fn without_workarounds(&mut self) {
+        self.plain = true;
+    }
+
+    fn association_count(&self) -> usize {
+        self.associations.len()
     }
 }
