@@ -64,6 +64,8 @@ pub struct Network {
     pub packets: u64,
     links: HashMap<(usize, Address), Link>,
     owners: HashMap<Address, usize>,
+    /// What came to addresses that no host has, where somebody listens.
+    outsiders: HashMap<Address, Vec<Vec<u8>>>,
     arrivals: BinaryHeap<Reverse<Arrival>>,
     order: u64,
     buffer: Vec<u8>,
@@ -85,6 +87,7 @@ impl Network {
             packets: 0,
             links: HashMap::new(),
             owners: HashMap::new(),
+            outsiders: HashMap::new(),
             arrivals: BinaryHeap::new(),
             order: 0,
             buffer: vec![0; 1 << 16],
@@ -174,6 +177,27 @@ impl Network {
         true
     }
 
+    /// Somebody who is no host listens at an address: [`Network::overheard`] tells what is sent there.
+    pub fn listen(&mut self, address: Address) {
+        self.outsiders.entry(address).or_default();
+    }
+
+    /// The packets that were sent to an address where somebody listens, since the last time.
+    pub fn overheard(&mut self, address: Address) -> Vec<Vec<u8>> {
+        self.outsiders.get_mut(&address).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Somebody sends a packet, true or not, to a host's address: it arrives at once, over no link.
+    ///
+    /// # Panics
+    ///
+    /// If no host has the address.
+    pub fn inject(&mut self, from: Address, to: Address, data: Vec<u8>) {
+        let host = self.owners[&to];
+        self.order += 1;
+        self.arrivals.push(Reverse(Arrival { at: self.now, order: self.order, host, from, to, data }));
+    }
+
     /// Lets time pass.
     pub fn run_until(&mut self, end: Time) {
         while self.step(end) {}
@@ -231,6 +255,9 @@ impl Network {
         self.packets += 1;
         if let Some(capture) = &mut self.capture {
             capture.add(self.now, from, to, data);
+        }
+        if let Some(heard) = self.outsiders.get_mut(&to) {
+            heard.push(data.to_vec());
         }
         let (Some(owner), Some(link)) = (self.owners.get(&to).copied(), self.links.get_mut(&(host, to))) else {
             return;

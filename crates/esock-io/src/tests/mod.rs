@@ -1,6 +1,7 @@
 //! Tests of sockets and drivers, on loopback and in network namespaces that they make themselves.
 
 mod driver;
+mod floods;
 mod net;
 mod pair;
 #[cfg(target_os = "linux")]

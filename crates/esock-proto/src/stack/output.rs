@@ -15,6 +15,8 @@ pub(super) const MAX_REPLIES: usize = 512;
 #[derive(Debug, Default)]
 pub struct Replies {
     queue: VecDeque<(Transmit, Vec<u8>)>,
+    /// One has just left: an association is next. A flood of what has to be answered keeps nobody from sending.
+    had_turn: bool,
 }
 
 #[cfg(feature = "fuzzing")]
@@ -73,9 +75,10 @@ impl Stack {
     /// The next packets to send, written to `buf`: up to `max_segments` packets of equal size, only the last may be shorter.
     /// `None` when there is nothing to send. `buf` must hold at least 65536 bytes.
     pub fn poll_transmit(&mut self, now: Time, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
-        if let Some((transmit, data)) = self.replies.queue.pop_front() {
-            buf[..data.len()].copy_from_slice(&data);
-            self.stats.packets_sent += 1;
+        if !std::mem::take(&mut self.replies.had_turn)
+            && let Some(transmit) = self.poll_reply(buf)
+        {
+            self.replies.had_turn = true;
             return Some(transmit);
         }
         while let Some(id) = self.table.next_active() {
@@ -92,7 +95,14 @@ impl Stack {
                 return Some(transmit);
             }
         }
-        None
+        self.poll_reply(buf)
+    }
+
+    fn poll_reply(&mut self, buf: &mut [u8]) -> Option<Transmit> {
+        let (transmit, data) = self.replies.queue.pop_front()?;
+        buf[..data.len()].copy_from_slice(&data);
+        self.stats.packets_sent += 1;
+        Some(transmit)
     }
 
     /// Whether [`Stack::poll_transmit`] may have something; may be wrong towards yes.

@@ -49,6 +49,52 @@ fn answers_that_nobody_sends_do_not_pile_up() {
     assert!(world.stack.stats().rate_limited >= 19_000);
 }
 
+/// A driver that sends a few packets at a time, and gets more to answer than it sends: who has an association
+/// is served in turn with the answers.
+#[test]
+fn answers_do_not_stand_in_the_way_of_data() {
+    let mut world = World::new();
+    let peer = world.settled();
+    let mut buffer = vec![0; 1 << 16];
+    for round in 0..100u32 {
+        let options = SendOptions { unordered: true, ..SendOptions::default() };
+        world.stack.send(world.now, peer.id(), options, b"data"[..].into()).expect("room");
+        (0..512).for_each(|at| world.feed(somebody(at), &init_from(round * 512 + at)));
+        let sent = (0..2).filter_map(|_| {
+            let transmit = world.stack.poll_transmit(world.now, 1, &mut buffer)?;
+            (transmit.remote == evil()).then(|| buffer[..transmit.size].to_vec())
+        });
+        let data: Vec<_> = sent.collect();
+        assert_eq!(data.len(), 1, "round {round}");
+        let tsn = u32_at(&chunks(&data[0])[0].2, 0);
+        world.feed(evil(), &peer.packet(&sack(tsn, 1 << 20, &[], &[])));
+    }
+    assert_eq!(world.stats(peer.id()).in_flight, 0);
+}
+
+/// The work for a packet does not grow with how many came before: not by one allocation.
+#[test]
+fn the_hundred_thousandth_packet_costs_what_the_first_did() {
+    let mut world = World::new();
+    let peer = world.settled();
+    let asks = |world: &mut World, from: u32| {
+        cost(|| {
+            for at in from..from + 1000 {
+                drop(world.hit(somebody(at), &init_from(at)));
+                drop(world.hit(somebody(at), &packet(7, PORT, at | 1, &chunk(COOKIE_ECHO, 0, &[7; 140]))));
+                drop(world.hit(somebody(at), &packet(7, PORT, at | 1, &chunk(ABORT, 0, &[]))));
+                drop(world.hit(evil(), &peer.packet(&chunk(HEARTBEAT, 0, &[0, 1, 0, 8, 1, 2, 3, 4]))));
+            }
+        })
+    };
+    let first = asks(&mut world, 0);
+    for from in (1000..99_000).step_by(1000) {
+        let _ = asks(&mut world, from);
+    }
+    let last = asks(&mut world, 99_000);
+    assert_eq!((last.allocations, last.kept), (first.allocations, 0));
+}
+
 // covers: RFC 9260 §5.1.5
 #[test]
 fn a_flood_of_bad_cookies_costs_no_byte_and_gets_no_answer() {
