@@ -347,6 +347,29 @@ fn probes_of_a_shut_window_that_are_answered_never_fail_a_path() {
 }
 
 #[test]
+fn a_chunk_that_fits_the_announced_window_is_taken_whatever_it_costs_to_keep() {
+    // Found by the soak: the window had room for the chunk and none for its overhead. It was dropped again and
+    // again, behind a window that seemed open, until the association was given up.
+    let (mut pair, client, server) = Pair::established(1, [quiet(), with_window(10_000)]);
+    for _ in 0..6 {
+        pair.send(0, client, 0, &[1; 1300]);
+        pair.run(ms(300));
+    }
+    // 192 bytes of overhead each: 8952 are taken, 1048 are left.
+    assert_eq!(pair.stats(0, client).peer_rwnd, 1048);
+    for len in [1000, 900] {
+        pair.send(0, client, 0, &vec![1; len]);
+    }
+    pair.run(seconds(3600));
+    let stats = pair.stats(0, client);
+    assert_eq!((stats.state, stats.error_count, stats.in_flight), (State::Established, 0, 900));
+    assert_eq!((stats.peer_rwnd, stats.waiting), (0, Some(Waiting::PeerWindow)));
+    assert_eq!(pair.hosts[1].stack.ready_messages(server), 7);
+    let took = until_delivered(&mut pair, 0, [client, server], 8, seconds(60));
+    assert!(took < seconds(1), "{took:?}");
+}
+
+#[test]
 fn a_probe_of_a_shut_window_may_be_taken_and_the_next_follows() {
     // covers: RFC 9260 §6.1-A4
     let mut script = Scripted::new(quiet());

@@ -192,8 +192,11 @@ impl Rx {
         if is_shut && !self.map.has_gaps() && !self.faults.has(Fault::WindowNotEnforced) {
             return false;
         }
+        // What was announced is honoured: a chunk that fits but for its overhead is taken, or its sender would see an
+        // open window and send it again and again. It closes the window.
         // Whatever the window, one chunk can be held: a peer may probe with more than a small window.
-        if self.charged() + cost <= self.window || self.charged() == 0 || self.faults.has(Fault::WindowNotEnforced) {
+        let fits = self.charged() + cost - OVERHEAD <= self.window;
+        if fits || self.charged() == 0 || self.faults.has(Fault::WindowNotEnforced) {
             return true;
         }
         if offset > 0 || self.held == 0 {
