@@ -1,6 +1,6 @@
 //! `--set NAME=VALUE`: one parameter of associations.
 
-use esock::Config;
+use esock::{Config, CongestionAlgorithm, LossRecovery};
 use std::time::Duration;
 
 /// A parameter with its new value, which has been checked.
@@ -12,7 +12,7 @@ pub struct Setting {
 
 type Set = fn(&mut Config, &str) -> Result<(), String>;
 
-const PARAMETERS: [(&str, Set); 22] = [
+const PARAMETERS: [(&str, Set); 26] = [
     ("rto_initial", |config, value| put(&mut config.rto_initial, time(value))),
     ("rto_min", |config, value| put(&mut config.rto_min, time(value))),
     ("rto_max", |config, value| put(&mut config.rto_max, time(value))),
@@ -35,7 +35,19 @@ const PARAMETERS: [(&str, Set); 22] = [
     ("pmtud", |config, value| put(&mut config.pmtud, switch(value))),
     ("adaptation", |config, value| put(&mut config.adaptation, optional(value, number))),
     ("max_peer_addresses", |config, value| put(&mut config.max_peer_addresses, number(value))),
+    ("congestion", |config, value| put(&mut config.congestion, one_of(value, &CONGESTION))),
+    ("loss_recovery", |config, value| put(&mut config.loss_recovery, one_of(value, &LOSS_RECOVERY))),
+    ("hystart", |config, value| put(&mut config.hystart, switch(value))),
+    ("pacing", |config, value| put(&mut config.pacing, switch(value))),
 ];
+
+const CONGESTION: [(&str, CongestionAlgorithm); 3] = [
+    ("rfc9260", CongestionAlgorithm::Rfc9260),
+    ("cubic", CongestionAlgorithm::Cubic),
+    ("bbr", CongestionAlgorithm::Bbr),
+];
+
+const LOSS_RECOVERY: [(&str, LossRecovery); 2] = [("rfc9260", LossRecovery::Rfc9260), ("rack", LossRecovery::Rack)];
 
 impl Setting {
     /// Sets it.
@@ -68,6 +80,11 @@ fn time(text: &str) -> Result<Duration, String> {
 fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number: u64 = text.parse().map_err(|_| "give a whole number".to_owned())?;
     number.try_into().map_err(|_| "too large".to_owned())
+}
+
+fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, String> {
+    let found = known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| format!("give one of {}", known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
 }
 
 fn switch(text: &str) -> Result<bool, String> {

@@ -48,6 +48,8 @@ capabilities! {
     Restart = "restarts of the peer";
     /// A peer is asked about before any state is kept for it, and an unanswered one hears nothing.
     StatelessAccept = "accepting without state";
+    /// Choosing congestion control, loss recovery and pacing.
+    CongestionControl = "choosing congestion control";
     /// UDP encapsulation, chosen per association (RFC 6951).
     Encapsulation = "UDP encapsulation";
     /// Packets can be blocked, dropped and delayed on purpose.

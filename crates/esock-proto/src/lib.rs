@@ -31,7 +31,9 @@ pub use api::{
     Undelivered,
 };
 pub use capability::{Capabilities, Capability};
-pub use config::{Config, CongestionAlgorithm, EndpointConfig, Preset, StackConfig, Surroundings, Warning};
+pub use config::{
+    Config, CongestionAlgorithm, EndpointConfig, LossRecovery, Preset, StackConfig, Surroundings, Warning,
+};
 pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejected, SendError};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};

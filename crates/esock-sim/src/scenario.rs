@@ -1,7 +1,7 @@
 //! Situations, made from a seed.
 
 use crate::link::{LinkConfig, Loss};
-use esock_proto::{Address, Config, StackConfig, Time, Tsn};
+use esock_proto::{Address, Config, CongestionAlgorithm, LossRecovery, StackConfig, Time, Tsn};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -42,6 +42,16 @@ pub enum Feature {
     TsnWrap,
     /// Messages outside their streams' order.
     Unordered,
+    /// An end with CUBIC.
+    Cubic,
+    /// An end with BBR.
+    Bbr,
+    /// An end that finds losses by time.
+    Rack,
+    /// An end with HyStart++.
+    HyStart,
+    /// An end that paces what it sends.
+    Pacing,
 }
 
 /// How one end behaves.
@@ -128,7 +138,10 @@ impl Scenario {
         }
         let mut calm_from = Time::from_millis(1000);
         let links = (0..paths).map(|_| Self::links(&mut rng, &mut features, &mut calm_from)).collect();
-        let sides = [0, 1].map(|_| Self::side(&mut rng, &mut features));
+        let mut sides = [0, 1].map(|_| Self::side(&mut rng, &mut features));
+        // With randomness of its own: a seed stays the situation that it was.
+        let mut choices = StdRng::seed_from_u64(!seed);
+        sides.iter_mut().for_each(|side| Self::choose_recovery(&mut choices, &mut side.config, &mut features));
         let moment = |rng: &mut StdRng| Time::from_millis(1000) + millis(rng, 20..15_000);
         let restart = rng.random_bool(0.15).then(|| (rng.random_range(0..2), moment(&mut rng)));
         if let Some((_, at)) = restart {
@@ -149,6 +162,28 @@ impl Scenario {
         features.sort_unstable();
         features.dedup();
         Self { seed, features, addresses, links, sides, restart, ending, calm_from }
+    }
+
+    /// Congestion control and loss recovery: half of all sides have the default.
+    fn choose_recovery(rng: &mut StdRng, config: &mut Config, features: &mut Vec<Feature>) {
+        if rng.random_bool(0.5) {
+            return;
+        }
+        config.congestion = match rng.random_range(0..3) {
+            0 => CongestionAlgorithm::Rfc9260,
+            1 => CongestionAlgorithm::Cubic,
+            _ => CongestionAlgorithm::Bbr,
+        };
+        config.loss_recovery = if rng.random_bool(0.7) { LossRecovery::Rack } else { LossRecovery::Rfc9260 };
+        (config.hystart, config.pacing) = (rng.random_bool(0.5), rng.random_bool(0.5));
+        let chosen = [
+            (Feature::Cubic, config.congestion == CongestionAlgorithm::Cubic),
+            (Feature::Bbr, config.congestion == CongestionAlgorithm::Bbr),
+            (Feature::Rack, config.loss_recovery == LossRecovery::Rack),
+            (Feature::HyStart, config.hystart),
+            (Feature::Pacing, config.pacing),
+        ];
+        features.extend(chosen.into_iter().filter(|(_, is)| *is).map(|(feature, _)| feature));
     }
 
     /// The links of one path, there and back.

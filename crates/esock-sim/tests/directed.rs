@@ -1,10 +1,10 @@
-//! Situations made by hand: throughput with loss, failover, path MTU, heartbeats, captures.
+//! Situations made by hand: failover, path MTU, heartbeats, captures.
 
 use esock_proto::{
     Address, AssocId, Config, Encapsulation, EndpointConfig, Event, PathState, Peer, Preset, SendOptions, StackConfig,
 };
 use esock_sim::scenario::Scenario;
-use esock_sim::{LinkConfig, Loss, Network};
+use esock_sim::{LinkConfig, Network};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -56,36 +56,6 @@ fn pour(network: &mut Network, client: AssocId, server: AssocId, time: Duration)
         network.touch(1);
     }
     arrived
-}
-
-#[test]
-fn throughput_at_100_mbit_and_20_ms_with_loss() {
-    for (loss, least) in [(0.0, 90.0), (0.001, 15.0), (0.01, 4.0), (0.05, 1.0)] {
-        let mut config = Config::default();
-        config.initial_mtu = 1500;
-        config.pmtud = false;
-        config.receive_window = 4 << 20;
-        config.send_buffer = 4 << 20;
-        // The queue holds twice what is on the way: 100 Mbit/s for 20 ms, 250,000 bytes.
-        let link = |_| LinkConfig {
-            rate: Some(100_000_000),
-            delay: Duration::from_millis(10),
-            queue_bytes: 500_000,
-            loss: Loss::Random(loss),
-            ..LinkConfig::default()
-        };
-        let (mut network, client, server) = connected(&config, 1, link);
-        let arrived = pour(&mut network, client, server, Duration::from_secs(60));
-        let mbit = arrived as f64 * 8.0 / 60.0 / 1e6;
-        let stats = network.hosts[0].stack.association(network.now, client).unwrap();
-        println!(
-            "{:.1}% loss: {mbit:.1} Mbit/s, {} sent again, {} timeouts",
-            loss * 100.0,
-            stats.counters.retransmissions,
-            stats.counters.t3_timeouts
-        );
-        assert!(mbit >= least, "{mbit} Mbit/s at {loss}");
-    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn every_message_arrives_once_and_in_order_or_comes_back_whatever_the_network_do
     }
 }
 
-const ALL: [Feature; 16] = [
+const ALL: [Feature; 21] = [
     Feature::RandomLoss,
     Feature::BurstyLoss,
     Feature::Reordering,
@@ -115,4 +115,9 @@ const ALL: [Feature; 16] = [
     Feature::EarlyShutdown,
     Feature::TsnWrap,
     Feature::Unordered,
+    Feature::Cubic,
+    Feature::Bbr,
+    Feature::Rack,
+    Feature::HyStart,
+    Feature::Pacing,
 ];

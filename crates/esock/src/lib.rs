@@ -88,8 +88,8 @@ pub use esock_io::{
 };
 pub use esock_proto::{
     Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
-    ConnectError as InvalidConnect, Counters, Encapsulation, Event, Message, Negotiated, PathError, PathId,
-    PathParameters, PathState, PathStats, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State, StreamId,
+    ConnectError as InvalidConnect, Counters, Encapsulation, Event, LossRecovery, Message, Negotiated, PathError,
+    PathId, PathParameters, PathState, PathStats, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State, StreamId,
     Surroundings, Tsn, Undelivered, Waiting, Warning,
 };
 

@@ -3,7 +3,9 @@
 use super::world::{World, event, expect, message, millis, on, send, soon, v4};
 use super::{Case, cases};
 use bytes::Bytes;
-use esock::{Capability, Event, Ppid, SendError, SendOptions, StreamId};
+use esock::{
+    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, Ppid, SendError, SendOptions, StreamId,
+};
 use std::collections::VecDeque;
 
 pub(super) const CASES: &[Case] = cases![
@@ -133,7 +135,7 @@ async fn bad_messages_come_back_with_a_reason(world: World) {
 }
 
 async fn what_the_backend_cannot_do_is_an_error_that_names_it(world: World) {
-    let (_server, client, (ours, _our_inbox), _theirs) = world.pair().await;
+    let (server, client, (ours, _our_inbox), _theirs) = world.pair().await;
     let can = client.capabilities();
     let try_send = |options| ours.try_send(options, "x").map_err(|rejected| rejected.error);
     let cases = [
@@ -153,6 +155,23 @@ async fn what_the_backend_cannot_do_is_an_error_that_names_it(world: World) {
     if !can.has(Capability::PathParameters) {
         let parameters = esock::PathParameters::default();
         assert_eq!(path.set_parameters(parameters), unsupported(Capability::PathParameters));
+    }
+    for change in [
+        |config: &mut Config| config.congestion = CongestionAlgorithm::Cubic,
+        |config: &mut Config| config.loss_recovery = LossRecovery::Rack,
+        |config: &mut Config| config.pacing = true,
+    ] {
+        let mut config = world.config();
+        change(&mut config);
+        let opened = world.builder().config(config.clone()).open().await.map_err(|error| error.to_string());
+        if can.has(Capability::CongestionControl) {
+            assert!(opened.is_ok(), "{opened:?}");
+        } else {
+            assert!(opened.is_err_and(|error| error.contains("congestion control")));
+            let connected = world.endpoint().await.connect(world.to(&server).config(config)).await;
+            let refused = ConnectError::Invalid(esock::InvalidConnect::Unsupported(Capability::CongestionControl));
+            assert_eq!(connected.err(), Some(refused));
+        }
     }
     if !can.has(Capability::Impairment) {
         assert_eq!(client.impairment(|network| network.block(v4(1), esock::Direction::Both)), None);

@@ -9,9 +9,9 @@ use crate::session::sessions::EndpointEntry;
 use crate::transport::{Held, Incoming, Transport};
 use bytes::Bytes;
 use esock_proto::{
-    Address, AssocEvent, AssocId, AssociationStats, Capabilities, CloseReason, Config, ConnectError, EndpointConfig,
-    EndpointId, Message, NotFound, PathError, PathId, PathParameters, PathState, PathStats, Peer, Rejected, SendError,
-    SendOptions, State, Time,
+    Address, AssocEvent, AssocId, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError,
+    ConnectError, EndpointConfig, EndpointId, Message, NotFound, PathError, PathId, PathParameters, PathState,
+    PathStats, Peer, Rejected, SendError, SendOptions, State, Time,
 };
 use std::collections::HashSet;
 use std::io;
@@ -106,6 +106,20 @@ impl<C: Carrier> SocketTransport<C> {
     }
 }
 
+/// A field of the configuration that asks for what a backend cannot do, and what that is.
+fn unsupported(config: &Config, can: Capabilities) -> Option<(&'static str, Capability)> {
+    let usual = Config::default();
+    let asks = [
+        ("adaptation", Capability::Adaptation, config.adaptation.is_some()),
+        ("congestion", Capability::CongestionControl, config.congestion != usual.congestion),
+        ("loss_recovery", Capability::CongestionControl, config.loss_recovery != usual.loss_recovery),
+        ("hystart", Capability::CongestionControl, config.hystart),
+        ("pacing", Capability::CongestionControl, config.pacing),
+    ];
+    let found = asks.into_iter().find(|(_, needed, asked)| *asked && !can.has(*needed));
+    found.map(|(field, needed, _)| (field, needed))
+}
+
 impl<C: Carrier> Transport for SocketTransport<C> {
     fn backend(&self) -> &Chosen {
         &self.chosen
@@ -165,7 +179,12 @@ impl<C: Carrier> Transport for SocketTransport<C> {
     }
 
     fn open_endpoint(&mut self, mut config: EndpointConfig) -> Result<EndpointId, EndpointError> {
-        config.config.validate().map_err(|error| EndpointError::Open(esock_proto::OpenError::Config(error)))?;
+        let wrong = |error| EndpointError::Open(esock_proto::OpenError::Config(error));
+        config.config.validate().map_err(wrong)?;
+        if let Some((field, missing)) = unsupported(&config.config, self.carrier.capabilities()) {
+            let problem = format!("this backend has no {missing}: leave it as it is, or choose another backend");
+            return Err(wrong(ConfigError { field, problem }));
+        }
         let id = self.sessions.next_endpoint();
         let opened = self.carrier.open(&self.sessions, id, &config)?;
         config.port = opened.port;
@@ -251,6 +270,9 @@ impl<C: Carrier> Transport for SocketTransport<C> {
         let entry = self.sessions.endpoints.get(&endpoint).ok_or(ConnectError::NoEndpoint)?;
         let config = config.unwrap_or_else(|| entry.config.clone());
         config.validate().map_err(ConnectError::Config)?;
+        if let Some((_, missing)) = unsupported(&config, self.carrier.capabilities()) {
+            return Err(ConnectError::Unsupported(missing));
+        }
         let id = self.sessions.next_id();
         let link = self.carrier.connect(&mut self.sessions, now, (id, endpoint), peer, &config)?;
         let id = self.sessions.insert(endpoint, link, config, (peer.addresses.clone(), peer.port), false);

@@ -16,9 +16,9 @@ use crate::error::EndpointError;
 use crate::session::{Carrier, Opened, Session, Sessions, Source};
 use bytes::Bytes;
 use esock_proto::{
-    Address, AssocId, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, ConnectError,
-    EndpointConfig, EndpointId, Event, OpenError, PathError, PathId, PathParameters, Peer, Rejected, SendError,
-    SendOptions, State, Time, Undelivered,
+    Address, AssocId, AssociationStats, Capabilities, Capability, CloseReason, Config, ConnectError, EndpointConfig,
+    EndpointId, Event, PathError, PathId, PathParameters, Peer, Rejected, SendError, SendOptions, State, Time,
+    Undelivered,
 };
 use frame::{Frame, Hello};
 use link::{Link, Phase};
@@ -52,11 +52,6 @@ impl Tcp {
         let framed = framing == TcpFraming::Framed;
         Self { framed, buffer: vec![0; BUFFER_BYTES], waiting: Vec::new(), look_again: None }
     }
-
-    /// What is wrong with a configuration here.
-    fn unsupported(&self, config: &Config) -> Option<Capability> {
-        (!self.framed && config.adaptation.is_some()).then_some(Capability::Adaptation)
-    }
 }
 
 impl Carrier for Tcp {
@@ -84,10 +79,6 @@ impl Carrier for Tcp {
         id: EndpointId,
         config: &EndpointConfig,
     ) -> Result<Opened<Listeners>, EndpointError> {
-        if let Some(missing) = self.unsupported(&config.config) {
-            let problem = format!("raw TCP has no {missing}: leave it out, or use framed TCP");
-            return Err(EndpointError::Open(OpenError::Config(ConfigError { field: "adaptation", problem })));
-        }
         listen::open(sessions, id, config)
     }
 
@@ -105,9 +96,6 @@ impl Carrier for Tcp {
         peer: &Peer,
         config: &Config,
     ) -> Result<Link, ConnectError> {
-        if let Some(missing) = self.unsupported(config) {
-            return Err(ConnectError::Unsupported(missing));
-        }
         Ok(self.begin(sessions, now, (id, endpoint), peer, config))
     }
 

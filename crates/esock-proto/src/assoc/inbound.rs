@@ -279,23 +279,28 @@ impl Association {
             let pmdcs = path.pmdcs();
             if scratch.acked_bytes > 0 {
                 let acked = Acked {
+                    srtt: path.rto.srtt(),
+                    sample: path.log.as_mut().and_then(|log| log.sample(cx.now)),
                     bytes: scratch.acked_bytes,
                     flight_before: scratch.flight_before,
                     flight_after: path.flight,
                     in_fast_recovery: recovering,
                     pmdcs,
                 };
-                path.congestion.get_mut().on_ack(cx.now, acked);
+                path.congestion.on_ack(cx.now, &acked);
                 path.pmtud.on_progress();
                 path.one_packet = false;
             }
-            if begins && scratch.lost {
-                path.congestion.get_mut().on_fast_retransmit(cx.now, pmdcs);
+            if (begins && scratch.lost) || scratch.repaired {
+                path.congestion.on_fast_retransmit(cx.now, pmdcs);
             }
             // §6.1 D: one event sends no more than it acknowledged and Max.Burst.
             path.allow_burst(scratch.flight_before, max_burst);
             if !self.config.faults().has(Fault::T3NotStarted) {
                 path.update_t3(cx.now, scratch.earliest);
+            }
+            if acked {
+                self.tx.schedule_probe(cx.now, path);
             }
             if scratch.unambiguous {
                 let changed = path.on_answer(false);

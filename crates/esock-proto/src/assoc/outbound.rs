@@ -1,6 +1,7 @@
 //! What leaves: packets, control chunks first, then what was lost, then what is new (RFC 9260 §6.1, §6.10).
 
 use super::control::{Control, Queued};
+use super::path::congestion::CongestionControl;
 use super::path::{BeatKind, Path};
 use super::{Association, Cx, Phase};
 use crate::faults::Fault;
@@ -35,9 +36,21 @@ impl Association {
             Some(index) => self.poll_data(cx, index, max_segments, buf),
             None if self.ack.is_due() => self.poll_sack(buf),
             None => {
-                self.paths.list.iter_mut().for_each(|path| path.burst_limit = 0);
+                self.come_to_rest();
                 None
             }
+        }
+    }
+
+    /// There is nothing to send now.
+    fn come_to_rest(&mut self) {
+        self.paths.list.iter_mut().for_each(|path| path.burst_limit = 0);
+        let path = &mut self.paths.list[self.paths.current];
+        if let Some(log) = &mut path.log
+            && path.flight < path.congestion.cwnd()
+            && !path.pacer.as_ref().is_some_and(|pacer| pacer.is_blocked())
+        {
+            log.on_app_limited(path.flight);
         }
     }
 
@@ -233,7 +246,7 @@ impl Association {
         self.tx.decay_idle(cx.now, index, &mut self.paths);
         let mut any = false;
         if self.tx.lost_path(&self.paths) == Some(index) {
-            any = self.tx.write_lost(packet, index, &mut self.paths)?;
+            any = self.tx.write_lost(cx.now, packet, index, &mut self.paths)?;
         }
         if index == self.paths.current
             && self.tx.lost_path(&self.paths).is_none()
@@ -270,6 +283,7 @@ impl Association {
             if !self.config.faults().has(Fault::T3NotStarted) {
                 self.paths.list[index].update_t3(cx.now, false);
             }
+            self.tx.schedule_probe(cx.now, &mut self.paths.list[index]);
         }
         self.envelope(index, size, wrote.oversized)
     }

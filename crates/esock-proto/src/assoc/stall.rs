@@ -25,7 +25,7 @@ impl Association {
     fn data_stall(&self) -> Option<&'static str> {
         let mut watched = self.timers.probe.is_some();
         for path in &self.paths.list {
-            watched |= path.t3.is_some();
+            watched |= path.t3.is_some() || path.is_held();
             // §6.3.2 R1.
             if path.flight > 0 && path.t3.is_none() {
                 return Some("data is in flight over a path, and no T3-rtx runs");

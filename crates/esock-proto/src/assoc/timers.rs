@@ -77,6 +77,10 @@ impl Association {
             if is_due(&mut self.paths.list[index].t3, cx.now) {
                 self.on_t3(cx, index);
             }
+            self.on_loss_timers(cx, index);
+            if let Some(pacer) = &mut self.paths.list[index].pacer {
+                pacer.on_timer(cx.now);
+            }
             self.on_beat_timers(cx, index);
             self.on_mtu_timers(cx, index);
         }
@@ -154,7 +158,7 @@ impl Association {
         let path = &mut self.paths.list[index];
         if !answered_probe {
             let pmdcs = path.pmdcs();
-            path.congestion.get_mut().on_timeout(cx.now, pmdcs);
+            path.congestion.on_timeout(cx.now, pmdcs);
             path.one_packet = true;
         }
         // Even then: what is missing may be what is too large for the path.
@@ -167,6 +171,25 @@ impl Association {
         self.tx.on_t3(index, &mut self.paths);
         if !answered_probe {
             self.count_error(cx, index);
+        }
+    }
+
+    /// RFC 8985: a chunk that may have been late had its time; or nothing was heard of the last one.
+    fn on_loss_timers(&mut self, cx: &mut Cx<'_>, index: usize) {
+        let path = &mut self.paths.list[index];
+        let Some(log) = &mut path.log else { return };
+        if is_due(&mut log.rack.timer, cx.now) {
+            self.tx.on_reorder_timer(cx.now, index, &mut self.paths);
+            let path = &mut self.paths.list[index];
+            if path.sack.lost && self.tx.enter_fast_recovery() {
+                let pmdcs = path.pmdcs();
+                path.congestion.on_fast_retransmit(cx.now, pmdcs);
+            }
+            return;
+        }
+        if is_due(&mut log.rack.probe_timer, cx.now) && self.tx.probe_tail(index, &mut self.paths) {
+            // §7.3: the timeout counts from the probe. What else is in flight may be all, if that takes another path.
+            self.paths.list[index].update_t3(cx.now, true);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is allowed and still will not work well.
 
-use super::Config;
+use super::{Config, CongestionAlgorithm, LossRecovery};
 use crate::types::Address;
 use std::fmt;
 use std::time::Duration;
@@ -59,6 +59,7 @@ impl Config {
             self.lint_rto_min(&base),
             self.lint_retries(&base, surroundings.paths()),
             self.lint_heartbeats(&base, surroundings),
+            self.lint_loss_recovery(),
         ];
         checks.into_iter().flatten().chain(lint_interfaces(surroundings)).collect()
     }
@@ -87,6 +88,17 @@ impl Config {
                  no path is left (RFC 9260 §8.2). Set it to {sum} or less, or path_max_retrans higher",
                 self.assoc_max_retrans
             ),
+        })
+    }
+
+    fn lint_loss_recovery(&self) -> Option<Warning> {
+        let loses = self.congestion == CongestionAlgorithm::Bbr && self.loss_recovery == LossRecovery::Rfc9260;
+        loses.then(|| Warning {
+            field: "loss_recovery",
+            problem:
+                "BBR loses much, and what is lost twice waits for a timeout (RFC 9260 §7.2.4). Set loss_recovery to \
+                      rack"
+                    .to_owned(),
         })
     }
 

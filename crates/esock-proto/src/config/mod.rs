@@ -66,8 +66,15 @@ pub struct Config {
     pub adaptation: Option<u32>,
     /// Most addresses of a peer, the one that its INIT came from included; more are ignored. 32.
     pub max_peer_addresses: usize,
-    /// Congestion control.
+    /// Congestion control. RFC 9260 §7.2.
     pub congestion: CongestionAlgorithm,
+    /// How losses are found, timeouts apart. RFC 9260 §7.2.4.
+    pub loss_recovery: LossRecovery,
+    /// HyStart++ (RFC 9406): slow start ends when the delay grows, before packets are lost; not for BBR, which has
+    /// no slow start. Off.
+    pub hystart: bool,
+    /// Pacing: data leaves spread over the round-trip time, not in bursts of `max_burst`. BBR always is. Off.
+    pub pacing: bool,
     /// What the other values began with: only [`Config::lint`] asks. [`Preset::Rfc`].
     #[cfg_attr(feature = "serde", serde(skip))]
     pub preset: Preset,
@@ -82,9 +89,27 @@ pub struct Config {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum CongestionAlgorithm {
-    /// RFC 9260 §7.2.
+    /// RFC 9260 §7.2: as Reno.
     #[default]
     Rfc9260,
+    /// CUBIC (RFC 9438): grows by time, not by round trips; for long fat paths.
+    Cubic,
+    /// BBR: sends at the rate that the path was seen to deliver, whatever is lost. For lossy paths of one's own: it
+    /// takes more than its share from others. With [`LossRecovery::Rack`], since it loses much.
+    Bbr,
+}
+
+/// How an association finds what was lost, timeouts apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum LossRecovery {
+    /// Three miss indications (RFC 9260 §7.2.4); a copy that is lost again waits for the timeout.
+    #[default]
+    Rfc9260,
+    /// By time, and with probes of the tail (the ideas of RFC 8985): copies that are lost again, and last packets, are
+    /// found within about two round trips.
+    Rack,
 }
 
 impl Default for Config {
@@ -113,6 +138,9 @@ impl Default for Config {
             adaptation: None,
             max_peer_addresses: 32,
             congestion: CongestionAlgorithm::default(),
+            loss_recovery: LossRecovery::default(),
+            hystart: false,
+            pacing: false,
             preset: Preset::default(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::default(),
@@ -157,6 +185,16 @@ impl Config {
         check(self.cookie_life.is_zero(), "cookie_life", "must be above zero")?;
         check(self.cookie_life > LONGEST_COOKIE_LIFE, "cookie_life", "must be at most 10 minutes")?;
         Ok(())
+    }
+
+    /// Whether data leaves at a pace.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.pacing || self.congestion == CongestionAlgorithm::Bbr
+    }
+
+    /// Whether something asks when chunks left.
+    pub(crate) fn needs_log(&self) -> bool {
+        self.hystart || self.congestion == CongestionAlgorithm::Bbr || self.loss_recovery == LossRecovery::Rack
     }
 
     pub(crate) fn faults(&self) -> crate::faults::Faults {

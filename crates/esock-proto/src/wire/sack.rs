@@ -23,6 +23,7 @@ pub struct Sack<'a> {
     /// The receiver's window, in bytes.
     pub a_rwnd: u32,
     gaps: &'a [u8],
+    duplicates: &'a [u8],
 }
 
 impl<'a> Sack<'a> {
@@ -35,12 +36,11 @@ impl<'a> Sack<'a> {
             return Err(Malformed("SACK chunk too short"));
         };
         let gaps_end = 12 + 4 * usize::from(gaps);
-        // What the peer got twice tells us nothing that we act on, but it has to be there.
         let end = gaps_end + 4 * usize::from(duplicates);
-        let Some(gaps) = value.get(12..gaps_end).filter(|_| value.len() >= end) else {
+        let (Some(gaps), Some(duplicates)) = (value.get(12..gaps_end), value.get(gaps_end..end)) else {
             return Err(Malformed("SACK chunk shorter than its counts say"));
         };
-        Ok(Self { cumulative: Tsn(cumulative), a_rwnd, gaps })
+        Ok(Self { cumulative: Tsn(cumulative), a_rwnd, gaps, duplicates })
     }
 
     /// The gap ack blocks, as they stand.
@@ -49,6 +49,16 @@ impl<'a> Sack<'a> {
             start: u16::from_be_bytes([block[0], block[1]]),
             end: u16::from_be_bytes([block[2], block[3]]),
         })
+    }
+
+    /// The TSNs that arrived more than once since the last SACK.
+    pub fn duplicates(&self) -> impl Iterator<Item = Tsn> + 'a {
+        self.duplicates.as_chunks().0.iter().map(|tsn| Tsn(u32::from_be_bytes(*tsn)))
+    }
+
+    /// Whether there are any.
+    pub fn has_duplicates(&self) -> bool {
+        !self.duplicates.is_empty()
     }
 
     /// Whether there is any gap ack block.

@@ -80,7 +80,8 @@ impl Kernel {
 
 /// What the API cannot be promised here.
 fn capabilities() -> Capabilities {
-    Capabilities::all().without(Capability::StatelessAccept).without(Capability::Impairment)
+    let cannot = [Capability::StatelessAccept, Capability::Impairment, Capability::CongestionControl];
+    cannot.into_iter().fold(Capabilities::all(), Capabilities::without)
 }
 
 fn system(doing: &'static str) -> impl FnOnce(io::Error) -> ConnectError {

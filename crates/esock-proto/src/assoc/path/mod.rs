@@ -3,6 +3,8 @@
 pub mod congestion;
 mod failover;
 mod heartbeat;
+pub mod log;
+mod pacing;
 mod pmtud;
 mod rto;
 mod select;
@@ -17,6 +19,8 @@ use crate::types::{Address, PathId};
 use crate::wire::{DATA_HEADER_BYTES, HEADER_BYTES};
 use congestion::{CongestionControl, Controller};
 pub use heartbeat::{Beat, BeatKind, Beats};
+use log::Log;
+use pacing::Pacer;
 use pmtud::Pmtud;
 use rto::Rto;
 use std::time::Duration;
@@ -58,6 +62,10 @@ pub struct Path {
     pub packets_received: u64,
     pub bytes_sent: u64,
     pub sack: SackScratch,
+    /// What left when, if somebody asks for it.
+    pub log: Option<Box<Log>>,
+    /// Its pace, if it has one.
+    pub pacer: Option<Box<Pacer>>,
 }
 
 /// What one SACK says about a path, gathered while it is walked.
@@ -73,6 +81,8 @@ pub struct SackScratch {
     /// One past the highest newly acknowledged offset (§7.2.4: HTNA).
     pub highest: usize,
     pub lost: bool,
+    /// A loss was made good by the probe that was to find it.
+    pub repaired: bool,
     pub unambiguous: bool,
 }
 
@@ -95,7 +105,7 @@ impl Path {
             state: PathState::Unconfirmed,
             confirmed: false,
             rto: Rto::new(config),
-            congestion: Controller::new(config.congestion, 1, remote.is_ipv4()),
+            congestion: Controller::new(config, 1, remote.is_ipv4()),
             pmtud: Pmtud::new(initial.min(config.max_mtu), base, config.max_mtu),
             beats: Beats::default(),
             flight: 0,
@@ -112,8 +122,10 @@ impl Path {
             packets_received: 0,
             bytes_sent: 0,
             sack: SackScratch::default(),
+            log: config.needs_log().then(|| Box::new(Log::new(now))),
+            pacer: config.is_paced().then(Box::default),
         };
-        path.congestion = Controller::new(config.congestion, path.pmdcs(), remote.is_ipv4());
+        path.congestion = Controller::new(config, path.pmdcs(), remote.is_ipv4());
         path
     }
 
@@ -139,7 +151,12 @@ impl Path {
     }
 
     pub fn cwnd(&self) -> usize {
-        self.congestion.get().cwnd()
+        self.congestion.cwnd()
+    }
+
+    /// Whether its pace lets nothing leave now.
+    pub fn is_held(&self) -> bool {
+        self.pacer.as_ref().is_some_and(|pacer| pacer.is_blocked())
     }
 
     /// Whether the congestion window has room for another packet.
@@ -149,8 +166,34 @@ impl Path {
 
     /// Whether §6.1 B lets new data go over this path now.
     pub fn has_room(&self) -> bool {
-        // With nothing in flight no SACK would come that allows more: one packet may always leave.
-        self.has_window() && (self.flight < self.burst_limit || self.flight == 0)
+        // With nothing in flight no SACK would come that allows more: one packet may always leave. Paced data
+        // does not come in bursts.
+        let burst = self.flight < self.burst_limit || self.flight == 0 || self.pacer.is_some();
+        self.has_window() && burst && !self.is_held()
+    }
+
+    /// A chunk of so many bytes leaves. Returns its serial in the log.
+    pub fn on_chunk_sent(&mut self, now: Time, tsn: Tsn, bytes: usize) -> u32 {
+        if let Some(rate) = self.pacing_rate() {
+            let pmdcs = self.pmdcs();
+            if let Some(pacer) = &mut self.pacer {
+                pacer.on_sent(now, bytes, rate, pmdcs);
+            }
+        }
+        let idle = self.flight == 0;
+        self.log.as_mut().map_or(0, |log| log.on_sent(now, tsn, idle))
+    }
+
+    /// Bytes of chunks a second at which data leaves, if it is paced and the path is known.
+    fn pacing_rate(&self) -> Option<u64> {
+        self.pacer.as_ref()?;
+        let srtt = self.rto.srtt().filter(|srtt| !srtt.is_zero())?;
+        Some(self.congestion.pacing_rate().unwrap_or_else(|| {
+            // Faster than the window itself, so that the window and not the pace is the limit; in slow start, so
+            // that it can double.
+            let gain = if self.cwnd() < self.congestion.ssthresh() / 2 { 2.0 } else { 1.2 };
+            (gain * self.cwnd() as f64 / srtt.as_secs_f64()) as u64
+        }))
     }
 
     /// An event allows Max.Burst packets beyond `flight`.
@@ -174,7 +217,7 @@ impl Path {
         self.encap_port = encap_port;
         let new = self.pmdcs();
         if old != new {
-            self.congestion.get_mut().on_pmdcs(old, new);
+            self.congestion.on_pmdcs(old, new);
         }
     }
 
@@ -184,7 +227,7 @@ impl Path {
         let out = change(&mut self.pmtud);
         let new = self.pmdcs();
         if old != new {
-            self.congestion.get_mut().on_pmdcs(old, new);
+            self.congestion.on_pmdcs(old, new);
         }
         out
     }
@@ -206,7 +249,9 @@ impl Path {
 
     /// The earliest of its timers.
     pub fn deadline(&self) -> Option<Time> {
-        [self.t3, self.beats.deadline(), self.pmtud.deadline()].into_iter().flatten().min()
+        let log = self.log.as_ref().and_then(|log| log.deadline());
+        let pace = self.pacer.as_ref().and_then(|pacer| pacer.deadline());
+        [self.t3, self.beats.deadline(), self.pmtud.deadline(), log, pace].into_iter().flatten().min()
     }
 
     pub fn stats(&self, primary: bool) -> PathStats {
@@ -221,7 +266,7 @@ impl Path {
             rttvar: self.rto.rttvar(),
             rto: self.rto.current(),
             cwnd: self.cwnd(),
-            ssthresh: self.congestion.get().ssthresh(),
+            ssthresh: self.congestion.ssthresh(),
             in_flight: self.flight,
             mtu: self.pmtud.mtu(),
             error_count: self.error_count,

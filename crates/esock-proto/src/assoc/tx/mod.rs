@@ -50,6 +50,8 @@ pub struct Tx {
     lost: BitRing,
     watched: BitRing,
     lost_chunks: usize,
+    /// How many of `sent` are gap-acked.
+    gap_acked: usize,
     /// Everything up to here was acknowledged (the RFC's Cumulative TSN Ack Point).
     cumulative: Tsn,
     ssns: StreamTable,
@@ -105,6 +107,7 @@ impl Tx {
             lost: BitRing::default(),
             watched: BitRing::default(),
             lost_chunks: 0,
+            gap_acked: 0,
             cumulative: initial_tsn.minus(1),
             ssns: StreamTable::default(),
             outbound_streams: negotiated.outbound_streams,
@@ -121,7 +124,7 @@ impl Tx {
             answered: false,
             probe_due: false,
             counters: TxCounters::default(),
-            loss_detection: LossDetection::default(),
+            loss_detection: LossDetection::new(config.loss_recovery),
             faults: config.faults(),
         }
     }
@@ -246,7 +249,7 @@ impl Tx {
         self.acked.reset();
         self.lost.reset();
         self.watched.reset();
-        (self.lost_chunks, self.unsent_of_last, self.flight) = (0, 0, 0);
+        (self.lost_chunks, self.gap_acked, self.unsent_of_last, self.flight) = (0, 0, 0, 0);
         (self.buffered, self.charged) = (0, 0);
         all
     }
@@ -276,6 +279,8 @@ impl Tx {
             debug_assert_eq!(flight, self.flight, "flight size");
             let lost = (0..self.sent.len()).filter(|at| self.lost.get(*at)).count();
             debug_assert_eq!(lost, self.lost_chunks, "chunks marked for retransmission");
+            let acked = (0..self.sent.len()).filter(|at| self.acked.get(*at)).count();
+            debug_assert_eq!(acked, self.gap_acked, "gap-acked chunks");
         }
     }
 }

@@ -23,7 +23,7 @@ impl Tx {
         let index = paths.select_for_retransmission(usize::from(chunk.path), chunk.timed_out);
         let path = &paths.list[index];
         // §6.1 C: limited by cwnd; §7.2.4 step 3: but for the first packet of a fast retransmit.
-        (self.fast_retransmit_due || path.has_window()).then_some(index)
+        (self.fast_retransmit_due || (path.has_window() && !path.is_held())).then_some(index)
     }
 
     /// Whether new data may be sent over path `index` now.
@@ -57,6 +57,7 @@ impl Tx {
     /// packet the first one needs, when it fits none of this path's.
     pub fn write_lost(
         &mut self,
+        now: Time,
         packet: &mut PacketBuilder<'_>,
         index: usize,
         paths: &mut Paths,
@@ -87,6 +88,8 @@ impl Tx {
             self.sent[offset].path = index as u16;
             self.sent[offset].sent_again = true;
             self.sent[offset].timed_out = false;
+            let (tsn, size) = (self.tsn_at(offset), self.sent[offset].size());
+            self.sent[offset].logged = paths.list[index].on_chunk_sent(now, tsn, size);
             if !self.faults.has(Fault::RetransmissionNotInFlight) {
                 self.put_in_flight(offset, index, paths);
             }
@@ -191,7 +194,10 @@ impl Tx {
         if at == 0 {
             self.progress = now;
         }
+        let tsn = self.next_tsn();
+        let logged = paths.list[index].on_chunk_sent(now, tsn, DATA_HEADER_BYTES + padded(len));
         self.sent.push_back(SentChunk {
+            logged,
             message: self.first_message.wrapping_add(self.messages.len() as u32 - 1),
             offset: offset as u32,
             len: len as u16,
@@ -205,7 +211,7 @@ impl Tx {
         self.watched.set(at);
         self.put_in_flight(at, index, paths);
         let path = &mut paths.list[index];
-        path.rtt_probe.get_or_insert((self.cumulative.plus(at as u32 + 1), now));
+        path.rtt_probe.get_or_insert((tsn, now));
         path.bytes_sent += len as u64;
         path.last_data = now;
         self.counters.data_chunks += 1;
@@ -219,7 +225,7 @@ impl Tx {
         let path = &mut paths.list[index];
         if path.flight == 0 && path.data_packets_sent > 0 {
             let (idle, rto, pmdcs) = (now.since(path.last_data), path.rto.current(), path.pmdcs());
-            path.congestion.get_mut().on_idle(idle, rto, pmdcs);
+            path.congestion.on_idle(idle, rto, pmdcs);
         }
     }
 }

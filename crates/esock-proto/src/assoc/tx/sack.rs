@@ -27,6 +27,16 @@ pub enum SackOutcome {
     },
 }
 
+/// Each path gathers anew what is said about it.
+fn begin_sack(paths: &mut Paths) {
+    for path in &mut paths.list {
+        path.sack = SackScratch { flight_before: path.flight, ..SackScratch::default() };
+        if let Some(log) = &mut path.log {
+            log.begin_sack();
+        }
+    }
+}
+
 impl Tx {
     /// Takes a SACK.
     pub fn on_sack(&mut self, now: Time, sack: &Sack<'_>, paths: &mut Paths) -> SackOutcome {
@@ -38,9 +48,7 @@ impl Tx {
         if moved > self.sent.len() || self.reports_unsent(sack) {
             return SackOutcome::Bogus;
         }
-        for path in &mut paths.list {
-            path.sack = SackScratch { flight_before: path.flight, ..SackScratch::default() };
-        }
+        begin_sack(paths);
         let acked_before = self.counters.bytes_acked;
         let was_closed = self.window_is_closed();
         self.acknowledge_cumulative(now, moved, paths);
@@ -52,9 +60,12 @@ impl Tx {
             self.fast_recovery = None;
         }
         let acked = newly_gap_acked || self.counters.bytes_acked != acked_before || moved > 0;
-        if newly_gap_acked || (moved > 0 && highest > 0) {
-            let reported = Reported { highest, moved: moved > 0 };
-            self.loss_detection.find_lost(self, reported, paths);
+        if acked {
+            let reported = Reported { highest, moved: moved > 0, newly_gap_acked };
+            self.loss_detection.find_lost(self, now, reported, paths);
+        }
+        for path in &mut paths.list {
+            path.sack.repaired = self.on_duplicates(sack, path);
         }
         // §6.2.1 D ii: a_rwnd less what is still in flight.
         self.a_rwnd = sack.a_rwnd as usize;
@@ -91,9 +102,7 @@ impl Tx {
         if moved > self.sent.len() {
             return SackOutcome::Bogus;
         }
-        for path in &mut paths.list {
-            path.sack = SackScratch { flight_before: path.flight, ..SackScratch::default() };
-        }
+        begin_sack(paths);
         self.acknowledge_cumulative(now, moved, paths);
         // What lies right behind it has not arrived, whatever a gap report said before.
         let reneged = self.take_back(0, self.acked.next_clear(0), paths);
@@ -111,7 +120,9 @@ impl Tx {
         }
         for offset in 0..count {
             let was_acked = self.acked.get(offset);
-            if !was_acked {
+            if was_acked {
+                self.gap_acked -= 1;
+            } else {
                 self.acknowledge(now, offset, paths);
             }
             let chunk = self.sent[offset];
@@ -149,6 +160,9 @@ impl Tx {
             path.flight -= chunk.size();
         }
         self.watched.clear(offset);
+        if let Some(log) = &mut path.log {
+            log.on_acked(now, chunk.logged, chunk.size(), chunk.sent_again);
+        }
         path.sack.acked_bytes += chunk.size();
         path.sack.acked_chunks += 1;
         // §8.3: it clears the path's errors if it is clear which copy arrived; a chunk that was given up
@@ -193,6 +207,7 @@ impl Tx {
             while offset < end {
                 self.acknowledge(now, offset, paths);
                 self.acked.set(offset);
+                self.gap_acked += 1;
                 let scratch = &mut paths.list[usize::from(self.sent[offset].path)].sack;
                 scratch.highest = offset + 1;
                 scratch.lowest_gap.get_or_insert(offset);
@@ -230,6 +245,7 @@ impl Tx {
         let mut next = self.acked.next_set(from);
         while let Some(offset) = next.filter(|offset| *offset < to) {
             self.acked.clear(offset);
+            self.gap_acked -= 1;
             let path = usize::from(self.sent[offset].path);
             self.put_in_flight(offset, path, paths);
             if !self.sent[offset].sent_again {

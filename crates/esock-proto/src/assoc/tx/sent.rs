@@ -1,4 +1,4 @@
-//! The ring of sent chunks, indexed by TSN offset: 32 bytes each, no copy of user data.
+//! The ring of sent chunks, indexed by TSN offset: 20 bytes each, no copy of user data.
 
 use super::Tx;
 use crate::assoc::path::Paths;
@@ -13,6 +13,8 @@ pub struct SentChunk {
     pub message: u32,
     /// Where in the message it begins.
     pub offset: u32,
+    /// Serial in the log of its path, of when it last left; 0 without one.
+    pub logged: u32,
     pub len: u16,
     /// Index of the path it was last sent over.
     pub path: u16,
@@ -64,6 +66,9 @@ impl Tx {
         self.rwnd += len;
         let path = &mut paths.list[usize::from(chunk.path)];
         path.flight -= chunk.size();
+        if let Some(log) = &mut path.log {
+            log.forget(chunk.logged);
+        }
         if path.rtt_probe.is_some_and(|(tsn, _)| tsn == self.tsn_at(offset)) {
             path.rtt_probe = None;
         }
