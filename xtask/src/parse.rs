@@ -63,7 +63,7 @@ impl Parser {
             let what = format!("{name}: {rest}");
             self.outcome.skipped.insert(self.qualified(&who), what);
         } else if let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
-            self.verdict(name, verdict);
+            self.verdict(name.trim_end(), verdict);
         }
     }
 
@@ -152,7 +152,7 @@ running 4 tests
 test serial::tests::wraps ... ok
 test slow ... ignored, takes an hour
 test other ... ignored
-test bad ... FAILED
+test bad   ... FAILED
 test result: FAILED. 1 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s
    \u{1b}[1m\u{1b}[92mDoc-tests\u{1b}[0m esock
 test crates/esock/src/lib.rs - (line 3) ... ok
