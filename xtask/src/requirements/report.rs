@@ -177,8 +177,7 @@ Written by `cargo xtask requirements --write`; `cargo xtask test` checks that it
 what they cover: `// covers: RFC 9260 §6.3.1-C4a`, in scripts `# covers: ...`. Covered is what a test cites by its id;
 a test that only names a section is shown there, and covers nothing by that. A deviation stays one, whatever tests
 what is done instead. What the RFC says in several places is counted where it is said best, and elsewhere as \"said
-again\". Rules without such a word are those that the text gives
-as a fact (\"the endpoint sets RTO to ...\").
+again\". Rules without such a word are those that the text gives as a fact (\"the endpoint sets RTO to ...\").
 ";
 
 fn full(section: &Section, requirement: &Requirement) -> String {

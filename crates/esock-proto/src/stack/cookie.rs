@@ -299,5 +299,10 @@ mod tests {
         // One rotation on, the old key still vouches; two, it is gone.
         assert!(matches!(keys.open(start + ROTATE_AFTER, &mut rng, &sealed), Err(CookieError::Stale(..))));
         assert_eq!(keys.open(start + ROTATE_AFTER * 2, &mut rng, &sealed), Err(CookieError::Forged));
+        // §5.1.3: "reasonably frequently (e.g. hourly)": no key vouches for longer than an hour.
+        let mut keys = CookieKeys::new(start, &mut rng);
+        let sealed = keys.seal(start, &mut rng, &cookie());
+        assert!(keys.open(start + Duration::from_secs(900), &mut rng, &sealed) != Err(CookieError::Forged));
+        assert_eq!(keys.open(start + Duration::from_secs(3600), &mut rng, &sealed), Err(CookieError::Forged));
     }
 }

@@ -96,6 +96,7 @@ fn contradicting_fragments_are_a_violation() {
     assert!(matches!(take(&mut rx, data(1, 0, "BE", b"x")), Received::Violation(_)), "an SSN used twice");
 }
 
+// covers: RFC 9260 §6.2-31
 #[test]
 fn memory_is_bounded_by_the_window_and_the_lowest_gap_can_always_be_filled() {
     let mut rx = rx();
@@ -116,7 +117,7 @@ fn memory_is_bounded_by_the_window_and_the_lowest_gap_can_always_be_filled() {
     assert_eq!((rx.charged(), rx.a_rwnd()), (0, 64 << 10));
 }
 
-// covers: RFC 9260 §6.2-29, §6.2-30, §6.2-31
+// covers: RFC 9260 §6.2-29, §6.2-30
 #[test]
 fn at_the_hard_bound_what_came_out_of_order_is_given_up() {
     let mut rx = rx();
