@@ -11,10 +11,7 @@ fn plain(kind: u8) -> Vec<u8> {
     chunk(kind, 0, &[])
 }
 
-// covers: RFC 9260 §6.10
-// covers: RFC 9260 §3.2
-// covers: RFC 9260 §5.1
-// covers: RFC 9260 §6.10-6, §6.10-7, §3.2-T00, §3.2-T01, §3.2-T10, §3.2-T11, §8.5.1-A3
+// covers: RFC 9260 §5.1, §6.10-6, §6.10-7, §3.2-T00, §3.2-T01, §3.2-T10, §3.2-T11, §8.5.1-A3, §12.3-3, §3.3.10.6-1
 #[test]
 fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
     let init_ack = || init(INIT_ACK, PEER_TAG, &[0, 7, 0, 8, 1, 2, 3, 4]);
@@ -106,10 +103,7 @@ fn received_bundles_are_processed_in_order_and_forbidden_ones_are_discarded() {
     rows.end(44);
 }
 
-// covers: RFC 9260 §6.10
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §6.9
-// covers: RFC 9260 §6.10-1, §6.9-2, §6.9-8, §6.9-10
+// covers: RFC 9260 §6.1, §6.10-1, §6.9-2, §6.9-8, §6.9-10, §6.10-4
 #[test]
 fn messages_share_a_packet_as_long_as_it_fits_the_path_mtu() {
     // 1400 bytes of MTU leave 1372 for the packet and 1360 for its chunks; a DATA chunk has 16 bytes of header.
@@ -137,9 +131,7 @@ fn messages_share_a_packet_as_long_as_it_fits_the_path_mtu() {
     rows.end(14);
 }
 
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §6.10
-// covers: RFC 9260 §6.1-10, §6.10-3
+// covers: RFC 9260 §6.1-10, §6.10-3, §6.2-11
 #[test]
 fn a_sack_that_is_pending_travels_with_data_and_control_chunks_come_first() {
     let mut rows = Rows::of("§6.1, SACK with DATA");
@@ -164,7 +156,7 @@ fn a_sack_that_is_pending_travels_with_data_and_control_chunks_come_first() {
     rows.end(4);
 }
 
-// covers: RFC 9260 §12.4
+// covers: RFC 9260 §12.4-2, §5.1-8
 #[test]
 fn one_packet_is_answered_with_one_packet_at_most() {
     let mut rows = Rows::of("§12.4, answers");

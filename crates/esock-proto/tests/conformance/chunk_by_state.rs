@@ -235,40 +235,27 @@ fn check(tag: Tag, table: &'static str) {
     rows.end(CHUNKS.len() * At::ALL.len() * 2);
 }
 
-// covers: RFC 9260 §4
-// covers: RFC 9260 §6
-// covers: RFC 9260 §8.5
-// covers: RFC 9260 §3.2
-// covers: RFC 9260 §5.2.5
-// covers: RFC 9260 §9.1
-// covers: RFC 9260 §6-2, §6-3, §6-4, §6-5, §6-6, §6-7, §8.3-2, §9.1-5, §9.1-7, §9.1-8, §8.5.1-B3, §8.5.1-B4
+// covers: RFC 9260 §4, §8.5, §6-2, §6-3, §6-4, §6-5, §6-6, §6-7, §8.3-2, §9.1-5, §9.1-7, §9.1-8, §8.5.1-B3, §8.5.1-B4
 // covers: RFC 9260 §8.5.1-C5, §8.5.1-C6, §5.2.5-1, §5.2.6-2, §5.2.3-1, §3.3.7-4, §9.2-28, §9.2-9, §9.2-23, §9.2-30
-// covers: RFC 9260 §9.2-21, §9.2-29, §3.3.6-1
+// covers: RFC 9260 §9.2-21, §9.2-29, §3.3.6-1, §3.2-T00, §3.2-T01, §3.2-T10, §3.2-T11, §12.3-3
 #[test]
 fn every_chunk_in_every_state_with_the_right_tag_does_what_the_text_says() {
     check(Tag::Right, "chunk by state, right tag");
 }
 
-// covers: RFC 9260 §8.5
-// covers: RFC 9260 §8.4
-// covers: RFC 9260 §8.5-2, §8.5-3, §3.3.7-3, §8.5.1-B4
+// covers: RFC 9260 §8.5-2, §8.5-3, §3.3.7-3, §8.5.1-B4, §8.5.1-C5, §9.2-27, §8.4-8b
 #[test]
 fn every_chunk_in_every_state_with_a_wrong_tag_changes_nothing() {
     check(Tag::Wrong, "chunk by state, wrong tag");
 }
 
-// covers: RFC 9260 §8.5.1
-// covers: RFC 9260 §5.2.1
-// covers: RFC 9260 §5.2.2
-// covers: RFC 9260 §9.2
-// covers: RFC 9260 §8.5.1-A2, §8.5.1-A3, §5.2.2-1, §9.2-26
+// covers: RFC 9260 §8.5.1-A2, §8.5.1-A3, §5.2.2-1, §9.2-26, §8.4-3a, §8.4-3b, §5.2.1-12, §5.2.2-10
 #[test]
 fn every_chunk_in_every_state_with_tag_zero_is_ignored_unless_it_is_an_init() {
     check(Tag::Zero, "chunk by state, tag zero");
 }
 
-// covers: RFC 9260 §8.5.1
-// covers: RFC 9260 §8.5.1-B3, §8.5.1-C5
+// covers: RFC 9260 §8.5.1-B3, §8.5.1-C5, §8.5.1-B4, §8.5-3
 #[test]
 fn every_chunk_in_every_state_with_a_reflected_tag_is_ignored_but_for_abort_and_shutdown_complete() {
     check(Tag::Reflected, "chunk by state, reflected tag");

@@ -59,9 +59,7 @@ fn the_initial_window_is_what_the_formula_gives() {
     rows.end(16);
 }
 
-// covers: RFC 9260 §7.2.1
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §7.2-1, §7.2.1-7, §7.2.1-8, §6.1-B1, §6.1-B2, §6.1-B3, §6.1-11, §6-5
+// covers: RFC 9260 §7.2-1, §7.2.1-7, §7.2.1-8, §6.1-B1, §6.1-B2, §6.1-B3, §6.1-11, §6-5, §7.2.1-5
 #[test]
 fn slow_start_grows_by_what_was_acknowledged_and_no_more_than_a_packet() {
     let mut rows = Rows::of("§7.2.1, slow start");
@@ -90,8 +88,7 @@ fn slow_start_grows_by_what_was_acknowledged_and_no_more_than_a_packet() {
     rows.end(13);
 }
 
-// covers: RFC 9260 §7.2.1
-// covers: RFC 9260 §7.2.1-5, §7.2.1-6
+// covers: RFC 9260 §7.2.1-5, §7.2.1-6, §7.2.1-7, §7.2-4
 #[test]
 fn slow_start_grows_only_when_the_window_was_full() {
     let mut rows = Rows::of("§7.2.1, full windows");
@@ -118,9 +115,7 @@ fn slow_start_grows_only_when_the_window_was_full() {
     rows.end(6);
 }
 
-// covers: RFC 9260 §7.2.1
-// covers: RFC 9260 §7.2
-// covers: RFC 9260 §7.2-2, §7.2-4
+// covers: RFC 9260 §7.2.1, §7.2-2, §7.2-4, §6.1-B1
 #[test]
 fn headers_and_padding_count_so_that_small_messages_do_not_flood() {
     // 20 bytes of chunk each: 68 fill a packet of 1360 bytes; four packets may leave at once (Max.Burst), and
@@ -136,9 +131,7 @@ fn headers_and_padding_count_so_that_small_messages_do_not_flood() {
     println!("conformance: §7.2, what counts: 3 rows");
 }
 
-// covers: RFC 9260 §7.2.2
-// covers: RFC 9260 §7.2.3
-// covers: RFC 9260 §7.2-1, §7.2.2-1, §7.2.2-3, §7.2.2-P1, §7.2.2-P3
+// covers: RFC 9260 §7.2-1, §7.2.2-1, §7.2.2-3, §7.2.2-P1, §7.2.2-P3, §7.2.3-2
 #[test]
 fn congestion_avoidance_grows_by_a_packet_for_each_window_acknowledged() {
     let mut rows = Rows::of("§7.2.2");
@@ -180,8 +173,7 @@ fn congestion_avoidance_grows_by_a_packet_for_each_window_acknowledged() {
     rows.end(17);
 }
 
-// covers: RFC 9260 §7.2.2
-// covers: RFC 9260 §7.2.2-P2, §7.2.2-P4
+// covers: RFC 9260 §7.2.2-P2, §7.2.2-P4, §7.2.2-P1, §7.2.2-P3
 #[test]
 fn what_is_acknowledged_of_a_window_that_was_not_full_is_worth_one_window_at_most() {
     let mut rows = Rows::of("§7.2.2, not full");
@@ -224,8 +216,7 @@ fn grown() -> Lab {
     lab
 }
 
-// covers: RFC 9260 §7.2.3
-// covers: RFC 9260 §7.2.3-2
+// covers: RFC 9260 §7.2.3-2, §7.2.1-2
 #[test]
 fn a_timeout_leaves_one_packet_and_half_the_window_as_threshold() {
     let mut rows = Rows::of("§7.2.3, T3-rtx");
@@ -238,9 +229,7 @@ fn a_timeout_leaves_one_packet_and_half_the_window_as_threshold() {
     rows.end(2);
 }
 
-// covers: RFC 9260 §7.2.4
-// covers: RFC 9260 §7.2.3
-// covers: RFC 9260 §7.2.3-1, §7.2.4-4, §7.2.4-5, §7.2.4-6, §7.2.4-8, §7.2.1-6
+// covers: RFC 9260 §7.2.3-1, §7.2.4-4, §7.2.4-5, §7.2.4-6, §7.2.4-8, §7.2.1-6, §7.2.4-2
 #[test]
 fn fast_recovery_halves_the_window_once_and_ends_at_its_exit_point() {
     let mut rows = Rows::of("§7.2.4, fast recovery");
@@ -299,8 +288,7 @@ fn fast_recovery_halves_the_window_once_and_ends_at_its_exit_point() {
     rows.end(15);
 }
 
-// covers: RFC 9260 §7.2.4
-// covers: RFC 9260 §7.2.4-2, §7.2.4-3, §6.7-4, §6.7-5
+// covers: RFC 9260 §7.2.4-2, §7.2.4-3, §6.7-4, §6.7-5, §6.2.1-D1
 #[test]
 fn miss_indications_follow_the_highest_newly_acknowledged_tsn() {
     let mut rows = Rows::of("§7.2.4, HTNA");
@@ -431,9 +419,7 @@ fn no_event_lets_more_than_max_burst_packets_out_beyond_what_it_acknowledged() {
     rows.end(128);
 }
 
-// covers: RFC 9260 §7.2
-// covers: RFC 9260 §6.3.3
-// covers: RFC 9260 §7.2-3, §7.2.1-9, §6.4-1, §6.4-4, §8.2-1
+// covers: RFC 9260 §6.3.3, §7.2-3, §7.2.1-9, §6.4-1, §6.4-4, §8.2-1
 #[test]
 fn each_destination_has_its_own_window_timeout_and_errors() {
     let mut rows = Rows::of("§7.2, each destination");

@@ -42,8 +42,7 @@ fn go_on(lab: &mut Lab, at: At) {
     assert_eq!(lab.state(), at.state(), "the way there");
 }
 
-// covers: RFC 9260 §5.2.4
-// covers: RFC 9260 §5.2.4-A1, §5.2.4-A3, §5.3.1-3, §1.3-1
+// covers: RFC 9260 §5.2.4-A1, §5.2.4-A3, §5.3.1-3, §1.3-1, §8.5-1
 #[test]
 fn action_a_restarts_the_association_unless_it_is_in_shutdown_ack_sent() {
     // Local Tag X, Peer's Tag X, Tie-Tags M M. What was outstanding comes back; who had asked for the end still
@@ -78,9 +77,7 @@ fn action_a_restarts_the_association_unless_it_is_in_shutdown_ack_sent() {
     rows.end(30);
 }
 
-// covers: RFC 9260 §5.2.4
-// covers: RFC 9260 §7.2
-// covers: RFC 9260 §5.2.4-A2, §6.5-3
+// covers: RFC 9260 §7.2, §5.2.4-A2, §6.5-3
 #[test]
 fn a_restart_resets_congestion_control_streams_and_errors() {
     let mut lab = Lab::warm(quiet());
@@ -257,9 +254,7 @@ fn action_d_answers_again_and_a_matching_cookie_never_becomes_stale() {
     rows.end(14);
 }
 
-// covers: RFC 9260 §5.1.5
-// covers: RFC 9260 §5.1
-// covers: RFC 9260 §5.1-6, §5.1-9, §5.1.5-2, §5.1.5-3
+// covers: RFC 9260 §5.1-6, §5.1-9, §5.1.5-2, §5.1.5-3, §5.1-3, §5.1-5, §5.1-19, §5.1.3-1
 #[test]
 fn a_cookie_without_an_association_is_taken_if_it_is_ours_fresh_and_for_these_ports_and_tag() {
     let mut rows = Rows::of("§5.1.5");
@@ -296,10 +291,7 @@ fn a_cookie_without_an_association_is_taken_if_it_is_ours_fresh_and_for_these_po
     rows.end(12);
 }
 
-// covers: RFC 9260 §5.1.5
-// covers: RFC 9260 §5.2.4
-// covers: RFC 9260 §3.3.10.3
-// covers: RFC 9260 §5.1.5-4, §5.1.5-5, §5.2.4-1, §5.2.4-2
+// covers: RFC 9260 §3.3.10.3, §5.1.5-4, §5.1.5-5, §5.2.4-1, §5.2.4-2
 #[test]
 fn a_stale_cookie_is_reported_with_the_microseconds_by_which_it_is_stale() {
     let mut rows = Rows::of("§5.1.5 step 4, §5.2.4 step 3");

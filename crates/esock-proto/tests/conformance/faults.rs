@@ -23,8 +23,7 @@ fn plain() -> Config {
     quiet_with(|config| config.pf_threshold = None)
 }
 
-// covers: RFC 9260 §8.1
-// covers: RFC 9260 §8.2
+// covers: RFC 9260 §8.1, §8.2
 // covers: RFC 9260 §8.1-1, §8.1-3, §8.1-4, §8.1-5, §8.2-1, §8.2-2, §8.2-3
 #[test]
 fn errors_are_counted_until_an_acknowledgement_and_end_the_association_beyond_the_limit() {
@@ -54,9 +53,7 @@ fn errors_are_counted_until_an_acknowledgement_and_end_the_association_beyond_th
     rows.end(34);
 }
 
-// covers: RFC 9260 §8.1
-// covers: RFC 9260 §8.2
-// covers: RFC 9260 §8.3
+// covers: RFC 9260 §8.1, §8.2, §8.3
 // covers: RFC 9260 §8.1-6, §8.2-4, §8.3-11, §8.3-12
 #[test]
 fn an_answer_clears_the_counters() {
@@ -115,8 +112,6 @@ fn an_answer_clears_the_counters() {
     rows.end(9);
 }
 
-// covers: RFC 9260 §8.3
-// covers: RFC 9260 §5.4
 // covers: RFC 9260 §5.4-R3, §8.3-3
 #[test]
 fn a_heartbeat_ack_must_bring_back_what_was_sent() {
@@ -149,7 +144,6 @@ fn a_heartbeat_ack_must_bring_back_what_was_sent() {
     rows.end(21);
 }
 
-// covers: RFC 9260 §8.3
 // covers: RFC 9260 §8.3-10, §3.3.6-1, §3.3.6-2, §6.4-2
 #[test]
 fn a_heartbeat_comes_back_unchanged_to_where_it_came_from() {
@@ -211,10 +205,7 @@ fn idle_paths_are_asked_every_interval_and_rto_and_half_an_rto_more_or_less() {
     rows.end(40);
 }
 
-// covers: RFC 9260 §8.3
-// covers: RFC 9260 §8.2
-// covers: RFC 9260 §8.1
-// covers: RFC 9260 §8.1-2, §8.2-5, §8.3-3, §8.3-4, §8.3-5, §8.3-6, §8.3-7
+// covers: RFC 9260 §8.1-2, §8.2-5, §8.3-3, §8.3-4, §8.3-5, §8.3-6, §8.3-7, §8.2-1, §8.3-11
 #[test]
 fn heartbeats_that_are_not_answered_make_a_path_inactive_and_its_counter_stops() {
     let mut rows = Rows::of("§8.3, no answer");
@@ -260,9 +251,7 @@ fn heartbeats_that_are_not_answered_make_a_path_inactive_and_its_counter_stops()
     rows.end(11);
 }
 
-// covers: RFC 9260 §8.1
-// covers: RFC 9260 §8.3
-// covers: RFC 9260 §8.1-1
+// covers: RFC 9260 §8.1-1, §8.1-3, §8.3-3
 #[test]
 fn heartbeats_on_the_path_in_use_count_for_the_association() {
     let mut rows = Rows::of("§8.1, HEARTBEATs");
@@ -289,9 +278,7 @@ fn heartbeats_on_the_path_in_use_count_for_the_association() {
     rows.end(12);
 }
 
-// covers: RFC 9260 §5.4
-// covers: RFC 9260 §8.1
-// covers: RFC 9260 §5.4-R1, §5.4-R2, §5.4-R4, §5.4-2, §3.3.5-3
+// covers: RFC 9260 §8.1, §5.4-R1, §5.4-R2, §5.4-R4, §5.4-2, §3.3.5-3
 #[test]
 fn addresses_that_are_not_confirmed_carry_nothing_but_heartbeats_and_say_nothing_of_the_association() {
     let mut rows = Rows::of("§5.4");

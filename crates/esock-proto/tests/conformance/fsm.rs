@@ -17,8 +17,7 @@ enum Input {
     AllAcked,
 }
 
-// covers: RFC 9260 §4
-// covers: RFC 9260 §3.3.8-1, §5.1.4-1, §9.2-16, §9.2-21, §9.2-23, §9.2-29, §9.2-30, §14.2-1
+// covers: RFC 9260 §4, §3.3.8-1, §5.1.4-1, §9.2-16, §9.2-21, §9.2-23, §9.2-29, §9.2-30, §14.2-1, §9.1-7, §9.2-1
 #[test]
 fn every_transition_of_the_state_diagram() {
     use Input::*;
@@ -105,8 +104,6 @@ fn make(lab: &mut Lab, input: Input) {
     }
 }
 
-// covers: RFC 9260 §4
-// covers: RFC 9260 §5.1.4
 // covers: RFC 9260 §4-3, §4-4, §4-5, §4-6, §4-7, §4-8, §5.1-8, §5.1-13, §5.1.4-2
 #[test]
 fn t1_repeats_init_and_cookie_echo_max_init_retransmits_times() {

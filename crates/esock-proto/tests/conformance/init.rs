@@ -81,10 +81,7 @@ fn in_cookie_wait_init_ack_goes_only_to_an_address_that_the_user_gave_and_the_in
     rows.end(16);
 }
 
-// covers: RFC 9260 §5.2.1
-// covers: RFC 9260 §5.2.2
-// covers: RFC 9260 §9.2
-// covers: RFC 9260 §5.2.1-7, §5.2.1-8, §5.2.1-9, §5.2.1-10, §5.2.2-2, §5.2.2-3, §5.2.2-4, §5.2.2-9, §5.2.2-10
+// covers: RFC 9260 §9.2, §5.2.1-7, §5.2.1-8, §5.2.1-9, §5.2.1-10, §5.2.2-2, §5.2.2-3, §5.2.2-4, §5.2.2-9, §5.2.2-10
 // covers: RFC 9260 §3.3.10.11-1
 #[test]
 fn an_init_that_adds_addresses_is_refused_with_the_addresses_that_it_adds() {
@@ -114,8 +111,6 @@ fn an_init_that_adds_addresses_is_refused_with_the_addresses_that_it_adds() {
     rows.end(48);
 }
 
-// covers: RFC 9260 §5.2.2
-// covers: RFC 9260 §5.3.1
 // covers: RFC 9260 §5.2.2-1, §5.2.2-6, §5.2.2-7, §5.2.2-8, §5.2.2-9, §5.2.2-10, §5.1.3-6, §5.3.1-2
 #[test]
 fn an_init_of_a_restarted_peer_gets_a_new_tag_and_a_cookie_that_tells_nothing_of_the_old_ones() {
@@ -154,9 +149,7 @@ fn an_init_of_a_restarted_peer_gets_a_new_tag_and_a_cookie_that_tells_nothing_of
     rows.end(8 * 15);
 }
 
-// covers: RFC 9260 §5.2.2
-// covers: RFC 9260 §5.1.2
-// covers: RFC 9260 §5.1.2-6
+// covers: RFC 9260 §5.2.2, §5.1.2-6
 #[test]
 fn an_init_belongs_to_an_association_if_any_of_its_addresses_does() {
     let mut lab = Lab::up(Role::Server, quiet());
@@ -172,11 +165,9 @@ fn an_init_belongs_to_an_association_if_any_of_its_addresses_does() {
     println!("conformance: §5.1.2 whose INIT: 3 rows");
 }
 
-// covers: RFC 9260 §5.2.3
-// covers: RFC 9260 §3.3.3
-// covers: RFC 9260 §5.1
-// covers: RFC 9260 §3.3.3-2, §3.3.3-6, §3.3.3-7, §3.3.3-10, §3.3.3-11, §3.3.3-12, §3.3.3-16, §3.3.3-17, §3.3.3-20
-// covers: RFC 9260 §3.3.3-21, §3.3.3-25, §5.1-16, §5.1-17, §5.1-18, §3.2.2-2, §3.2.2-3, §5.1.4-1
+// covers: RFC 9260 §5.2.3, §3.3.3-2, §3.3.3-6, §3.3.3-7, §3.3.3-10, §3.3.3-11, §3.3.3-12, §3.3.3-16, §3.3.3-17
+// covers: RFC 9260 §3.3.3-20, §3.3.3-21, §3.3.3-25, §5.1-16, §5.1-17, §5.1-18, §3.2.2-2, §3.2.2-3, §5.1.4-1, §5.1.2-2
+// covers: RFC 9260 §3.3.10.2-1
 #[test]
 fn an_init_ack_is_taken_in_cookie_wait_only_and_judged_there() {
     let mut rows = Rows::of("§5.2.3, §3.3.3");

@@ -6,9 +6,8 @@ use esock_proto::*;
 const ABORTED: &str = "R:ABORT()/T";
 const COMPLETE: &str = "R:SHUTDOWN_COMPLETE/T";
 
-// covers: RFC 9260 §8.4
 // covers: RFC 9260 §8.4-2, §8.4-3a, §8.4-3b, §8.4-4, §8.4-5a, §8.4-5b, §8.4-6, §8.4-7, §8.4-8a, §8.4-8b, §8.4-8c
-// covers: RFC 9260 §8.4-8d, §8.5.1-A2, §8.5.1-A3, §3.3.2-7, §3.3.7-3
+// covers: RFC 9260 §8.4-8d, §8.5.1-A2, §8.5.1-A3, §3.3.2-7, §3.3.7-3, §12.3-3
 #[test]
 fn every_rule_for_packets_out_of_the_blue_in_their_order() {
     let heartbeat = || chunk(HEARTBEAT, 0, &[0, 1, 0, 4]);
@@ -83,8 +82,7 @@ fn bad_init() -> Vec<u8> {
     [&NEW_TAG.to_be_bytes()[..], &PEER_RWND.to_be_bytes(), &[0, 0, 0, 10], &[0, 0, 0, 1]].concat()
 }
 
-// covers: RFC 9260 §8.4
-// covers: RFC 9260 §6.8
+// covers: RFC 9260 §8.4, §6.8
 // covers: RFC 9260 §8.4-1, §6.8-3, §6.8-4
 #[test]
 fn packets_that_are_not_out_of_the_blue_but_wrong_are_never_answered() {
@@ -121,9 +119,7 @@ fn last_words(lab: &mut Lab) -> String {
     lab.render_all(&sent)
 }
 
-// covers: RFC 9260 §8.5.1
-// covers: RFC 9260 §8.5
-// covers: RFC 9260 §8.5.1-A1, §8.5.1-D1, §9.1-1, §9.1-2, §8.5.1-C1, §8.5.1-C2, §8.4-5b, §8.5-1
+// covers: RFC 9260 §8.5.1-A1, §8.5.1-D1, §9.1-1, §9.1-2, §8.5.1-C1, §8.5.1-C2, §8.4-5b, §8.5-1, §8.5.1-B1, §8.5.1-C3
 #[test]
 fn the_stack_fills_in_the_tags_that_the_exceptions_ask_for() {
     let mut rows = Rows::of("§8.5.1, sending");
@@ -163,9 +159,7 @@ fn the_stack_fills_in_the_tags_that_the_exceptions_ask_for() {
     rows.end(20);
 }
 
-// covers: RFC 9260 §8.5.1
-// covers: RFC 9260 §8.5
-// covers: RFC 9260 §8.5.1-B4, §8.5.1-C5
+// covers: RFC 9260 §8.5, §8.5.1-B4, §8.5.1-C5
 #[test]
 fn what_follows_an_abort_or_a_shutdown_complete_that_is_not_accepted_is_discarded_with_it() {
     let mut rows = Rows::of("§8.5.1 B, C: the packet is discarded");
@@ -180,7 +174,7 @@ fn what_follows_an_abort_or_a_shutdown_complete_that_is_not_accepted_is_discarde
     rows.end(6);
 }
 
-// covers: RFC 9260 §8.5.1
+// covers: RFC 9260 §8.5.1-B3
 #[test]
 fn where_the_peer_has_chosen_our_own_tag_the_t_bit_makes_no_difference() {
     let mut rows = Rows::of("§8.5.1 B, equal tags");

@@ -48,7 +48,6 @@ fn measurements_give_the_numbers_of_c1_to_c3() {
     rows.end(5);
 }
 
-// covers: RFC 9260 §6.3.1
 // covers: RFC 9260 §6.3.1-C6, §6.3.1-C7, §6.3.1-G1
 #[test]
 fn the_timeout_keeps_its_bounds_and_a_variation_of_zero_is_the_granularity() {
@@ -109,8 +108,6 @@ fn one_round_trip_is_measured_once() {
     rows.end(4);
 }
 
-// covers: RFC 9260 §6.3.1
-// covers: RFC 9260 §6.3.3
 // covers: RFC 9260 §6.3.1-C5a, §6.3.3-E2, §6.3.3-E4c
 #[test]
 fn what_was_sent_again_measures_nothing_and_the_timeout_stays_backed_off_until_something_does() {
@@ -137,9 +134,7 @@ fn what_was_sent_again_measures_nothing_and_the_timeout_stays_backed_off_until_s
     rows.end(4);
 }
 
-// covers: RFC 9260 §6.3.1
-// covers: RFC 9260 §6.4
-// covers: RFC 9260 §6.3.1-C5b, §6.3.3-F1
+// covers: RFC 9260 §6.3.1-C5b, §6.3.3-F1, §6.4-4, §6.3.3-E4a
 #[test]
 fn a_chunk_measures_nothing_if_an_earlier_one_was_sent_again_over_its_path_meanwhile() {
     // C5, its second half. Chunk 1 goes over path 0 at 0, chunk 2 over path 1 at 900 ms; T3 of path 0 sends chunk 1
@@ -165,9 +160,7 @@ fn a_chunk_measures_nothing_if_an_earlier_one_was_sent_again_over_its_path_meanw
     println!("conformance: §6.3.1 C5, an earlier chunk: 5 rows");
 }
 
-// covers: RFC 9260 §6.3.3
-// covers: RFC 9260 §8.1
-// covers: RFC 9260 §6.3.3-E2, §6.3.1-C7
+// covers: RFC 9260 §8.1, §6.3.3-E2, §6.3.1-C7
 #[test]
 fn every_expiration_doubles_the_timeout_up_to_rto_max() {
     let mut rows = Rows::of("§6.3.3 E2");
@@ -189,9 +182,7 @@ fn every_expiration_doubles_the_timeout_up_to_rto_max() {
     rows.end(3);
 }
 
-// covers: RFC 9260 §6.3.2
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §6.3.2-R1, §6.3.2-R2, §6.3.2-R3, §6.3.2-R4, §6.1-12, §6.1-14
+// covers: RFC 9260 §6.3.2-R1, §6.3.2-R2, §6.3.2-R3, §6.3.2-R4, §6.1-12, §6.1-14, §6.2.1-D3
 #[test]
 fn t3_starts_stops_and_begins_anew_as_r1_to_r4_say() {
     let mut rows = Rows::of("§6.3.2");
@@ -240,8 +231,7 @@ fn t3_starts_stops_and_begins_anew_as_r1_to_r4_say() {
     rows.end(9);
 }
 
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §7.2.4
+// covers: RFC 9260 §6.1, §7.2.4
 // covers: RFC 9260 §6.1-13, §7.2.4-R4
 #[test]
 fn t3_begins_anew_when_the_earliest_chunk_is_fast_retransmitted() {
@@ -267,9 +257,7 @@ fn t3_begins_anew_when_the_earliest_chunk_is_fast_retransmitted() {
     println!("conformance: §7.2.4 step 4: 4 rows");
 }
 
-// covers: RFC 9260 §6.3.3
-// covers: RFC 9260 §7.2.3
-// covers: RFC 9260 §6.3.3-E3, §6.3.3-1, §7.2.1-2
+// covers: RFC 9260 §7.2.3, §6.3.3-E3, §6.3.3-1, §7.2.1-2, §6.1-C1
 #[test]
 fn one_packet_goes_again_and_no_more_until_something_is_acknowledged() {
     let mut rows = Rows::of("§6.3.3 E3, §7.2.3");
@@ -300,4 +288,30 @@ fn one_packet_goes_again_and_no_more_until_something_is_acknowledged() {
     lab.ack(2, &[]);
     rows.check("then", lab.line(), "DATA(3) DATA(4)".to_owned());
     rows.end(6);
+}
+
+// covers: RFC 9260 §6.3.3-F1, §6.3.2-R1
+#[test]
+fn a_change_of_the_destination_leaves_the_timer_of_the_old_one_running() {
+    let mut lab = Lab::with_paths(quiet_with(|config| config.pf_threshold = None), 2);
+    lab.establish(Role::Client);
+    let start = lab.now;
+    lab.send(0, b"one");
+    lab.take();
+    lab.run(ms(400));
+    lab.stack.set_primary(lab.now, lab.id(), PathId(1)).expect("a path");
+    lab.send(0, b"two");
+    lab.take();
+    // Over path 0 since 0 ms: its timer is left running. The chunk goes again over path 1, where it is the earliest
+    // outstanding one, so that the timer there begins anew (§6.1): 2 s.
+    let mut expired = Vec::new();
+    for _ in 0..150 {
+        lab.run(ms(10));
+        let now: Vec<u32> = lab.stats().paths.iter().map(|path| path.error_count).collect();
+        if expired.last().is_none_or(|(_, last)| *last != now) {
+            expired.push((lab.now.since(start).as_millis(), now));
+        }
+    }
+    assert_eq!(expired[1..], [(1000, vec![1, 0])], "{expired:?}");
+    println!("conformance: §6.3.3 F1: 1 row");
 }

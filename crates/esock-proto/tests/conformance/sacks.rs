@@ -11,9 +11,8 @@ fn data_of(numbers: &[u32], immediate: bool) -> Vec<Vec<u8>> {
     chunks
 }
 
-// covers: RFC 9260 §6.2
-// covers: RFC 9260 §6.7
-// covers: RFC 9260 §7.2.4
+// covers: RFC 9260 §6.2-1, §6.2-8, §6.2-9, §6.2-10, §6.2-11, §6.2-17, §6.2-20, §6.2-22, §6.2-23, §6.7-1, §7.2.4-1
+// covers: RFC 9260 §3.3.4-1, §3.3.4-3
 // covers: RFC 7053 §5
 // covers: RFC 9260 §6.2-1, §6.2-8, §6.2-9, §6.2-10, §6.2-11, §6.2-17, §6.2-20, §6.2-22, §6.2-23, §6.7-1, §7.2.4-1
 // covers: RFC 9260 §3.3.4-2
@@ -151,10 +150,7 @@ fn the_first_data_of_an_association_is_acknowledged_at_once() {
     rows.end(4);
 }
 
-// covers: RFC 9260 §6.5
-// covers: RFC 9260 §6.2
-// covers: RFC 9260 §3.3.1
-// covers: RFC 9260 §6.5-2, §6.2-33, §3.3.10.1-1, §3.3.10.9-1
+// covers: RFC 9260 §3.3.1, §6.5-2, §6.2-33, §3.3.10.1-1, §3.3.10.9-1
 #[test]
 fn data_that_cannot_be_taken_is_answered_as_its_fault_asks_for() {
     let mut rows = Rows::of("§6.5, §6.2, faults of DATA");
@@ -209,8 +205,7 @@ fn filled() -> (Lab, u32) {
     panic!("the window never closes");
 }
 
-// covers: RFC 9260 §6.2
-// covers: RFC 9260 §6.2-2, §6.2-4, §6.2-5, §6.2-12, §6.2-6
+// covers: RFC 9260 §6.2-2, §6.2-4, §6.2-5, §6.2-12, §6.2-6, §6.2-29
 #[test]
 fn a_receiver_without_room_drops_what_is_new_and_says_so_at_once() {
     let mut rows = Rows::of("§6.2, no room");

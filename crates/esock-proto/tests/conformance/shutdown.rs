@@ -13,8 +13,6 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-// covers: RFC 9260 §9.2
-// covers: RFC 9260 §6
 // covers: RFC 9260 §9.2-25, §9.2-11, §4-12, §6-1, §5-1
 #[test]
 fn a_send_request_is_refused_once_a_shutdown_has_begun() {
@@ -33,8 +31,7 @@ fn a_send_request_is_refused_once_a_shutdown_has_begun() {
     rows.end(14);
 }
 
-// covers: RFC 9260 §9.2
-// covers: RFC 9260 §9.2-24, §6-1
+// covers: RFC 9260 §9.2-24, §6-1, §9.2-1
 #[test]
 fn shutdown_waits_until_everything_is_acknowledged() {
     let mut rows = Rows::of("§9.2, outstanding data");
@@ -94,7 +91,6 @@ fn the_receiver_of_shutdown_sends_what_it_has_and_answers_when_all_is_acknowledg
     rows.end(6);
 }
 
-// covers: RFC 9260 §9.2
 // covers: RFC 9260 §9.2-12, §9.2-13, §6.2-16, §6.2-19
 #[test]
 fn data_in_shutdown_sent_is_taken_and_answered_with_shutdown_at_once() {
@@ -122,7 +118,6 @@ fn data_in_shutdown_sent_is_taken_and_answered_with_shutdown_at_once() {
     rows.end(6);
 }
 
-// covers: RFC 9260 §9.2
 // covers: RFC 9260 §9.2-7, §9.2-3, §9.2-1
 #[test]
 fn every_packet_of_the_peer_restarts_t2_and_clears_the_count_in_shutdown_sent() {
@@ -152,9 +147,7 @@ fn every_packet_of_the_peer_restarts_t2_and_clears_the_count_in_shutdown_sent() 
     rows.end(15);
 }
 
-// covers: RFC 9260 §9.2
-// covers: RFC 9260 §6.3.3
-// covers: RFC 9260 §9.2-1, §9.2-3, §9.2-4, §9.2-5, §9.2-6, §9.2-17, §9.2-18, §9.2-19, §9.2-20
+// covers: RFC 9260 §6.3.3, §9.2-1, §9.2-3, §9.2-4, §9.2-5, §9.2-6, §9.2-17, §9.2-18, §9.2-19, §9.2-20, §9.2-2
 #[test]
 fn t2_repeats_shutdown_and_shutdown_ack_until_association_max_retrans_is_exceeded() {
     let mut rows = Rows::of("§9.2, T2-shutdown");
@@ -201,7 +194,6 @@ fn t5_shutdown_guard_ends_a_shutdown_that_takes_longer_than_five_times_rto_max()
     println!("conformance: §9.2 T5-shutdown-guard: 299 rows");
 }
 
-// covers: RFC 9260 §9.2
 // covers: RFC 9260 §9.2-23, §9.2-29, §9.2-30
 #[test]
 fn collisions_end_in_one_exchange() {
@@ -260,8 +252,7 @@ fn a_shutdown_ack_of_the_past_is_answered_while_setting_up_and_t1_goes_on() {
     rows.end(16);
 }
 
-// covers: RFC 9260 §9.2
-// covers: RFC 9260 §9.2-26
+// covers: RFC 9260 §9.2-26, §8.5.1-C5
 #[test]
 fn an_init_in_shutdown_ack_sent_brings_that_chunk_again_and_no_more() {
     let mut rows = Rows::of("§9.2, INIT in SHUTDOWN-ACK-SENT");
@@ -306,8 +297,7 @@ fn heartbeats_end_with_shutdown_and_shutdown_ack() {
     rows.end(5);
 }
 
-// covers: RFC 9260 §9.1
-// covers: RFC 9260 §9.1-1, §9.1-3, §9.1-4, §3.3.10.12-1, §14.2-1
+// covers: RFC 9260 §9.1-1, §9.1-3, §9.1-4, §3.3.10.12-1, §14.2-1, §9.1-2
 #[test]
 fn an_abort_of_the_user_carries_the_reason_alone_and_gives_everything_back() {
     let mut lab = Lab::warm(quiet());
@@ -332,7 +322,6 @@ fn an_abort_of_the_user_carries_the_reason_alone_and_gives_everything_back() {
     println!("conformance: §9.1 ABORT of the user: 4 rows");
 }
 
-// covers: RFC 9260 §9.1
 // covers: RFC 9260 §9.1-5, §9.1-7, §9.1-8, §9.1-9, §3.3.7-4
 #[test]
 fn an_abort_of_the_peer_is_never_answered_and_its_reason_is_told() {

@@ -4,7 +4,6 @@ use crate::lab::*;
 use esock_proto::*;
 use std::time::Duration;
 
-// covers: RFC 9260 §6.2.1
 // covers: RFC 9260 §6.2.1-A, §6.2.1-B, §6.2.1-C, §6.2.1-D1, §6.2.1-D2, §6.2.1-D3
 #[test]
 fn rwnd_is_what_was_announced_less_what_is_outstanding() {
@@ -40,7 +39,7 @@ fn rwnd_is_what_was_announced_less_what_is_outstanding() {
     rows.end(9);
 }
 
-// covers: RFC 9260 §12.4
+// covers: RFC 9260 §12.4-5, §6.2.1-D1
 #[test]
 fn a_sack_of_what_was_never_sent_ends_the_association_and_an_old_one_is_dropped() {
     let mut rows = Rows::of("§12.4, §6.2.1 D i");
@@ -68,8 +67,7 @@ fn a_sack_of_what_was_never_sent_ends_the_association_and_an_old_one_is_dropped(
     rows.end(9);
 }
 
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §6.1-A1, §6.1-A2, §6.1-A3, §6.1-A9
+// covers: RFC 9260 §6.1-A1, §6.1-A2, §6.1-A3, §6.1-A9, §6.1-11
 #[test]
 fn nothing_new_is_sent_beyond_the_window_while_something_is_outstanding() {
     let mut rows = Rows::of("§6.1 A");
@@ -105,8 +103,7 @@ fn times(sent: &[(u64, String)]) -> Vec<u64> {
     sent.iter().map(|(at, _)| *at).collect()
 }
 
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §6.1-A4, §6.1-A5, §6.1-A6, §6.1-A7
+// covers: RFC 9260 §6.1-A4, §6.1-A5, §6.1-A6, §6.1-A7, §6.1-A3
 #[test]
 fn a_shut_window_is_probed_after_a_timeout_and_then_at_growing_intervals() {
     let mut rows = Rows::of("§6.1 A, zero window probes");
@@ -139,7 +136,7 @@ fn a_shut_window_is_probed_after_a_timeout_and_then_at_growing_intervals() {
     rows.end(8);
 }
 
-// covers: RFC 9260 §6.1
+// covers: RFC 9260 §6.1-A6, §6.1-A4
 #[test]
 fn a_window_update_or_new_data_neither_hastens_nor_loses_the_probe() {
     let mut rows = Rows::of("§6.1 A, the timer of the probe");
@@ -179,8 +176,7 @@ fn a_window_update_or_new_data_neither_hastens_nor_loses_the_probe() {
     rows.end(7);
 }
 
-// covers: RFC 9260 §6.1
-// covers: RFC 9260 §9.2
+// covers: RFC 9260 §9.2-24, §6.1-A4
 #[test]
 fn a_shutdown_waits_for_a_shut_window_too() {
     let (mut lab, start) = shut(quiet());
