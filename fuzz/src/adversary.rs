@@ -150,11 +150,13 @@ impl Game<'_> {
         self.world.settle(host);
     }
 
+    /// Reads all that has arrived, over whatever association.
     fn read(&mut self, host: usize) {
-        let Some(id) = self.ends[host] else { return };
-        while let Some(message) = self.world.hosts[host].stack.recv(self.world.now, id) {
-            if !self.forges {
-                self.ledgers[1 - host].arrived(id, &message);
+        for id in self.world.hosts[host].assocs.clone() {
+            while let Some(message) = self.world.hosts[host].stack.recv(self.world.now, id) {
+                if !self.forges {
+                    self.ledgers[1 - host].arrived(id, &message);
+                }
             }
         }
         self.world.settle(host);
@@ -162,14 +164,13 @@ impl Game<'_> {
 
     fn take_events(&mut self) {
         for host in 0..2 {
-            for (id, event) in std::mem::take(&mut self.world.hosts[host].events) {
-                if self.ends[host] == Some(id) && !self.forges {
+            for (_, event) in std::mem::take(&mut self.world.hosts[host].events) {
+                if !self.forges {
                     self.on_event(host, &event);
                 }
             }
-            if self.ends[host].is_none() {
-                self.ends[host] = self.world.hosts[host].assocs.first().copied();
-            }
+            // A handshake that took long may have been begun again: the last association counts.
+            self.ends[host] = self.world.hosts[host].assocs.last().copied();
         }
     }
 
@@ -213,17 +214,6 @@ impl Game<'_> {
             self.take_events();
             for host in 0..2 {
                 self.read(host);
-                self.drain(host);
-            }
-        }
-    }
-
-    /// Reads what came over associations that nobody sends over.
-    fn drain(&mut self, host: usize) {
-        for id in self.open(host) {
-            if self.ends[host] != Some(id) {
-                while self.world.hosts[host].stack.recv(self.world.now, id).is_some() {}
-                self.world.settle(host);
             }
         }
     }

@@ -117,3 +117,46 @@ fn a_peer_that_answers_heartbeats_and_never_acknowledges_is_given_up() {
     // What it says last is heard.
     assert!(matches!(pair.closed(1), Some(CloseReason::PeerAbort { .. })), "{:?}", pair.closed(1));
 }
+
+#[test]
+fn cookies_of_one_peer_that_come_from_its_several_addresses_make_one_association() {
+    // The server takes two of the client's three addresses: where the INIT came from, and another.
+    let mut pair = Pair::new(3, [config(), config_with(|config| config.max_peer_addresses = 2)]);
+    pair.connect();
+    // Two INITs of one peer, over both of its paths; both are answered before there is an association.
+    pair.step(pair.now);
+    let init = pair.wire.pop_front().expect("an INIT");
+    let mut other = init.clone();
+    (other.local, other.remote) = (address(1, 2), address(0, 2));
+    for packet in [&init, &other] {
+        pair.deliver(packet);
+    }
+    pair.step(pair.now);
+    let cookies: Vec<Packet> = pair.wire.drain(..).filter(|packet| packet.data[12] == 2).collect();
+    assert_eq!(cookies.len(), 2);
+    for (at, answer) in cookies.iter().enumerate() {
+        let tag: [u8; 4] = answer.data[16..20].try_into().expect("four bytes");
+        let cookie = state_cookie(&answer.data);
+        let mut echo = Packet { to: 1, local: address(1, 2 * at), remote: address(0, 2 * at), ..answer.clone() };
+        echo.data =
+            [&init.data[..4], &tag, &[0; 4], &[10, 0], &(4 + cookie.len() as u16).to_be_bytes(), cookie].concat();
+        echo.data.resize(echo.data.len().next_multiple_of(4), 0);
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &echo.data) as u32;
+        echo.data[8..12].copy_from_slice(&crc.to_le_bytes());
+        pair.deliver(&echo);
+        pair.step(pair.now);
+    }
+    assert_eq!(pair.hosts[1].accepted.len(), 1, "one peer, one association");
+}
+
+/// The State Cookie of an INIT ACK.
+fn state_cookie(packet: &[u8]) -> &[u8] {
+    let mut at = 32;
+    loop {
+        let length = usize::from(u16::from_be_bytes([packet[at + 2], packet[at + 3]]));
+        if packet[at..at + 2] == [0, 7] {
+            return &packet[at + 4..at + length];
+        }
+        at += length.next_multiple_of(4);
+    }
+}

@@ -85,7 +85,8 @@ impl Stack {
             // The peer has sent an ABORT in the meantime.
             return None;
         }
-        if self.table.by_peer(incoming.endpoint, incoming.facts.remote, cookie.peer_port).is_some() {
+        let holder = self.table.by_peer(incoming.endpoint, incoming.facts.remote, cookie.peer_port);
+        if holder.or_else(|| self.find_by_cookie(cookie)).is_some() {
             return None;
         }
         if self.table.len() >= self.config.max_associations || self.endpoints.get(incoming.endpoint).is_none() {

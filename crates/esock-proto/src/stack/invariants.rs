@@ -16,6 +16,7 @@ impl Stack {
         self.table.check_invariants();
         assert!(self.table.len() <= self.config.max_associations, "more associations than allowed");
         assert!(self.incoming.len() <= self.config.max_incoming, "more peers wait than allowed");
+        self.undecided.check_invariants();
         assert!(self.undecided.len() >= self.incoming.len(), "a peer waits that is not undecided");
         assert!(self.replies.len() <= super::output::MAX_REPLIES + 8, "replies pile up");
         for assoc in self.table.iter() {

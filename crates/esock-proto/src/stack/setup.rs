@@ -248,6 +248,8 @@ impl Stack {
             self.stats.bad_cookies += 1;
             return;
         }
+        // The peer may have an association under another of its addresses: it has no second one.
+        let existing = existing.or_else(|| self.find_by_cookie(&cookie));
         let existing = existing.filter(|id| self.table.get(*id).is_some_and(|entry| !entry.assoc.is_closed()));
         let same = existing.and_then(|id| self.table.get(id)).is_some_and(|entry| entry.assoc.is_same(&cookie));
         if let Some(by) = stale.filter(|_| !same) {
@@ -266,6 +268,15 @@ impl Stack {
             Some(id) => self.cookie_for_existing(now, datagram, &cookie, id, rest),
             None => self.cookie_for_new(now, datagram, cookie, rest),
         }
+    }
+
+    /// The association that the peer of a cookie has, by whichever of its addresses. The tag shows that it is the
+    /// same peer, and not one that lists another's address.
+    pub(super) fn find_by_cookie(&self, cookie: &Cookie) -> Option<AssocId> {
+        let holder = |address: &Address| self.table.by_peer(cookie.endpoint, *address, cookie.peer_port);
+        let is_peer =
+            |id: &AssocId| self.table.get(*id).is_some_and(|entry| entry.assoc.identity.peer_tag == cookie.peer_tag);
+        cookie.addresses.iter().filter_map(holder).find(is_peer)
     }
 
     fn cookie_for_new(&mut self, now: Time, datagram: &Datagram<'_>, cookie: Cookie, rest: &[u8]) {

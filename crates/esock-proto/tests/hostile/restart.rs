@@ -47,7 +47,8 @@ fn an_init_that_lists_the_address_of_an_existing_peer_is_refused() {
     assert_eq!(world.essence(peer.id()), before);
     // The same before the association was there: its cookie makes another one, which does not get the address.
     let mut world = World::new();
-    let mut early = world.half_open(thief, InitFields::default(), &param(5, &[10, 0, 0, 66]));
+    let mut early =
+        world.half_open(thief, InitFields { tag: 0x99, ..InitFields::default() }, &param(5, &[10, 0, 0, 66]));
     let mut peer = world.settled();
     let _ = world.hit(thief, &early.echo());
     early.id = world.accepted.last().copied();
