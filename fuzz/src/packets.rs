@@ -58,7 +58,7 @@ pub fn alter(input: &mut Input<'_>, packet: &mut Vec<u8>, from: usize) {
             _ => packet.extend_from_within(at & !3..),
         }
     }
-    packet.truncate(4000);
+    packet.truncate(from + 4000);
 }
 
 fn put(packet: &mut [u8], at: usize, bytes: &[u8]) {
