@@ -178,8 +178,10 @@ impl Game<'_> {
         match event {
             Event::Undelivered(back) => self.came_back(host, back),
             Event::Restarted(_) => panic!("nobody restarted"),
+            // Where a slow handshake was begun again, what the first association said comes with the same tag.
             Event::Closed(CloseReason::ProtocolViolation { detail, .. }) => {
-                panic!("nobody violated anything: {detail}")
+                let several = self.world.hosts.iter().any(|host| host.assocs.len() > 1);
+                assert!(several, "nobody violated anything: {detail}");
             }
             _ => {}
         }

@@ -18,6 +18,17 @@ pub enum Ended {
 
 /// Runs `command` until `deadline`. Both of its outputs pass through to ours, and to `on_line`.
 pub fn run(command: &mut Command, deadline: Instant, mut on_line: impl FnMut(&str)) -> Ended {
+    if io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    watch(command, deadline, |line| {
+        println!("{line}");
+        on_line(line);
+    })
+}
+
+/// Runs `command` until `deadline`. Both of its outputs go to `on_line` alone.
+pub fn watch(command: &mut Command, deadline: Instant, mut on_line: impl FnMut(&str)) -> Ended {
     match try_run(command, deadline, &mut on_line) {
         Ok(ended) => ended,
         Err(error) => Ended::Badly(format!("{}: {error}", command.get_program().to_string_lossy())),
@@ -25,9 +36,6 @@ pub fn run(command: &mut Command, deadline: Instant, mut on_line: impl FnMut(&st
 }
 
 fn try_run(command: &mut Command, deadline: Instant, on_line: &mut dyn FnMut(&str)) -> io::Result<Ended> {
-    if io::stdout().is_terminal() {
-        command.env("CARGO_TERM_COLOR", "always");
-    }
     // One pipe for both, so that their lines keep their order.
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
@@ -53,10 +61,7 @@ fn try_run(command: &mut Command, deadline: Instant, on_line: &mut dyn FnMut(&st
     let mut grace = 2;
     loop {
         match lines.recv_timeout(Duration::from_millis(500)) {
-            Ok(line) => {
-                print!("{line}");
-                on_line(line.trim_end());
-            }
+            Ok(line) => on_line(line.trim_end()),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
                 if ended.is_none() {

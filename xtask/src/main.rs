@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod exec;
+mod fuzz;
 mod matrix;
 mod packages;
 mod parse;
@@ -27,6 +28,7 @@ Commands:
                   into the table in README.md
   requirements    Print what RFC 9260 demands, with the tests that cover it and what has none
   script FILE...  Run packet scripts (crates/esock-script/README.md) and print what happened
+  fuzz [TARGET]   Run the fuzz targets (fuzz/README.md), all or some, and print what they covered
   help            Print this text
 
 Options of test:
@@ -41,6 +43,11 @@ Options of soak:
 
 Options of matrix:
   --from FILE    Run nothing: take what the tests have shown from the output of an earlier run
+
+Options of fuzz:
+  --seconds N    How long each target runs (default 60)
+  --jobs N       How many run at once (default 1)
+  --minimise     Run nothing; put what earlier runs found into the stored corpus, where it adds coverage
 
 Options of requirements:
   --write    Write it to docs/conformance.md instead
@@ -73,6 +80,10 @@ fn main() -> ExitCode {
         ["requirements", other, ..] => usage(&format!("`requirements` has no option `{other}`")),
         ["script"] => usage("`script` takes the files to run"),
         ["script", files @ ..] => script::run(&root(), files),
+        ["fuzz", options @ ..] => match fuzz::Options::parse(options) {
+            Ok(options) => fuzz::run(&root(), &options),
+            Err(problem) => usage(&problem),
+        },
         [other, ..] => usage(&format!("there is no command `{other}`")),
     }
 }

@@ -4,8 +4,8 @@ use crate::exec::{self, Ended};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What the interop tests run, build with, or judge with.
-const NEEDED: [&str; 9] = [
+/// What the interop tests run, build with, or judge with; and the compiler of libFuzzer.
+const NEEDED: [&str; 10] = [
     "user-mode-linux",
     "iproute2",
     "kmod",
@@ -14,6 +14,7 @@ const NEEDED: [&str; 9] = [
     "libusrsctp-dev",
     "tshark",
     "gcc",
+    "g++",
     "libc6-dev",
 ];
 

@@ -13,12 +13,13 @@ pub struct Part {
     limit: Duration,
     problem: Option<String>,
     outcome: Option<Outcome>,
+    says: Option<String>,
 }
 
 impl Part {
     /// A part without tests; `problem` if it failed.
     pub fn check(name: &'static str, took: Duration, limit: Duration, problem: Option<String>) -> Self {
-        Self { name, took, limit, problem, outcome: None }
+        Self { name, took, limit, problem, outcome: None, says: None }
     }
 
     /// A part with tests; `problem` if it failed.
@@ -31,7 +32,13 @@ impl Part {
     ) -> Self {
         let nothing_ran = outcome.passed() + outcome.failed + outcome.not_run() == 0;
         let problem = problem.or_else(|| nothing_ran.then(|| "not a single test ran".to_owned()));
-        Self { name, took, limit, problem, outcome: Some(outcome) }
+        Self { name, took, limit, problem, outcome: Some(outcome), says: None }
+    }
+
+    /// What a part without tests did.
+    #[must_use]
+    pub fn says(self, what: &str) -> Self {
+        Self { says: Some(what.to_owned()), ..self }
     }
 
     /// Whether it failed in another way than by a failed test: that counts as one failure.
@@ -119,7 +126,11 @@ fn part_line(text: &mut String, part: &Part) {
         Some(outcome) => {
             format!("{} passed, {} failed, {} skipped", outcome.passed(), outcome.failed, outcome.not_run())
         }
-        None => if part.problem.is_some() { "failed" } else { "ok" }.to_owned(),
+        None => match (&part.problem, &part.says) {
+            (Some(_), _) => "failed".to_owned(),
+            (None, Some(what)) => format!("ok: {what}"),
+            (None, None) => "ok".to_owned(),
+        },
     };
     if let (Some(problem), Some(_)) = (&part.problem, &part.outcome) {
         says = format!("{says} ({problem})");
@@ -168,6 +179,13 @@ mod tests {
         let (text, good) = report(true, vec![Part::check("clippy", SECOND, SECOND, problem)]);
         assert!(text.ends_with("failed: clippy\n0 passed, 1 failed, 0 skipped\n"), "{text}");
         assert!(!good);
+    }
+
+    #[test]
+    fn a_check_tells_what_it_did() {
+        let part = Part::check("fuzz", SECOND, SECOND, None).says("5 targets, 7 executions, no crash");
+        let (text, good) = report(true, vec![part]);
+        assert!(good && text.contains("s  ok: 5 targets, 7 executions, no crash\n"), "{text}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `cargo xtask test`: every check and test of the repository.
 
 use crate::exec::{self, Ended};
+use crate::fuzz;
 use crate::matrix::Facts;
 use crate::packages;
 use crate::parse::Parser;
 use crate::report::{Part, Report};
-use crate::steps::{self, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
+use crate::steps::{self, FUZZ_LIMIT, FUZZ_TIME, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
     if options.peers && report.is_good() {
         report.add(settle_matrix(root, &facts, false));
     }
+    report.add(run_fuzz(root, options, deadline));
     report.finish(started.elapsed(), TOTAL_LIMIT)
 }
 
@@ -67,6 +69,21 @@ pub fn write_matrix(root: &Path) -> ExitCode {
 fn settle_matrix(root: &Path, facts: &Facts, write: bool) -> Part {
     heading("matrix", "what the tests have shown of each peer, in README.md");
     Part::check("matrix", Duration::ZERO, TOTAL_LIMIT, facts.settle(root, write).err())
+}
+
+/// Each fuzz target for a short time, beginning with the stored corpus.
+fn run_fuzz(root: &Path, options: Options, deadline: Instant) -> Part {
+    heading("fuzz", &format!("each target for {} seconds", FUZZ_TIME.as_secs()));
+    let began = Instant::now();
+    if !options.peers && !fuzz::has_compiler() {
+        // Nothing may be installed; the stored corpus was run as a test all the same.
+        return Part::check("fuzz", began.elapsed(), FUZZ_LIMIT, None).says("not run: there is no C++ compiler");
+    }
+    let wanted = fuzz::Options { time: FUZZ_TIME, jobs: 2, fresh: true, ..fuzz::Options::default() };
+    match fuzz::fuzz(root, &wanted, deadline) {
+        Ok(summary) => Part::check("fuzz", began.elapsed(), FUZZ_LIMIT, None).says(&summary),
+        Err(problem) => Part::check("fuzz", began.elapsed(), FUZZ_LIMIT, Some(problem)),
+    }
 }
 
 fn run_step(root: &Path, step: &Step, deadline: Instant, facts: &mut Facts) -> Part {
@@ -113,7 +130,17 @@ fn rust_versions(root: &Path) -> Result<(), String> {
     }
 }
 
-fn cargo(root: &Path) -> Command {
+/// The triple of this host, as the compiler names it.
+pub fn host_triple() -> Result<String, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().map_err(|error| format!("rustc: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc does not say which host this is".to_owned())
+}
+
+/// cargo, in the root of the repository.
+pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     command
