@@ -125,6 +125,11 @@ impl Link {
             // Who does not read learns the state from `paths`; what was lost or has ended is never dropped.
             return;
         }
+        let restarted = matches!(event, Event::Restarted(_));
+        if restarted && matches!(self.events.back(), Some((_, Event::Restarted(_)))) {
+            // Of a peer that restarts again and again, who does not read needs only the last time.
+            self.events.pop_back();
+        }
         // What ends something comes behind the messages that came before it.
         let ends = matches!(event, Event::Closed(_) | Event::Restarted(_) | Event::ShutdownReceived);
         let before = self.delivered + if ends { ready as u64 } else { 0 };

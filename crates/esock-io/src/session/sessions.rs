@@ -80,6 +80,8 @@ pub(crate) struct Session<L> {
     pub(crate) counters: Counters,
     /// The user has not decided yet.
     pub(crate) undecided: bool,
+    /// The peer came to us.
+    pub(super) came: bool,
     /// The user was told that there is no room to send.
     pub(crate) wants_room: bool,
     hurried: bool,
@@ -189,6 +191,7 @@ impl<C: Carrier> Sessions<C> {
             mailbox,
             counters: Counters::default(),
             undecided,
+            came: undecided,
             wants_room: false,
             hurried: false,
         };
@@ -234,6 +237,19 @@ impl<C: Carrier> Sessions<C> {
 
     pub(crate) fn find(&self, endpoint: EndpointId, address: Address, port: u16) -> Option<AssocId> {
         self.by_peer.get(&(endpoint, address, port)).copied()
+    }
+
+    /// Associations that came from the same peer before this one, and have not ended: the peer has restarted, or
+    /// its connection broke without our hearing of it.
+    pub(super) fn earlier(&self, id: AssocId) -> Vec<AssocId> {
+        let Some(session) = self.get(id) else { return Vec::new() };
+        let listed = session.addresses.iter().filter_map(|at| self.find(session.endpoint, *at, session.peer_port));
+        let lives = |other: &AssocId| {
+            *other != id && self.get(*other).is_some_and(|other| other.came && other.state != State::Closed)
+        };
+        let mut earlier: Vec<_> = listed.filter(lives).collect();
+        earlier.dedup();
+        earlier
     }
 
     /// Offers a peer to the user.

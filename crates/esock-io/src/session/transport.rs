@@ -239,8 +239,12 @@ impl<C: Carrier> Transport for SocketTransport<C> {
 
     fn accept(&mut self, now: Time, incoming: Incoming) -> Option<AssocId> {
         let Held::Session(id) = incoming.held else { return None };
+        let earlier = self.sessions.earlier(id);
         if !self.sessions.take_in(id) {
             return None;
+        }
+        for id in earlier {
+            self.end(now, id, &[], CloseReason::PeerAbort { cause: None, info: Bytes::new() });
         }
         self.carrier.accept(&mut self.sessions, now, id);
         Some(id)

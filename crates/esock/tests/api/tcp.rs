@@ -201,3 +201,33 @@ async fn a_peer_is_sent_no_message_larger_than_it_takes() {
     peer.read_exact(&mut got).unwrap();
     assert!(got.ends_with(b"ten bytes!"));
 }
+
+#[tokio::test]
+async fn a_peer_that_comes_again_has_one_association_and_the_old_one_ends() {
+    let server = builder(TcpFraming::Framed).open().await.unwrap();
+    let mut old = dial(&server);
+    old.write_all(&hello(7)).unwrap();
+    let (_first, mut first_inbox) = soon(server.accept()).await.unwrap();
+    // Nobody hears that the old connection has broken.
+    let mut new = dial(&server);
+    new.write_all(&[hello(7), data(b"again")].concat()).unwrap();
+    let (second, mut second_inbox) = soon(server.accept()).await.unwrap();
+    let closed = soon(async {
+        loop {
+            if let Some(Received::Event(Event::Closed(reason))) = first_inbox.recv().await {
+                return reason;
+            }
+        }
+    });
+    assert!(matches!(closed.await, CloseReason::PeerAbort { .. }));
+    let message = soon(async {
+        loop {
+            if let Some(Received::Message(message)) = second_inbox.recv().await {
+                return message;
+            }
+        }
+    });
+    assert_eq!(message.await.payload, "again");
+    until("one is left", || server.association_count() == 1).await;
+    assert!(server.find_association(v4(1), 7).and_then(|weak| weak.upgrade()) == Some(second));
+}
