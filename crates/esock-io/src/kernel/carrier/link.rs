@@ -108,7 +108,9 @@ impl Link {
     /// A piece of a message came back.
     pub fn on_failed(&mut self, context: u32, sent: bool) {
         let Some(first) = self.retained.front().map(|message| message.context) else { return };
-        let Some(message) = self.retained.get_mut(context.wrapping_sub(first) as usize) else { return };
+        let known = self.retained.get_mut(context.wrapping_sub(first) as usize);
+        // An empty one has come back before.
+        let Some(message) = known.filter(|message| !message.payload.is_empty()) else { return };
         self.failed += usize::from(message.failed.is_none());
         let before = message.failed.unwrap_or(false);
         message.failed = Some(before || sent);
@@ -119,10 +121,22 @@ impl Link {
         if self.failed == 0 {
             return Vec::new();
         }
-        (self.retained_bytes, self.failed) = (0, 0);
-        let back =
-            |message: Retained| message.failed.map(|sent| Undelivered::new(sent, message.options, message.payload));
-        std::mem::take(&mut self.retained).into_iter().filter_map(back).collect()
+        self.failed = 0;
+        let mut back = Vec::new();
+        for message in &mut self.retained {
+            let Some(sent) = message.failed.take() else { continue };
+            self.retained_bytes -= message.payload.len();
+            back.push(Undelivered::new(sent, message.options, std::mem::take(&mut message.payload)));
+        }
+        // The others may fail yet. They are found by their distance from the first: what came back in between, which
+        // is empty now as no message is, keeps its place.
+        while self.retained.front().is_some_and(|message| message.payload.is_empty()) {
+            self.retained.pop_front();
+        }
+        if self.retained.is_empty() {
+            self.retained = VecDeque::new();
+        }
+        back
     }
 
     /// Bytes that are reserved for a message that is being put together.
@@ -218,6 +232,11 @@ mod tests {
         let said: Vec<_> = back.iter().map(|back| (back.payload[0], back.payload.len(), back.maybe_received)).collect();
         assert_eq!(said, [(2, 10, true), (3, 10, false)]);
         assert!(link.take_failed().is_empty());
+        // The first may still fail; the others do not come back twice.
+        link.on_failed(3, true);
+        link.on_failed(1, true);
+        let back = link.take_failed();
+        assert!(back.len() == 1 && back[0].payload[0] == 1 && link.retained_bytes == 0 && link.retained.is_empty());
     }
 
     #[test]
