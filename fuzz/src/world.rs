@@ -4,8 +4,8 @@ use crate::input::Input;
 use crate::packets::Known;
 use crate::seen::Seen;
 use esock_proto::{
-    Address, AssocId, CloseReason, Config, Datagram, Encapsulation, EndpointConfig, EndpointId, Event, Incoming, Local,
-    Peer, SocketId, Stack, StackConfig, State, Time, Tsn,
+    Address, AssocId, CloseReason, Config, CongestionAlgorithm, Datagram, Encapsulation, EndpointConfig, EndpointId,
+    Event, Incoming, Local, LossRecovery, Peer, SocketId, Stack, StackConfig, State, Time, Tsn,
 };
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -159,8 +159,19 @@ pub fn config(input: &mut Input<'_>) -> Config {
         config.max_peer_addresses = 3 + usize::from(more & 3);
         config.adaptation = (more & 1 != 0).then_some(7);
         config.pf_threshold = (more & 2 != 0).then_some(1);
+        choose_recovery(&mut config, input.byte());
     }
     config
+}
+
+/// Congestion control and loss recovery.
+fn choose_recovery(config: &mut Config, choice: u8) {
+    use CongestionAlgorithm::{Bbr, Cubic, Rfc9260};
+    config.congestion = [Rfc9260, Cubic, Bbr, Rfc9260][usize::from(choice & 3)];
+    if choice & 4 != 0 {
+        config.loss_recovery = LossRecovery::Rack;
+    }
+    (config.hystart, config.pacing) = (choice & 8 != 0, choice & 16 != 0);
 }
 
 impl World {

@@ -124,10 +124,14 @@ mod tests {
     #[test]
     fn every_parameter_can_be_set_and_is_its_own() {
         for (name, _) in PARAMETERS {
-            let changed = ["7s", "7", "off"].into_iter().find_map(|value| parse(&format!("{name}={value}")).ok());
-            let mut config = Config::default();
-            changed.unwrap().apply(&mut config);
-            assert_ne!(config, Config::default(), "{name}");
+            let values = ["7s", "7", "off", "on", "cubic", "rack"].into_iter();
+            let settings = values.filter_map(|value| parse(&format!("{name}={value}")).ok());
+            let mut changed = settings.map(|setting| {
+                let mut config = Config::default();
+                setting.apply(&mut config);
+                config
+            });
+            let config = changed.find(|config| *config != Config::default()).expect(name);
             let (shown, default) = (format!("{config:?}"), format!("{:?}", Config::default()));
             let same = shown.bytes().zip(default.bytes()).take_while(|(one, other)| one == other).count();
             assert!(shown[..same].rsplit(", ").next().unwrap().contains(&format!("{name}: ")), "{name}: {shown}");
