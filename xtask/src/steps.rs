@@ -53,7 +53,7 @@ pub fn steps(peers: bool) -> Vec<Step> {
 /// The parts with other implementations; what they show makes the matrix in the README.
 pub fn of_peers(peers: bool) -> [Step; 2] {
     let environment = if peers { Vec::new() } else { vec![("ESOCK_NO_PEERS", "1".to_owned())] };
-    [tests("rust peers", 180, RUST_PEERS), Step { environment, ..tests("interop", 300, INTEROP) }]
+    [tests("rust peers", 180, RUST_PEERS), Step { environment, ..tests("interop", 420, INTEROP) }]
 }
 
 /// The crate with unsafe code under AddressSanitizer, which finds leaks too.

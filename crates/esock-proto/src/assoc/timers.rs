@@ -178,16 +178,16 @@ impl Association {
     fn on_loss_timers(&mut self, cx: &mut Cx<'_>, index: usize) {
         let path = &mut self.paths.list[index];
         let Some(log) = &mut path.log else { return };
-        if is_due(&mut log.rack.timer, cx.now) {
+        let (late, silent) = (is_due(&mut log.rack.timer, cx.now), is_due(&mut log.rack.probe_timer, cx.now));
+        if late {
             self.tx.on_reorder_timer(cx.now, index, &mut self.paths);
             let path = &mut self.paths.list[index];
             if path.sack.lost && self.tx.enter_fast_recovery() {
                 let pmdcs = path.pmdcs();
                 path.congestion.on_fast_retransmit(cx.now, pmdcs);
             }
-            return;
         }
-        if is_due(&mut log.rack.probe_timer, cx.now) && self.tx.probe_tail(index, &mut self.paths) {
+        if silent && !self.tx.in_fast_recovery() && self.tx.probe_tail(index, &mut self.paths) {
             // §7.3: the timeout counts from the probe. What else is in flight may be all, if that takes another path.
             self.paths.list[index].update_t3(cx.now, true);
         }

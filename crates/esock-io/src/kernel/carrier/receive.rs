@@ -84,7 +84,7 @@ impl Kernel {
     ) {
         let Some(entry) = sessions.endpoints.get_mut(&endpoint) else { return };
         entry.sockets.connecting.remove(&kernel);
-        // An error: it has ended meanwhile, or no descriptors are left.
+        // An error: no descriptors are left; or it has ended meanwhile, and nobody hears of it.
         let peeled = entry.sockets.socket.peel_off(kernel);
         let wanted = known.is_some() || entry.accepting;
         let config = entry.config.clone();

@@ -124,7 +124,7 @@ impl Bbr {
         let Some((rtt, _)) = self.rtt else { return self.start.window(self.pmdcs) };
         let product = self.rate.best() as f64 * rtt.as_secs_f64();
         // Three batches: one being made, one on its way down, one at the peer.
-        let batch = (self.rate.best() as f64 / 1000.0).clamp(2.0 * self.pmdcs as f64, 65_536.0);
+        let batch = (self.rate.best() as f64 / 1000.0).min(65_536.0).max(2.0 * self.pmdcs as f64);
         ((gain * product + 3.0 * batch) as usize).max(MIN_PACKETS * self.pmdcs)
     }
 

@@ -93,7 +93,7 @@ impl Cubic {
             epoch.w_est
         } else {
             // §4.4, §4.5: towards where the function is a round-trip time from now.
-            let target = cubic(t + rtt).clamp(window, 1.5 * window);
+            let target = cubic(t + rtt).min(1.5 * window).max(window);
             window + (target - window) / window * segments
         };
         self.fraction += (grown - window).max(0.0) * pmdcs;

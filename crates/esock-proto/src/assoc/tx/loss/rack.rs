@@ -14,6 +14,9 @@ use std::time::Duration;
 /// RFC 8985 §7.2: the longest that a peer waits with a SACK (RFC 9260 §6.2 lets it be 500 ms; 200 ms is what they do).
 const WORST_SACK_DELAY: Duration = Duration::from_millis(200);
 
+/// A probe waits this long at least: timers of hosts are no finer, and a path without delay would be probed for ever.
+const MIN_PROBE_WAIT: Duration = Duration::from_millis(1);
+
 /// Gap-acked chunks that make a loss likely, though none was ever seen reordered (§6.2 step 4: RACK.dupthresh).
 const LIKELY: usize = 3;
 
@@ -112,7 +115,7 @@ impl Tx {
         let busy = flight == 0 || self.fast_recovery.is_some() || self.gap_acked > 0 || log.rack.probe.is_some();
         let Some(srtt) = srtt.filter(|_| !busy) else { return };
         let alone = if flight <= pmdcs { WORST_SACK_DELAY } else { Duration::ZERO };
-        let at = now + (srtt * 2 + alone);
+        let at = now + ((srtt * 2).max(MIN_PROBE_WAIT) + alone);
         // A probe that comes no sooner than the timeout is none.
         log.rack.probe_timer = Some(at).filter(|at| t3.is_none_or(|t3| *at < t3));
     }
