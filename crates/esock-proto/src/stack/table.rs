@@ -54,17 +54,21 @@ pub struct Table {
     generation: u32,
     pub tags: Tags,
     peers: HashMap<(EndpointId, Address, u16), AssocId, Keyed>,
+    /// Who else has listed an address, and is found by it when the one that has it ends.
+    contested: HashMap<(EndpointId, Address, u16), Vec<AssocId>, Keyed>,
     pub deadlines: Deadlines,
     active: VecDeque<AssocId>,
 }
 
 impl Table {
     pub fn new(rng: &mut impl Rng) -> Self {
+        let keyed = Keyed(rng.random(), rng.random());
         Self {
             slots: Slab::new(),
             generation: 0,
             tags: Tags::default(),
-            peers: HashMap::with_hasher(Keyed(rng.random(), rng.random())),
+            peers: HashMap::with_hasher(keyed.clone()),
+            contested: HashMap::with_hasher(keyed),
             deadlines: Deadlines::default(),
             active: VecDeque::new(),
         }
@@ -94,12 +98,18 @@ impl Table {
         self.list_paths(id);
     }
 
-    /// Enters the peer's addresses; one that another association has stays with it.
+    /// Enters the peer's addresses; one that another association has stays with it until that one ends.
     pub fn list_paths(&mut self, id: AssocId) {
         let Some(entry) = self.slots.get(id.slot()) else { return };
         let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
         for path in &entry.assoc.paths.list {
-            self.peers.entry((endpoint, path.remote, port)).or_insert(id);
+            let key = (endpoint, path.remote, port);
+            if *self.peers.entry(key).or_insert(id) != id {
+                let others = self.contested.entry(key).or_default();
+                if !others.contains(&id) {
+                    others.push(id);
+                }
+            }
         }
     }
 
@@ -108,8 +118,19 @@ impl Table {
         let Some(entry) = self.slots.get(id.slot()) else { return };
         let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
         for path in &entry.assoc.paths.list {
-            if self.peers.get(&(endpoint, path.remote, port)) == Some(&id) {
-                self.peers.remove(&(endpoint, path.remote, port));
+            let key = (endpoint, path.remote, port);
+            let held = self.peers.get(&key) == Some(&id);
+            let heir = self.contested.get_mut(&key).and_then(|others| {
+                others.retain(|other| *other != id);
+                if held { others.pop() } else { None }
+            });
+            match heir {
+                Some(heir) => drop(self.peers.insert(key, heir)),
+                None if held => drop(self.peers.remove(&key)),
+                None => {}
+            }
+            if self.contested.get(&key).is_some_and(Vec::is_empty) {
+                self.contested.remove(&key);
             }
         }
     }
@@ -218,8 +239,7 @@ impl Table {
             assert_eq!(tagged, open, "the tag of an association that is open: {open}");
             for path in &assoc.paths.list {
                 let holder = self.peers.get(&(assoc.endpoint, path.remote, assoc.identity.peer_port));
-                // An address that two have listed is found for one, and for nobody when that one has ended.
-                assert!(!open || holder.is_some() || self.slots.len() > 1, "nobody is found at {}", path.remote);
+                assert!(!open || holder.is_some(), "nobody is found at {}", path.remote);
                 assert!(open || holder != Some(&assoc.id), "an association that has ended is found");
             }
             assert!(!entry.active || self.active.contains(&assoc.id), "its turn does not come");
