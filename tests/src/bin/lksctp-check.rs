@@ -6,8 +6,7 @@
 #![forbid(unsafe_code)]
 
 use esock::{
-    Association, Backend, CloseReason, Config, ConnectTo, Endpoint, Event, Message, Received, Receiver, SendOptions,
-    StreamId,
+    Association, Backend, CloseReason, ConnectTo, Endpoint, Event, Message, Received, Receiver, SendOptions, StreamId,
 };
 use std::future::Future;
 use std::io::{Read, Write};
@@ -100,14 +99,9 @@ impl Drop for Tool {
     }
 }
 
-/// An endpoint whose window is smaller than what the tools send: an association that came and ended before anybody
-/// looked cannot be peeled off any more (the README says so), and on one busy processor that happens.
 async fn open(port: u16, addresses: &[u8]) -> Result<Endpoint, Failure> {
     let addresses = addresses.iter().copied().map(local);
-    let mut config = Config::default();
-    config.receive_window = 96 << 10;
-    let builder = Endpoint::builder().backend(Backend::Kernel).addresses(addresses).port(port);
-    Ok(builder.config(config).open().await?)
+    Ok(Endpoint::builder().backend(Backend::Kernel).addresses(addresses).port(port).open().await?)
 }
 
 /// The peer's messages until it ends the association, and how it did.

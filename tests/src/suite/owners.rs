@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = cases![
     associations_can_be_given_to_an_owner_and_taken_back,
     an_owner_may_connect_and_hears_what_comes_of_it,
     an_owner_sees_how_many_associations_there_are,
+    a_peer_that_came_and_went_while_nobody_looked_is_heard,
 ];
 
 async fn one_client_is_accepted_and_another_refused_by_its_port(world: World) {
@@ -188,4 +189,38 @@ async fn an_owner_sees_how_many_associations_there_are(world: World) {
         ups += usize::from(is_up);
         assert!(!matches!(event, OwnerEvent::Message { .. }));
     }
+}
+
+/// The server's only thread is busy while a client connects, speaks and shuts down, as far as it can.
+async fn a_peer_that_came_and_went_while_nobody_looked_is_heard(world: World) {
+    let (ports, told) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let server = world.endpoint().await;
+            let mut owner = server.register_owner(|_| true);
+            ports.send((server.port(), server.backend().udp_port)).expect("the client waits");
+            std::thread::sleep(std::time::Duration::from_millis(1000));
+            let (mut bytes, mut up) = (Vec::new(), false);
+            loop {
+                match soon("the end", owner.recv()).await.expect("the owner goes on") {
+                    OwnerEvent::Message { message, .. } => bytes.extend(message.payload),
+                    OwnerEvent::Event { event: Event::Up(_), .. } => up = true,
+                    OwnerEvent::Event { event: Event::Closed(reason), .. } => return (up, bytes, reason),
+                    _ => {}
+                }
+            }
+        })
+    });
+    let (port, udp_port) = told.recv().expect("the server opens");
+    let client = world.endpoint().await;
+    let (ours, _our_inbox) =
+        soon("connecting", client.connect(world.to_port(port, udp_port))).await.expect("it connects");
+    for _ in 0..20 {
+        send(&ours, vec![7; 1000]).await;
+    }
+    soon("the end", ours.shutdown()).await;
+    let (up, bytes, reason) = server.join().expect("the server ends well");
+    assert!(up && bytes == vec![7; 20_000], "{} bytes came", bytes.len());
+    assert_eq!(reason, CloseReason::Shutdown);
 }

@@ -222,6 +222,25 @@ fn cause(error: impl Into<u32>) -> u16 {
 }
 
 impl<'a> Notification<'a> {
+    /// Whose it is; `None` of one that is not known here.
+    pub fn association(&self) -> Option<AssocId> {
+        match self {
+            Self::AssocChange { assoc_id, .. }
+            | Self::PeerAddrChange { assoc_id, .. }
+            | Self::RemoteError { assoc_id, .. }
+            | Self::SendFailed { assoc_id, .. }
+            | Self::Shutdown { assoc_id }
+            | Self::Adaptation { assoc_id, .. }
+            | Self::PartialDelivery { assoc_id, .. }
+            | Self::Authentication { assoc_id, .. }
+            | Self::SenderDry { assoc_id }
+            | Self::StreamReset { assoc_id, .. }
+            | Self::AssocReset { assoc_id, .. }
+            | Self::StreamChange { assoc_id, .. } => Some(*assoc_id),
+            Self::Unknown { .. } => None,
+        }
+    }
+
     /// Takes a whole notification apart: all the bytes up to the end of the record. One that is cut
     /// short is [`Unknown`](Self::Unknown).
     pub fn parse(bytes: &'a [u8]) -> Self {

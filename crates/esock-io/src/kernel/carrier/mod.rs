@@ -43,6 +43,8 @@ pub(crate) struct Socket {
     socket: SctpSocket,
     /// Connections that are not up yet.
     connecting: HashMap<KernelId, AssocId>,
+    /// Associations that had ended before they could have a socket of their own: what they brought is read here.
+    ended: HashMap<KernelId, AssocId>,
 }
 
 impl Kernel {
@@ -114,7 +116,7 @@ impl Carrier for Kernel {
         sessions
             .watch(&mut SourceFd(&socket.as_raw_fd()), Source::Endpoint(id, 0))
             .map_err(failed("watching the socket"))?;
-        Ok(Opened { sockets: Socket { socket, connecting: HashMap::new() }, port })
+        Ok(Opened { sockets: Socket { socket, connecting: HashMap::new(), ended: HashMap::new() }, port })
     }
 
     fn set_accepting(&mut self, sessions: &mut Sessions<Self>, endpoint: EndpointId, accepting: bool) {
@@ -315,6 +317,10 @@ impl Kernel {
             return sessions.hurry(id);
         }
         let Some(session) = sessions.get_mut(id) else { return };
+        if session.undecided && session.link.ending == Some(CloseReason::Shutdown) {
+            // It came, spoke and went in good order: its user decides, and reads, all the same.
+            return;
+        }
         let undelivered = session.link.take_failed();
         match session.link.ending.take() {
             Some(reason) => {

@@ -10,6 +10,8 @@ use esock_proto::{
     StreamId, Time, Tsn,
 };
 use mio::unix::SourceFd;
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 
 /// The code of the first cause of an ABORT, and its reason or else its own bytes.
@@ -39,6 +41,10 @@ impl Kernel {
             let received = entry.sockets.socket.recv(&mut buffer);
             let over = received.is_err();
             if let Ok(received) = received
+                && let Some(id) = ended_one(&entry.sockets.ended, received, &buffer)
+            {
+                Self::read_ended(sessions, endpoint, id, received, &buffer[..received.len]);
+            } else if let Ok(received) = received
                 && received.notification
                 && let Notification::AssocChange { state, error, outbound_streams, inbound_streams, assoc_id, info } =
                     Notification::parse(&buffer[..received.len])
@@ -48,7 +54,7 @@ impl Kernel {
                     (AssocState::Up, _) => {
                         let negotiated = Negotiated::streams(outbound_streams, inbound_streams);
                         self.buffer = std::mem::take(&mut buffer);
-                        self.on_up(sessions, now, endpoint, (assoc_id, known), negotiated);
+                        self.on_up(sessions, now, endpoint, (assoc_id, known, received.from), negotiated);
                         continue;
                     }
                     (AssocState::CannotStart | AssocState::Lost, Some(id)) => {
@@ -79,22 +85,28 @@ impl Kernel {
         sessions: &mut Sessions<Self>,
         now: Time,
         endpoint: EndpointId,
-        (kernel, known): (KernelId, Option<AssocId>),
+        (kernel, known, from): (KernelId, Option<AssocId>, Option<(Address, u16)>),
         mut negotiated: Negotiated,
     ) {
         let Some(entry) = sessions.endpoints.get_mut(&endpoint) else { return };
         entry.sockets.connecting.remove(&kernel);
-        // An error: no descriptors are left; or it has ended meanwhile, and nobody hears of it.
         let peeled = entry.sockets.socket.peel_off(kernel);
         let wanted = known.is_some() || entry.accepting;
         let config = entry.config.clone();
-        let Ok(socket) = peeled else {
-            // Nobody would ever read it. An error: it has ended.
-            let _ = entry.sockets.socket.abort(kernel, b"");
-            if let Some(id) = known {
-                sessions.on_closed(id, CloseReason::PeerAbort { cause: None, info: Bytes::new() }, Vec::new());
+        let socket = match peeled {
+            Ok(socket) => socket,
+            // There is no such association any more: it has ended meanwhile.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Self::on_up_and_gone(sessions, now, endpoint, (kernel, known, from), negotiated);
             }
-            return;
+            Err(_) => {
+                // No descriptors are left: nobody would ever read it. An error: it has ended.
+                let _ = entry.sockets.socket.abort(kernel, b"");
+                if let Some(id) = known {
+                    sessions.on_closed(id, CloseReason::PeerAbort { cause: None, info: Bytes::new() }, Vec::new());
+                }
+                return;
+            }
         };
         let peer = socket.peer_addresses(kernel).unwrap_or_default();
         negotiated.peer_rwnd = socket.status(kernel).map_or(0, |status| status.peer_rwnd_bytes);
@@ -135,6 +147,54 @@ impl Kernel {
         sessions.hurry(id);
     }
 
+    /// An association came up and had ended before it was looked at. What it brought, and how it ended, follows on the
+    /// endpoint's socket.
+    fn on_up_and_gone(
+        sessions: &mut Sessions<Self>,
+        now: Time,
+        endpoint: EndpointId,
+        (kernel, known, from): (KernelId, Option<AssocId>, Option<(Address, u16)>),
+        negotiated: Negotiated,
+    ) {
+        let Some(entry) = sessions.endpoints.get(&endpoint) else { return };
+        let (wanted, config) = (entry.accepting, entry.config.clone());
+        let id = match (known, from) {
+            (Some(id), _) => {
+                sessions.on_up(id, negotiated);
+                id
+            }
+            (None, Some((address, port))) if wanted && sessions.has_room_for_undecided() => {
+                let id = sessions.insert(endpoint, Link::connecting(kernel, now), config, (vec![address], port), true);
+                sessions.offer(id, negotiated, None);
+                id
+            }
+            _ => return,
+        };
+        if let Some(entry) = sessions.endpoints.get_mut(&endpoint) {
+            entry.sockets.ended.insert(kernel, id);
+        }
+    }
+
+    /// Takes what an association brought that has ended without a socket of its own. The kernel has no more of it than
+    /// the endpoint's receive buffer holds.
+    fn read_ended(
+        sessions: &mut Sessions<Self>,
+        endpoint: EndpointId,
+        (kernel, id): (KernelId, AssocId),
+        received: Received,
+        bytes: &[u8],
+    ) {
+        if !received.notification {
+            return on_piece(sessions, id, received, bytes);
+        }
+        on_notification(sessions, id, Notification::parse(bytes));
+        let over = sessions.get(id).is_none_or(|session| session.link.ending.is_some());
+        if over && let Some(entry) = sessions.endpoints.get_mut(&endpoint) {
+            entry.sockets.ended.remove(&kernel);
+            sessions.hurry(id);
+        }
+    }
+
     /// Reads up to `most` messages and notifications of a session. Says whether there are no more for now: none there,
     /// or no room for them.
     pub(super) fn drain(&mut self, sessions: &mut Sessions<Self>, id: AssocId, most: usize) -> bool {
@@ -155,6 +215,19 @@ impl Kernel {
         }
         false
     }
+}
+
+/// Whose message or notification it is, if that association has ended without a socket of its own.
+fn ended_one(ended: &HashMap<KernelId, AssocId>, received: Received, buffer: &[u8]) -> Option<(KernelId, AssocId)> {
+    if ended.is_empty() {
+        return None;
+    }
+    let kernel = if received.notification {
+        Notification::parse(&buffer[..received.len]).association()?
+    } else {
+        received.rcvinfo?.association
+    };
+    ended.get(&kernel).map(|id| (kernel, *id))
 }
 
 fn on_notification(sessions: &mut Sessions<Kernel>, id: AssocId, notification: Notification<'_>) {
