@@ -33,6 +33,11 @@ struct Game<'a> {
 
 /// See the module.
 pub fn run(data: &[u8]) {
+    play(data);
+}
+
+/// Plays an input to its end; how many messages each end sent.
+pub fn play(data: &[u8]) -> [u32; 2] {
     let mut input = Input::new(data);
     let world = World::new(&mut input);
     let how = input.byte();
@@ -49,6 +54,7 @@ pub fn run(data: &[u8]) {
         game.deed();
     }
     game.finish();
+    game.ledgers.map(|ledger| ledger.next())
 }
 
 impl Game<'_> {

@@ -27,6 +27,11 @@ struct Play<'a> {
 
 /// See the module.
 pub fn run(data: &[u8]) {
+    play(data);
+}
+
+/// Plays an input to its end; how many messages each end sent.
+pub fn play(data: &[u8]) -> [u32; 2] {
     let mut input = Input::new(data);
     let mut world = World::new(&mut input);
     let begun = input.byte();
@@ -43,6 +48,7 @@ pub fn run(data: &[u8]) {
         play.take_events();
     }
     play.finish();
+    play.ledgers.map(|ledger| ledger.next())
 }
 
 impl Play<'_> {

@@ -40,6 +40,11 @@ struct Listener {
 
 /// See the module.
 pub fn run(data: &[u8]) {
+    play(data);
+}
+
+/// Plays an input to its end; what the stack has counted.
+pub fn play(data: &[u8]) -> StackStats {
     let mut input = Input::new(data);
     let mut listener = Listener::new(&mut input);
     for _ in 0..STEPS {
@@ -53,6 +58,7 @@ pub fn run(data: &[u8]) {
             _ => listener.raw(&mut input),
         }
     }
+    listener.stack.stats()
 }
 
 fn ours() -> Address {

@@ -13,6 +13,11 @@ const STEPS: usize = 300;
 
 /// See the module.
 pub fn run(data: &[u8]) {
+    rest(&mut play(data));
+}
+
+/// Does what an input says; how the world is then.
+pub fn play(data: &[u8]) -> World {
     let mut input = Input::new(data);
     let mut world = World::new(&mut input);
     for _ in 0..STEPS {
@@ -21,7 +26,7 @@ pub fn run(data: &[u8]) {
         }
         step(&mut world, &mut input);
     }
-    rest(&mut world);
+    world
 }
 
 fn step(world: &mut World, input: &mut Input<'_>) {

@@ -2,20 +2,22 @@
 
 use esock_proto::fuzzing;
 
-/// The first byte says what the rest is: a packet, or the body of a cookie.
+/// See the module.
 pub fn run(data: &[u8]) {
+    play(data);
+}
+
+/// The first byte says what the rest is: a packet, or the body of a cookie. Returns how many chunks, or cookies,
+/// were read.
+pub fn play(data: &[u8]) -> usize {
     match data.split_first() {
-        Some((0, packet)) => {
-            fuzzing::packet_round_trip(packet);
-        }
-        Some((1, body)) => {
-            fuzzing::cookie_round_trip(body);
-        }
+        Some((0, packet)) => fuzzing::packet_round_trip(packet),
+        Some((1, body)) => usize::from(fuzzing::cookie_round_trip(body)),
         // As if it had come over the wire; the header is filled in, so that a mutation need not find it.
         _ => {
             let mut packet = vec![0x13, 0x88, 0x76, 0xc0, 0, 0, 0, 1, 0, 0, 0, 0];
             packet.extend_from_slice(data.get(1..).unwrap_or_default());
-            fuzzing::packet_round_trip(&packet);
+            fuzzing::packet_round_trip(&packet)
         }
     }
 }

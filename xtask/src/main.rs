@@ -48,6 +48,7 @@ Options of fuzz:
   --seconds N    How long each target runs (default 60)
   --jobs N       How many run at once (default 1)
   --minimise     Run nothing; put what earlier runs found into the stored corpus, where it adds coverage
+  --seeds        Run nothing; make the seeds anew from our own captures: packet scripts, simulated runs
 
 Options of requirements:
   --write    Write it to docs/conformance.md instead

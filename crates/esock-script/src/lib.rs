@@ -20,7 +20,7 @@ mod report;
 mod syntax;
 mod value;
 
-pub use report::{Failure, Report};
+pub use report::{Failure, Passed, Report, Traffic};
 pub use syntax::Script;
 
 use esock_proto::Fault;

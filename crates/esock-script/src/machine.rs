@@ -5,7 +5,7 @@ use crate::calls::{self, Setup};
 use crate::compare;
 use crate::facts;
 use crate::packet::{self, Packet};
-use crate::report::{Entry, Failure, Report, Seconds};
+use crate::report::{Entry, Failure, Passed, Report, Seconds, Traffic};
 use crate::syntax::{ChunkSpec, Line, PacketSpec, Script, Statement, When};
 use crate::value::{Names, Value};
 use esock_proto::{
@@ -46,6 +46,7 @@ pub(crate) struct Machine {
     pub peer: Peer,
     sent: VecDeque<Sent>,
     trace: Vec<Entry>,
+    packets: Vec<Passed>,
     line: usize,
     fault: Option<Fault>,
 }
@@ -62,6 +63,7 @@ pub(crate) fn run(script: &Script, fault: Option<Fault>) -> Report {
         peer: Peer::default(),
         sent: VecDeque::new(),
         trace: Vec::new(),
+        packets: Vec::new(),
         line: 0,
         fault,
     };
@@ -83,7 +85,8 @@ pub(crate) fn run(script: &Script, fault: Option<Fault>) -> Report {
     let failure = outcome
         .err()
         .map(|problem| Failure::in_run(&script.name, last, machine.now.since(START), problem, &machine.trace));
-    Report { trace: machine.trace, failure }
+    let traffic = Traffic { stack: machine.setup.addresses, peer: machine.setup.peer, packets: machine.packets };
+    Report { trace: machine.trace, traffic, failure }
 }
 
 /// Whether a line only asks, so that what the stack has sent may wait for a line behind it.
@@ -166,6 +169,14 @@ impl Machine {
         let mut buf = vec![0; 1 << 16];
         while let Some(transmit) = stack.poll_transmit(self.now, 1, &mut buf) {
             let packet = Packet::read(&buf[..transmit.size]);
+            self.packets.push(Passed {
+                at: self.now.since(START),
+                by_stack: true,
+                from: transmit.local.address.map_or(self.setup.addresses[0], |address| address.ip()),
+                to: transmit.remote.ip(),
+                udp: transmit.encap_port,
+                bytes: buf[..transmit.size].to_vec(),
+            });
             self.sent.push_back(Sent {
                 at: self.now,
                 from: transmit.local.address.map(Address::ip),
@@ -251,6 +262,8 @@ impl Machine {
         let way = if from == self.setup.peer[0] { String::new() } else { format!("from {from} ") };
         self.note(format!("< {way}{}", Packet::read(&bytes)));
         let now = self.now;
+        let at = now.since(START);
+        self.packets.push(Passed { at, by_stack: false, from, to, udp: header.udp, bytes: bytes.clone() });
         let (stack, _) = self.stack()?;
         let local = Local { address: Some(to.into()), socket: Some(SocketId(0)), interface: 0 };
         stack.handle_datagram(

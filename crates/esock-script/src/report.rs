@@ -1,6 +1,7 @@
 //! What a run says: the trace, and where and how it failed.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What a run did.
@@ -8,8 +9,38 @@ use std::time::Duration;
 pub struct Report {
     /// What happened, in order.
     pub trace: Vec<Entry>,
+    /// The packets that passed, as bytes.
+    pub traffic: Traffic,
     /// Where it went wrong, if it did.
     pub failure: Option<Failure>,
+}
+
+/// A capture of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// Addresses of the stack.
+    pub stack: Vec<IpAddr>,
+    /// Addresses of its peer.
+    pub peer: Vec<IpAddr>,
+    /// In the order in which they were sent.
+    pub packets: Vec<Passed>,
+}
+
+/// A packet that passed.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// Since the script began.
+    pub at: Duration,
+    /// Whether the stack sent it, or else it was sent to the stack.
+    pub by_stack: bool,
+    /// The address that it comes from.
+    pub from: IpAddr,
+    /// The address that it goes to.
+    pub to: IpAddr,
+    /// The peer's UDP port, unless it was native.
+    pub udp: Option<u16>,
+    /// The SCTP packet.
+    pub bytes: Vec<u8>,
 }
 
 /// Something that happened.

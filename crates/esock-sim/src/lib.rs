@@ -19,4 +19,4 @@ pub mod soak;
 
 pub use link::{Fate, Link, LinkConfig, Loss};
 pub use network::{Host, Network};
-pub use pcapng::Capture;
+pub use pcapng::{Capture, CapturedPacket};

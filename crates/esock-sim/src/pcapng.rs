@@ -106,6 +106,55 @@ impl Capture {
     }
 }
 
+/// A packet of a capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedPacket {
+    /// When it was sent.
+    pub at: Time,
+    /// The address that it came from.
+    pub from: IpAddr,
+    /// The address that it went to.
+    pub to: IpAddr,
+    /// The SCTP packet.
+    pub sctp: Vec<u8>,
+}
+
+impl Capture {
+    /// What is in it, read from the file as it stands.
+    pub fn read(&self) -> Vec<CapturedPacket> {
+        let mut rest = self.bytes.as_slice();
+        let mut packets = Vec::new();
+        while let Some(length) = rest.get(4..8).map(word) {
+            let (block, behind) = rest.split_at(length as usize);
+            // An Enhanced Packet Block: interface, time in two halves, captured and original length, bytes.
+            if word(block) == 6 {
+                let at = u64::from(word(&block[12..])) << 32 | u64::from(word(&block[16..]));
+                let ip = &block[28..28 + word(&block[20..]) as usize];
+                let (from, to, header) = addresses(ip);
+                packets.push(CapturedPacket { at: Time::from_nanos(at), from, to, sctp: ip[header + 8..].to_vec() });
+            }
+            rest = behind;
+        }
+        packets
+    }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// Source and destination of an IP packet of ours, and the length of its header.
+fn addresses(ip: &[u8]) -> (IpAddr, IpAddr, usize) {
+    fn part<const N: usize>(ip: &[u8], at: usize) -> [u8; N] {
+        std::array::from_fn(|octet| ip[at + octet])
+    }
+    if ip[0] >> 4 == 4 {
+        (part::<4>(ip, 12).into(), part::<4>(ip, 16).into(), 20)
+    } else {
+        (part::<16>(ip, 8).into(), part::<16>(ip, 24).into(), 40)
+    }
+}
+
 /// The ones' complement sum of RFC 1071.
 fn internet_sum(bytes: &[u8], start: u16) -> u16 {
     let pair = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
@@ -114,4 +163,26 @@ fn internet_sum(bytes: &[u8], start: u16) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn what_was_captured_is_read_again() {
+        let mut capture = Capture::new();
+        let v4 = [1, 2].map(|host| Ipv4Addr::new(10, 0, 0, host));
+        let v6 = [1, 2].map(|host| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host));
+        capture.add(Time::from_nanos(5_000_000_001), v4[0].into(), v4[1].into(), &[1, 2, 3, 4, 5]);
+        capture.add(Time::from_nanos(5_000_000_002), v6[1].into(), v6[0].into(), &[6; 100]);
+        let packet = |at, from, to, sctp| CapturedPacket { at: Time::from_nanos(at), from, to, sctp };
+        let expected = [
+            packet(5_000_000_001, v4[0].into(), v4[1].into(), vec![1, 2, 3, 4, 5]),
+            packet(5_000_000_002, v6[1].into(), v6[0].into(), vec![6; 100]),
+        ];
+        assert_eq!(capture.read(), expected);
+        assert_eq!(capture.packets(), 2);
+    }
 }

@@ -44,13 +44,22 @@ pub struct Options {
     pub jobs: usize,
     /// Put what was found into the stored corpus, and keep there only what adds coverage.
     pub minimise: bool,
+    /// Make the seeds anew, from our own captures.
+    pub seeds: bool,
     /// Begin with the stored corpus alone, not with what earlier runs have found.
     pub fresh: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { targets: Vec::new(), time: Duration::from_secs(60), jobs: 1, minimise: false, fresh: false }
+        Self {
+            targets: Vec::new(),
+            time: Duration::from_secs(60),
+            jobs: 1,
+            minimise: false,
+            seeds: false,
+            fresh: false,
+        }
     }
 }
 
@@ -69,10 +78,14 @@ impl Options {
                 "--seconds" => options.time = Duration::from_secs(number()?),
                 "--jobs" => options.jobs = number()? as usize,
                 "--minimise" => options.minimise = true,
+                "--seeds" => options.seeds = true,
                 target if TARGETS.contains(&target) => options.targets.push(target.to_owned()),
                 other if other.starts_with('-') => return Err(format!("`fuzz` has no option `{other}`")),
                 other => return Err(format!("there is no target `{other}`: there are {}", TARGETS.join(", "))),
             }
+        }
+        if options.seeds && (options.minimise || !options.targets.is_empty()) {
+            return Err("`--seeds` makes the seeds of all targets, and does nothing else".to_owned());
         }
         Ok(options)
     }
@@ -86,7 +99,13 @@ impl Options {
 pub fn run(root: &Path, options: &Options) -> ExitCode {
     let rounds = options.targets().len().div_ceil(options.jobs) as u32;
     let deadline = Instant::now() + Duration::from_secs(1800) + (options.time + SLACK) * rounds;
-    let done = if options.minimise { minimise(root, options, deadline) } else { fuzz(root, options, deadline) };
+    let done = if options.seeds {
+        seeds(root, deadline)
+    } else if options.minimise {
+        minimise(root, options, deadline)
+    } else {
+        fuzz(root, options, deadline)
+    };
     match done {
         Ok(summary) => {
             println!("{summary}");
@@ -159,6 +178,23 @@ fn stored(root: &Path, target: &str) -> PathBuf {
     root.join("fuzz/corpus").join(target)
 }
 
+/// Seeds that were made from captures; they are stored too.
+fn seeds_of(root: &Path, target: &str) -> PathBuf {
+    root.join("fuzz/seeds").join(target)
+}
+
+/// Makes them: the test that holds them to what was captured writes them down.
+fn seeds(root: &Path, deadline: Instant) -> Result<String, String> {
+    let mut command = crate::test::cargo(root);
+    command
+        .args(["test", "--package", "esock-sim", "--test", "seeds", "--locked", "--", "--nocapture"])
+        .env("ESOCK_FUZZ_SEEDS", root.join("fuzz/seeds"));
+    match exec::run(&mut command, deadline, |_| ()) {
+        Ended::Well => Ok("the seeds are in fuzz/seeds".to_owned()),
+        ended => Err(format!("the seeds cannot be made ({ended:?})")),
+    }
+}
+
 /// What earlier runs found is kept here.
 fn found(root: &Path, target: &str, options: &Options) -> Result<PathBuf, String> {
     let directory = root.join("target/fuzz").join(if options.fresh { "fresh" } else { "corpus" }).join(target);
@@ -173,9 +209,10 @@ fn make(directory: PathBuf) -> Result<PathBuf, String> {
     made.map(|()| directory.clone()).map_err(|error| format!("{}: {error}", directory.display()))
 }
 
-fn libfuzzer(root: &Path, binaries: &Path, target: &str) -> Command {
+fn libfuzzer(root: &Path, binaries: &Path, target: &str) -> Result<Command, String> {
     let mut command = Command::new(binaries.join(target));
-    let artifacts = root.join("fuzz/artifacts").join(target).join("");
+    // It must be there, even if nothing is put into it.
+    let artifacts = make(root.join("fuzz/artifacts").join(target))?.join("");
     command
         .current_dir(root)
         .arg(format!("-max_len={MAX_LEN}"))
@@ -183,20 +220,21 @@ fn libfuzzer(root: &Path, binaries: &Path, target: &str) -> Command {
         .arg(format!("-timeout={}", ONE_INPUT.as_secs()))
         .arg(format!("-artifact_prefix={}", artifacts.display()))
         .arg("-print_final_stats=1");
-    command
+    Ok(command)
 }
 
 fn run_target(root: &Path, binaries: &Path, target: &str, options: &Options, deadline: Instant) -> Findings {
     let mut findings = Findings::new(target);
-    let directories = found(root, target, options)
-        .and_then(|found| make(root.join("fuzz/artifacts").join(target)).map(|_| found))
-        .and_then(|found| make(stored(root, target)).map(|stored| [found, stored]));
-    let directories = match directories {
-        Ok(directories) => directories,
+    let command = || {
+        let mut command = libfuzzer(root, binaries, target)?;
+        let directories = [found(root, target, options)?, make(stored(root, target))?, seeds_of(root, target)];
+        command.arg(format!("-max_total_time={}", options.time.as_secs())).args(directories);
+        Ok::<_, String>(command)
+    };
+    let mut command = match command() {
+        Ok(command) => command,
         Err(problem) => return Findings { problem: Some(problem), ..findings },
     };
-    let mut command = libfuzzer(root, binaries, target);
-    command.arg(format!("-max_total_time={}", options.time.as_secs())).args(directories);
     let began = Instant::now();
     let deadline = deadline.min(began + options.time + SLACK);
     let mut progress = Progress::default();
@@ -221,28 +259,51 @@ fn run_target(root: &Path, binaries: &Path, target: &str, options: &Options, dea
     findings
 }
 
-/// Puts what earlier runs found into the stored corpus; each file there adds coverage that no other has.
+/// Puts what earlier runs found into the stored corpus; each file there reaches something that no other does, and no
+/// seed and no input with a name of its own.
 fn minimise(root: &Path, options: &Options, deadline: Instant) -> Result<String, String> {
     let binaries = build(root, deadline)?;
     let mut lines = Vec::new();
     for target in options.targets() {
         let (stored, found) = (make(stored(root, target))?, found(root, target, options)?);
         let merged = make(root.join("target/fuzz/merged").join(target))?;
-        std::fs::remove_dir_all(&merged).and_then(|()| std::fs::create_dir_all(&merged)).map_err(|e| e.to_string())?;
-        let mut command = libfuzzer(root, &binaries, target);
-        command.arg("-merge=1").args([&merged, &stored, &found]);
-        match exec::watch(&mut command, deadline, |_| ()) {
-            Ended::Well => {}
-            ended => return Err(format!("{target}: merging failed ({ended:?})")),
+        let failed = |error: std::io::Error| format!("{target}: {error}");
+        std::fs::remove_dir_all(&merged).and_then(|()| std::fs::create_dir_all(&merged)).map_err(failed)?;
+        // These stay: what they reach needs no other input.
+        for kept in [&seeds_of(root, target), &stored] {
+            copy(kept, &merged, |name| !is_hash(name)).map_err(failed)?;
         }
-        let (files, bytes) = replace(&merged, &stored).map_err(|error| format!("{target}: {error}"))?;
-        lines.push(format!("{target}: {files} files, {bytes} bytes"));
+        let mut command = libfuzzer(root, &binaries, target)?;
+        // What counts is which edges are reached, not how often: else thousands of inputs are worth keeping.
+        command.args(["-merge=1", "-use_counters=0"]).args([&merged, &stored, &found]);
+        let mut output = Vec::new();
+        match exec::watch(&mut command, deadline, |line| output.push(line.to_owned())) {
+            Ended::Well => {}
+            ended => {
+                output.iter().rev().take(20).rev().for_each(|line| println!("{line}"));
+                return Err(format!("{target}: merging failed ({ended:?})"));
+            }
+        }
+        let (files, bytes) = replace(&merged, &stored).map_err(failed)?;
+        println!("{target}: {files} files, {bytes} bytes");
+        lines.push(format!("{target} {files}"));
     }
-    Ok(lines.join("\n"))
+    Ok(format!("files in fuzz/corpus: {}", lines.join(", ")))
 }
 
-/// Replaces the files of one directory by those of another, but for those that have a name of their own: they
-/// are there for a reason.
+/// Copies those files whose names are wanted.
+fn copy(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> std::io::Result<()> {
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        if wanted(&file.file_name().to_string_lossy()) {
+            std::fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the files of one directory by those of another. Those that have a name of their own stay where they are:
+/// they are there for a reason.
 fn replace(from: &Path, to: &Path) -> std::io::Result<(usize, u64)> {
     for file in std::fs::read_dir(to)? {
         let file = file?;
@@ -250,10 +311,7 @@ fn replace(from: &Path, to: &Path) -> std::io::Result<(usize, u64)> {
             std::fs::remove_file(file.path())?;
         }
     }
-    for file in std::fs::read_dir(from)? {
-        let file = file?;
-        std::fs::copy(file.path(), to.join(file.file_name()))?;
-    }
+    copy(from, to, is_hash)?;
     let all = std::fs::read_dir(to)?.collect::<Result<Vec<_>, _>>()?;
     let bytes = all.iter().map(|file| file.metadata().map(|file| file.len())).sum::<std::io::Result<u64>>()?;
     Ok((all.len(), bytes))
@@ -274,18 +332,39 @@ mod tests {
         assert_eq!(options.targets(), ["stack", "wire"]);
         assert_eq!((options.time, options.jobs), (Duration::from_secs(15), 2));
         assert_eq!(Options::parse(&[]).unwrap().targets(), TARGETS);
+        assert!(Options::parse(&["--seeds"]).unwrap().seeds);
+        assert!(Options::parse(&["--seeds", "wire"]).is_err());
         for (words, named) in [(&["stuck"][..], "stuck"), (&["--seconds", "x"], "x"), (&["--jobs"], "--jobs")] {
             assert!(Options::parse(words).unwrap_err().contains(named), "{words:?}");
         }
     }
 
     #[test]
-    fn every_target_has_a_binary_and_a_stored_corpus() {
+    fn what_libfuzzer_has_named_is_replaced_and_what_has_a_name_of_its_own_stays() {
+        let root = std::env::temp_dir().join(format!("esock-xtask-fuzz-{}", std::process::id()));
+        let folders = ["from", "to"].map(|name| root.join(name));
+        let names = [("a".repeat(40), "seed"), ("b".repeat(40), "was-a-crash-1")];
+        for (folder, (hash, own)) in folders.iter().zip(&names) {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(folder.join(hash), "12345").unwrap();
+            std::fs::write(folder.join(own), "123").unwrap();
+        }
+        assert_eq!(replace(&folders[0], &folders[1]).unwrap(), (2, 8));
+        let all = std::fs::read_dir(&folders[1]).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<_> = all.collect();
+        left.sort();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(left, ["a".repeat(40), "was-a-crash-1".to_owned()]);
+    }
+
+    #[test]
+    fn every_target_has_a_binary_a_stored_corpus_and_seeds() {
         let root = crate::root();
         let manifest = std::fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
         for target in TARGETS {
             assert!(manifest.contains(&format!("path = \"targets/{target}.rs\"")), "{target}");
             assert!(std::fs::read_dir(stored(&root, target)).unwrap().count() > 10, "{target}");
+            assert!(std::fs::read_dir(seeds_of(&root, target)).unwrap().count() > 10, "{target}");
         }
     }
 }
