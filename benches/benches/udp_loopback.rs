@@ -1,12 +1,12 @@
-//! Bulk throughput and ping-pong latency over loopback: esock over UDP encapsulation, beside the
-//! kernel's TCP and bare UDP in the same run. Medians of alternating runs.
+//! A first look: bulk throughput and ping-pong latency over loopback, esock over UDP encapsulation beside the
+//! kernel's TCP and bare UDP in the same run. Medians of alternating runs. `cargo xtask bench` measures the rest.
 //!
-//! `cargo bench -p esock-benches`, or with `-- --quick` for a first look, or with
+//! `cargo bench -p esock-benches`, or with `-- --quick` for shorter runs, or with
 //! `-- --profile BYTES` for a few seconds of esock alone with messages of this size, for a profiler.
 
-use esock_benches::{
-    Bulk, Cores, PACKET_BYTES, Plan, RoundTrips, alternate, association, bare_udp, median, print_table, tcp,
-};
+use esock_benches::peers::{bare_udp, esock, tcp};
+use esock_benches::tables::table;
+use esock_benches::{Bulk, Cores, Plan, RoundTrips, alternate, median};
 use std::time::Duration;
 
 /// The message size of `--profile`.
@@ -14,25 +14,28 @@ fn profiled() -> Option<usize> {
     std::env::args().skip_while(|argument| argument != "--profile").nth(1)?.parse().ok()
 }
 
+fn print_table(title: &str, head: &[&str], rows: &[Vec<String>]) {
+    let head: Vec<String> = head.iter().map(|word| (*word).to_owned()).collect();
+    println!("\n### {title}\n\n{}", table(&head, rows));
+}
+
 fn main() {
-    let plan = Plan::from_arguments();
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let (warm_up, measure, rounds, exchanges) = if quick { (200, 300, 3, 2_000) } else { (500, 2_000, 5, 20_000) };
+    let (warm_up, measure) = (Duration::from_millis(warm_up), Duration::from_millis(measure));
+    let plan = Plan { warm_up, measure, exchanges, ..Plan::default() };
     if let Some(message_bytes) = profiled() {
-        let bulk = association::bulk(Plan { measure: Duration::from_secs(5), ..plan }, message_bytes);
+        let bulk = esock::bulk(Plan { measure: Duration::from_secs(5), ..plan }, message_bytes);
         println!("{message_bytes} bytes: {:.2} Gbit/s, {:.2} million messages/s", bulk.gigabits(), bulk.megamessages());
         return;
     }
-    println!(
-        "{} cores, packets of {PACKET_BYTES} bytes, {} rounds of {:?}",
-        std::thread::available_parallelism().map_or(0, usize::from),
-        plan.rounds,
-        plan.measure
-    );
+    println!("packets of {} bytes, {rounds} rounds of {measure:?}", plan.packet_bytes);
     let head = ["", "esock over UDP", "kernel TCP", "bare UDP (GSO)"];
     let mut rows = Vec::new();
     for (name, bytes) in [("16 KiB", 16 << 10), ("64 bytes", 64)] {
         let results = alternate(
-            plan.rounds,
-            &mut [&mut || association::bulk(plan, bytes), &mut || tcp::bulk(plan, bytes), &mut || {
+            rounds,
+            &mut [&mut || esock::bulk(plan, bytes), &mut || tcp::bulk(plan, bytes), &mut || {
                 bare_udp::bulk(plan, bytes)
             }],
         );
@@ -50,17 +53,17 @@ fn main() {
     for (name, cores) in [("two cores", Cores::Two), ("one core", Cores::One)] {
         let plan = Plan { cores, ..plan };
         let results = alternate(
-            plan.rounds,
-            &mut [&mut || association::ping_pong(plan, 64), &mut || tcp::ping_pong(plan, 64), &mut || {
+            rounds,
+            &mut [&mut || esock::ping_pong(plan, 64), &mut || tcp::ping_pong(plan, 64), &mut || {
                 bare_udp::ping_pong(plan, 64)
             }],
         );
         for (percentile, fraction) in [("p50", 0.5), ("p99", 0.99)] {
-            let micros = |run: &RoundTrips| run.percentile(fraction).as_secs_f64() * 1e6;
-            let values = results.iter().map(|runs| format!("{:.1}", median(runs.iter().map(micros).collect())));
-            let row = std::iter::once(format!("{name}, {percentile}, µs")).chain(values);
-            rows.push(row.collect());
+            let micros = |trips: &RoundTrips| trips.percentile(fraction).as_nanos() as f64 / 1000.0;
+            let mut row = vec![format!("{name}, {percentile}, µs")];
+            row.extend(results.iter().map(|runs| format!("{:.1}", median(runs.iter().map(micros).collect()))));
+            rows.push(row);
         }
     }
-    print_table("Ping-pong, 64 bytes, round trip", &head, &rows);
+    print_table("Ping-pong of 64 bytes", &head, &rows);
 }

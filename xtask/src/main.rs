@@ -1,6 +1,7 @@
 //! The commands of the repository, run as `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod exec;
 mod fuzz;
 mod matrix;
@@ -23,6 +24,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 
 Commands:
   test            Run every check and test; exit status 0 only if all of them passed
+  bench           Measure esock beside TCP, UDP and other stacks, over loopback (--help: its options)
   soak            Run days of traffic in virtual time: every message accounted for, no growth of memory
   matrix          Run the tests with other SCTP implementations, and write what they have shown
                   into the table in README.md
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
             Ok(options) => test::run(&root(), options),
             Err(problem) => usage(&problem),
         },
+        ["bench", options @ ..] => bench::run(&root(), options),
         ["soak", options @ ..] => match soak::Options::parse(options) {
             Ok(options) => soak::run(&root(), options),
             Err(problem) => usage(&problem),

@@ -1,6 +1,9 @@
 //! The kernel's TCP over loopback.
 
+use crate::pattern::{Pattern, StreamChecker};
+use crate::plan::BUFFER_BYTES;
 use crate::{Bulk, End, Plan, RoundTrips};
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +17,10 @@ fn pair() -> (TcpStream, TcpStream) {
     let (server, _) = listener.accept().expect("the client is there");
     for stream in [&client, &server] {
         stream.set_nodelay(true).expect("TCP_NODELAY exists");
+        let socket = SockRef::from(stream);
+        // The system may allow less.
+        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
     }
     (client, server)
 }
@@ -26,17 +33,23 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
         plan.cores.pin(End::Second);
         scope.spawn(|| {
             plan.cores.pin(End::First);
-            let message = vec![7u8; message_bytes];
-            while !stop.load(Ordering::Relaxed) {
-                client.write_all(&message).expect("the server reads");
+            let pattern = Pattern::new(message_bytes);
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                client.write_all(pattern.message(n)).expect("the server reads");
             }
             drop(client);
         });
         let mut buffer = vec![0u8; 256 << 10];
+        let mut checker = StreamChecker::new(message_bytes);
         let mut measure_for = |time| {
             let (start, mut bytes) = (Instant::now(), 0);
             while start.elapsed() < time {
-                bytes += server.read(&mut buffer).expect("the client writes") as u64;
+                let count = server.read(&mut buffer).expect("the client writes");
+                checker.bytes(&buffer[..count]);
+                bytes += count as u64;
             }
             Bulk { bytes, messages: bytes / message_bytes as u64, time: start.elapsed() }
         };

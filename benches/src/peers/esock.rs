@@ -1,7 +1,8 @@
 //! esock: two drivers in two threads, one association over UDP encapsulation on loopback.
 
-use crate::{Bulk, End, MTU, Plan, RoundTrips};
-use bytes::Bytes;
+use crate::pattern::{Checker, Pattern};
+use crate::plan::{BUFFER_BYTES, OUTER_BYTES};
+use crate::{Bulk, End, Plan, RoundTrips};
 use esock_io::{Backend, Driver, DriverConfig, Turn, UdpPort};
 use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
 use std::net::Ipv4Addr;
@@ -9,19 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Windows and send buffers.
-const WINDOW_BYTES: u32 = 8 << 20;
-
 /// How long a wait lasts at most: the other thread may want us to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Packets of 1,400 bytes, large windows, the rest as the library has it.
-fn config() -> Config {
+/// Packets of the plan's size, large windows, the rest as the library has it.
+pub fn config(plan: &Plan) -> Config {
     let mut config = Config::default();
-    config.initial_mtu = MTU;
+    config.initial_mtu = (plan.packet_bytes + OUTER_BYTES) as u16;
     config.pmtud = false;
-    config.receive_window = WINDOW_BYTES;
-    config.send_buffer = WINDOW_BYTES as usize;
+    config.receive_window = BUFFER_BYTES as u32;
+    config.send_buffer = BUFFER_BYTES;
     config
 }
 
@@ -32,7 +30,7 @@ struct Party {
 }
 
 /// A driver with an endpoint on loopback.
-fn open() -> (Driver, esock_proto::EndpointId) {
+fn open(plan: &Plan) -> (Driver, esock_proto::EndpointId) {
     let mut driver_config = DriverConfig::default();
     driver_config.backend = Backend::Udp;
     driver_config.udp_port = UdpPort::Ephemeral;
@@ -42,16 +40,16 @@ fn open() -> (Driver, esock_proto::EndpointId) {
             port: 0,
             addresses: vec![Ipv4Addr::LOCALHOST.into()],
             host_addresses: Vec::new(),
-            config: config(),
+            config: config(plan),
         })
         .expect("the port is free");
     (driver, endpoint)
 }
 
 /// Two ends with an association between them.
-fn pair() -> (Party, Party) {
-    let (mut a, endpoint_a) = open();
-    let (mut b, endpoint_b) = open();
+fn pair(plan: &Plan) -> (Party, Party) {
+    let (mut a, endpoint_a) = open(plan);
+    let (mut b, endpoint_b) = open(plan);
     b.stack_mut().set_accepting(endpoint_b, true);
     let peer = Peer {
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
@@ -111,16 +109,19 @@ impl Party {
         }
     }
 
-    /// Fills the send buffer.
-    fn fill(&mut self, now: Time, message: &Bytes) {
+    /// Fills the send buffer, beginning with the `n`th message.
+    fn fill(&mut self, now: Time, pattern: &Pattern, n: &mut u64) {
         let options = SendOptions::default();
-        while self.driver.stack_mut().send(now, self.assoc, options, message.clone()).is_ok() {}
+        while self.driver.stack_mut().send(now, self.assoc, options, pattern.message(*n).clone()).is_ok() {
+            *n += 1;
+        }
     }
 
     /// Reads all that is there: messages and bytes.
-    fn drain(&mut self, now: Time) -> (u64, u64) {
+    fn drain(&mut self, now: Time, checker: &mut Checker) -> (u64, u64) {
         let (mut messages, mut bytes) = (0, 0);
         while let Some(message) = self.driver.stack_mut().recv(now, self.assoc) {
+            checker.message(&message.payload);
             messages += 1;
             bytes += message.payload.len() as u64;
         }
@@ -130,27 +131,28 @@ impl Party {
 
 /// One end sends messages, the other reads them.
 pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
-    let (mut sender, mut receiver) = pair();
+    let (mut sender, mut receiver) = pair(&plan);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         plan.cores.pin(End::Second);
         scope.spawn(|| {
             plan.cores.pin(End::First);
-            let message = Bytes::from(vec![7u8; message_bytes]);
+            let (pattern, mut n) = (Pattern::new(message_bytes), 0);
             while !stop.load(Ordering::Relaxed) {
                 let now = sender.driver.now();
-                sender.fill(now, &message);
+                sender.fill(now, &pattern, &mut n);
                 let turn = sender.turn(now);
                 sender.rest(now, turn);
             }
         });
+        let mut checker = Checker::new(message_bytes);
         let mut measure_for = |time: Duration| {
             let start = Instant::now();
             let mut bulk = Bulk::default();
             while start.elapsed() < time {
                 let now = receiver.driver.now();
                 let mut turn = receiver.turn(now);
-                let (messages, bytes) = receiver.drain(now);
+                let (messages, bytes) = receiver.drain(now, &mut checker);
                 bulk.messages += messages;
                 bulk.bytes += bytes;
                 // Reading may have opened the window, which the peer is to be told.
@@ -169,7 +171,7 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
 
 /// A message back and forth.
 pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
-    let (mut client, mut server) = pair();
+    let (mut client, mut server) = pair(&plan);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         plan.cores.pin(End::First);
@@ -187,15 +189,16 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
                 server.rest(now, turn);
             }
         });
-        let message = Bytes::from(vec![7u8; message_bytes]);
+        let (pattern, mut checker) = (Pattern::new(message_bytes), Checker::new(message_bytes));
         let mut times = Vec::with_capacity(plan.exchanges);
         for exchange in 0..plan.exchanges + plan.exchanges / 10 {
+            let message = pattern.message(exchange as u64).clone();
             let start = Instant::now();
             let now = client.driver.now();
             let stack = client.driver.stack_mut();
-            stack.send(now, client.assoc, SendOptions::default(), message.clone()).expect("room for one");
+            stack.send(now, client.assoc, SendOptions::default(), message).expect("room for one");
             client.driver.flush(now);
-            while client.drain(client.driver.now()).0 == 0 {
+            while client.drain(client.driver.now(), &mut checker).0 == 0 {
                 client.driver.wait(Some(LONGEST_WAIT)).expect("descriptors are open");
                 client.turn(client.driver.now());
             }

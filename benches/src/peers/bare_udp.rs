@@ -1,6 +1,8 @@
 //! UDP over loopback with segmentation offload and nothing on top: what the packets cost at least.
 
-use crate::{Bulk, End, PACKET_BYTES, Plan, RoundTrips};
+use crate::pattern::Pattern;
+use crate::plan::BUFFER_BYTES;
+use crate::{Bulk, End, Plan, RoundTrips};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::io::IoSliceMut;
 use std::net::UdpSocket;
@@ -8,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const BUFFERS: usize = 8;
-const BUFFER_BYTES: usize = 1 << 16;
+const RECEIVE_BYTES: usize = 1 << 16;
 
 /// One end sends batches of segments as fast as it can, the other counts what arrives (not all does:
 /// nothing slows the sender down). Messages larger than a packet are cut into packets.
@@ -17,6 +18,7 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
     let receiver = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
     let sender = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
     let destination = receiver.local_addr().expect("a bound socket has an address");
+    let segment = message_bytes.min(plan.packet_bytes);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         plan.cores.pin(End::Second);
@@ -24,8 +26,8 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
             plan.cores.pin(End::First);
             let state = UdpSocketState::new((&sender).into()).expect("a UDP socket");
             sender.set_nonblocking(false).expect("a socket can block");
-            let segment = message_bytes.min(PACKET_BYTES);
-            let contents = vec![7u8; segment * (65507 / segment).min(state.max_gso_segments())];
+            // One content for all: which of them are lost cannot be known.
+            let contents = Pattern::new(segment).message(0).repeat((65507 / segment).min(state.max_gso_segments()));
             let transmit =
                 Transmit { destination, ecn: None, contents: &contents, segment_size: Some(segment), src_ip: None };
             while !stop.load(Ordering::Relaxed) {
@@ -33,18 +35,22 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
             }
         });
         let state = UdpSocketState::new((&receiver).into()).expect("a UDP socket");
-        let _ = state.set_recv_buffer_size((&receiver).into(), 4 << 20);
+        let _ = state.set_recv_buffer_size((&receiver).into(), BUFFER_BYTES);
         receiver.set_nonblocking(false).expect("a socket can block");
         receiver.set_read_timeout(Some(Duration::from_secs(1))).expect("not zero");
-        let mut buffer = vec![0u8; BUFFERS * BUFFER_BYTES];
+        let mut buffer = vec![0u8; RECEIVE_BYTES];
+        let pattern = Pattern::new(segment);
         let mut measure_for = |time| {
             let (start, mut bytes) = (Instant::now(), 0);
             while start.elapsed() < time {
                 // A blocking batch waits until it is full, so one buffer at a time.
-                let mut slices = [IoSliceMut::new(&mut buffer[..BUFFER_BYTES])];
+                let mut slices = [IoSliceMut::new(&mut buffer)];
                 let mut metas = [RecvMeta::default()];
                 let count = state.recv((&receiver).into(), &mut slices, &mut metas).expect("the sender sends");
-                bytes += metas[..count].iter().map(|meta| meta.len as u64).sum::<u64>();
+                for meta in &metas[..count] {
+                    buffer[..meta.len].chunks(meta.stride).for_each(|packet| pattern.check(0, packet));
+                    bytes += meta.len as u64;
+                }
             }
             Bulk { bytes, messages: bytes / message_bytes as u64, time: start.elapsed() }
         };

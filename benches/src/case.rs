@@ -1,0 +1,135 @@
+//! What is measured of whom: a case is measured in a process of its own, and says its figures line by line.
+
+use crate::peers::Peer;
+use crate::{Plan, median};
+use std::fmt;
+use std::time::Duration;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// User data per second.
+    Bulk,
+    /// Round trips of a message.
+    PingPong,
+    /// Associations set up per second, `message_bytes` of them at once.
+    Setup,
+}
+
+impl Measure {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Bulk, Self::PingPong, Self::Setup];
+
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bulk => "bulk",
+            Self::PingPong => "ping-pong",
+            Self::Setup => "setup",
+        }
+    }
+
+    /// The measure with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|measure| measure.name() == name)
+    }
+}
+
+/// One thing to measure of one candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Case {
+    /// What.
+    pub measure: Measure,
+    /// Bytes of a packet without UDP and IP headers.
+    pub packet_bytes: usize,
+    /// Bytes of a message; for [`Measure::Setup`], how many at once.
+    pub size: usize,
+    /// Of whom.
+    pub peer: Peer,
+}
+
+impl Case {
+    /// What a process is told to measure: the words of [`Case::from_words`].
+    pub fn words(&self, plan: &Plan) -> Vec<String> {
+        let numbers = [
+            self.packet_bytes as u128,
+            self.size as u128,
+            plan.warm_up.as_millis(),
+            plan.measure.as_millis(),
+            plan.exchanges as u128,
+        ];
+        let names = [self.measure.name(), self.peer.name()].map(str::to_owned);
+        names.into_iter().chain(numbers.iter().map(u128::to_string)).collect()
+    }
+
+    /// What to measure.
+    pub fn from_words(words: &[String]) -> Option<(Self, Plan)> {
+        let [measure, peer, numbers @ ..] = words else { return None };
+        let numbers: Vec<u64> = numbers.iter().map_while(|word| word.parse().ok()).collect();
+        let [packet_bytes, size, warm_up, time, exchanges] = numbers[..] else { return None };
+        let (measure, peer) = (Measure::from_name(measure)?, Peer::from_name(peer)?);
+        let case = Self { measure, packet_bytes: packet_bytes as usize, size: size as usize, peer };
+        let plan = Plan {
+            packet_bytes: case.packet_bytes,
+            warm_up: Duration::from_millis(warm_up),
+            measure: Duration::from_millis(time),
+            exchanges: exchanges as usize,
+            ..Plan::default()
+        };
+        Some((case, plan))
+    }
+
+    /// Measures it here and now: figures with their names, which have their units.
+    pub fn measure(&self, plan: &Plan) -> Result<Vec<(&'static str, f64)>, String> {
+        match self.measure {
+            Measure::Bulk => {
+                let bulk = self.peer.bulk(plan, self.size)?;
+                Ok(vec![("Gbit/s", bulk.gigabits()), ("messages/s", bulk.megamessages() * 1e6)])
+            }
+            Measure::PingPong => {
+                let trips = self.peer.ping_pong(plan, self.size)?;
+                let percentile = |fraction| trips.percentile(fraction).as_nanos() as f64 / 1e3;
+                Ok(vec![("p50 µs", percentile(0.5)), ("p99 µs", percentile(0.99))])
+            }
+            Measure::Setup => Ok(vec![("associations/s", self.peer.setup(plan, self.size)?.per_second())]),
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { measure, packet_bytes, size, peer } = self;
+        match measure {
+            Measure::Setup => write!(f, "{}, {size} at once: {}", measure.name(), peer.name()),
+            _ => write!(f, "{}, {} in {packet_bytes}: {}", measure.name(), size_name(*size), peer.name()),
+        }
+    }
+}
+
+/// A number of bytes for people.
+pub fn size_name(bytes: usize) -> String {
+    match bytes {
+        1024.. if bytes.is_multiple_of(1024) => format!("{} KiB", bytes / 1024),
+        _ => format!("{bytes} B"),
+    }
+}
+
+/// Figures of one name, of several runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The median.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let least = values.iter().copied().reduce(f64::min)?;
+        let most = values.iter().copied().reduce(f64::max)?;
+        Some(Self { median: median(values.to_vec()), least, most })
+    }
+}

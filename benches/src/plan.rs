@@ -1,0 +1,81 @@
+//! How long and where things are measured.
+
+use std::time::Duration;
+
+/// The SCTP packet, or what stands for it, that the candidates over UDP send unless told otherwise.
+pub const PACKET_BYTES: usize = 1400;
+
+/// The headers of UDP and IPv4 around it.
+pub const OUTER_BYTES: usize = 28;
+
+/// Windows, and buffers of sockets: as much as the system allows of it.
+pub const BUFFER_BYTES: usize = 8 << 20;
+
+/// How long things are measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Bytes of a packet without UDP and IP headers.
+    pub packet_bytes: usize,
+    /// Before the measurement: slow start.
+    pub warm_up: Duration,
+    /// The measurement.
+    pub measure: Duration,
+    /// Exchanges of a latency run.
+    pub exchanges: usize,
+    /// Where the threads run.
+    pub cores: Cores,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            packet_bytes: PACKET_BYTES,
+            warm_up: Duration::from_millis(300),
+            measure: Duration::from_secs(1),
+            exchanges: 20_000,
+            cores: Cores::Two,
+        }
+    }
+}
+
+/// Which core each of the two threads of a candidate keeps to. Whether they share one decides a
+/// ping-pong more than anything else, and must be alike for all candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cores {
+    /// Both on one.
+    One,
+    /// Each on its own.
+    Two,
+}
+
+/// The two ends of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Sends, or begins a ping-pong.
+    First,
+    /// Receives, or answers.
+    Second,
+}
+
+impl Cores {
+    /// The core of an end.
+    pub fn of(self, end: End) -> usize {
+        usize::from(self == Self::Two && end == End::Second)
+    }
+
+    /// Keeps the calling thread on its core, and the threads that it starts.
+    #[cfg(target_os = "linux")]
+    pub fn pin(self, end: End) {
+        // SAFETY: a set of cores is plain integers, for which zero is valid; the number is below the
+        // set's size; and the call reads the set. If it fails, the thread stays where it is.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(self.of(end), &mut set);
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+        }
+    }
+
+    /// Threads cannot be pinned here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn pin(self, _: End) {}
+}
