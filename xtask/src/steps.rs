@@ -35,7 +35,9 @@ pub fn steps(peers: bool) -> Vec<Step> {
     let runs = std::env::var("ESOCK_SIM_RUNS").unwrap_or_else(|_| SIM_RUNS.to_owned());
     let mut steps = vec![
         check("format", 30, &["fmt", "--all", "--check"]),
+        check("fuzz format", 30, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
         check("clippy", 180, CLIPPY),
+        Step { environment: crate::fuzz::environment(), ..check("fuzz clippy", 120, fuzz_clippy()) },
         Step {
             environment: vec![("RUSTDOCFLAGS", "-D warnings".to_owned())],
             ..check("docs", 120, &["doc", "--workspace", "--no-deps", "--locked"])
@@ -67,6 +69,8 @@ fn address_sanitizer() -> Vec<(&'static str, String)> {
         ("RUSTFLAGS", "-Zsanitizer=address".to_owned()),
         ("CARGO_TARGET_DIR", "target/asan".to_owned()),
         ("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1".to_owned()),
+        // A test breaks the rules and has to be caught: without the sanitizer this part fails.
+        ("ESOCK_EXPECT_ASAN", "1".to_owned()),
     ];
     // Without it cargo says what is wrong.
     environment.extend(crate::test::host_triple().ok().map(|triple| ("CARGO_BUILD_TARGET", triple)));
@@ -74,6 +78,28 @@ fn address_sanitizer() -> Vec<(&'static str, String)> {
 }
 
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+
+/// `fuzz/` is a workspace of its own. Without a C++ compiler all of it is checked but the few lines that libFuzzer calls;
+/// where peers are wanted one is installed.
+fn fuzz_clippy() -> &'static [&'static str] {
+    if crate::fuzz::has_compiler() { FUZZ_CLIPPY } else { FUZZ_CLIPPY_ALONE }
+}
+
+const FUZZ_CLIPPY: &[&str] =
+    &["clippy", "--release", "--manifest-path", "fuzz/Cargo.toml", "--all-targets", "--locked", "--", "-D", "warnings"];
+
+const FUZZ_CLIPPY_ALONE: &[&str] = &[
+    "clippy",
+    "--release",
+    "--manifest-path",
+    "fuzz/Cargo.toml",
+    "--no-default-features",
+    "--lib",
+    "--locked",
+    "--",
+    "-D",
+    "warnings",
+];
 
 /// Unit tests, and the tests of each crate's `tests/`; benchmarks would run for minutes as tests.
 const UNIT: &[&str] = &[

@@ -22,6 +22,8 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// From the root of the repository.
+const TARGET_DIR: &str = "target/fuzz";
 /// Inputs are not longer: a few hundred steps.
 const MAX_LEN: usize = 2048;
 /// Memory that a process may use.
@@ -154,18 +156,25 @@ pub fn fuzz(root: &Path, options: &Options, deadline: Instant) -> Result<String,
     output::summary(&done)
 }
 
+/// What the targets are built with, and checked with too, so that libFuzzer is built once.
+pub fn environment() -> Vec<(&'static str, String)> {
+    let mut environment = vec![("CARGO_TARGET_DIR", TARGET_DIR.to_owned()), ("RUSTFLAGS", FLAGS.to_owned())];
+    // Without it cargo says what is wrong. A target is named so that build scripts are not built so.
+    environment.extend(crate::test::host_triple().ok().map(|triple| ("CARGO_BUILD_TARGET", triple)));
+    environment
+}
+
 /// Builds the targets; where they are.
 fn build(root: &Path, deadline: Instant) -> Result<PathBuf, String> {
     if !has_compiler() {
         return Err("libFuzzer needs a C++ compiler (Debian: g++)".to_owned());
     }
     let triple = crate::test::host_triple()?;
-    let target_dir = root.join("target/fuzz");
+    let target_dir = root.join(TARGET_DIR);
     let mut command = crate::test::cargo(root);
     command
-        .args(["build", "--release", "--locked", "--bins", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple])
-        .env("CARGO_TARGET_DIR", &target_dir)
-        .env("RUSTFLAGS", FLAGS)
+        .args(["build", "--release", "--locked", "--bins", "--manifest-path", "fuzz/Cargo.toml"])
+        .envs(environment())
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     match exec::run(&mut command, deadline, |_| ()) {
         Ended::Well => Ok(target_dir.join(triple).join("release")),

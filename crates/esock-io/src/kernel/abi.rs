@@ -5,18 +5,12 @@
 //! are left out: what follows a structure is read from the bytes behind it.
 
 use crate::sys::Plain;
+#[cfg(test)]
+use crate::tests::layout::Layout;
 use libc::{c_int, sockaddr_storage};
 
 /// An association's number in the kernel; 0 to 2 are the special ones below.
 pub(crate) type sctp_assoc_t = i32;
-
-/// A structure as C sees it, for the layout test: name, size in bytes, offsets of its fields.
-#[cfg(test)]
-pub(crate) struct Layout {
-    pub(crate) name: &'static str,
-    pub(crate) size: usize,
-    pub(crate) fields: Vec<(&'static str, usize)>,
-}
 
 /// Defines structures. The number behind the name is the size in bytes on 64-bit systems.
 macro_rules! structures {
@@ -37,7 +31,7 @@ macro_rules! structures {
         pub(crate) fn layouts() -> Vec<Layout> {
             vec![$(Layout {
                 name: $c,
-                size: size_of::<$name>(),
+                size: Some(size_of::<$name>()),
                 fields: vec![$((stringify!($field), std::mem::offset_of!($name, $field)),)*],
             },)*]
         }

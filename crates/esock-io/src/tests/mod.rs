@@ -2,10 +2,13 @@
 
 mod driver;
 mod floods;
+#[cfg(target_os = "linux")]
+pub(crate) mod layout;
 mod net;
 mod pair;
 #[cfg(target_os = "linux")]
 mod raw;
+mod sanitizer;
 mod udp;
 #[cfg(target_os = "linux")]
 mod unreachable;
