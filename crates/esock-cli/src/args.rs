@@ -5,6 +5,7 @@ use crate::settings::{self, Setting};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esock::{Config, Ppid, Preset, SendOptions, StreamId};
+use std::ffi::OsString;
 use std::time::Duration;
 
 const STYLES: Styles = Styles::styled()
@@ -47,6 +48,14 @@ pub enum Command {
     /// The end of input shuts down gracefully.
     #[command(after_help = EXIT_CODES)]
     Connect(ConnectArgs),
+    /// Run a program that knows nothing of esock with SCTP sockets that are esock's
+    ///
+    /// For programs that use the socket API (RFC 6458, sctp(7)) on hosts whose kernel has no SCTP. A broker, one for
+    /// each user and network namespace, is started if there is none; it ends when its last program has ended.
+    Run(RunArgs),
+    /// Serve programs of `esock run` (which starts one itself)
+    #[command(hide = true)]
+    Broker(BrokerArgs),
     /// Watch two endpoints exchange messages, lose a path and get it back
     ///
     /// Runs in this process alone, over UDP encapsulation on loopback, for less than ten seconds.
@@ -90,6 +99,45 @@ pub struct ConnectArgs {
     /// What both commands know.
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// `esock run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What a new broker is to be like.
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+    /// Say which broker serves the program
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM [ARGS]")]
+    pub command: Vec<OsString>,
+}
+
+/// What a broker is started with; a running one keeps what it has.
+#[derive(Debug, Args)]
+pub struct BrokerArgs {
+    /// What carries the packets: raw IP where that is permitted, else UDP [env: ESOCK_BACKEND]
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto, env = "ESOCK_BACKEND", hide_env = true)]
+    pub backend: BackendArg,
+    /// Our UDP port, for UDP encapsulation [default: 9899, or another if that is taken] [env: ESOCK_UDP_PORT]
+    #[arg(long, value_name = "PORT", env = "ESOCK_UDP_PORT", hide_env = true)]
+    pub udp_port: Option<u16>,
+    /// The UDP port of peers that are connected to; they are then reached in UDP only [default: 9899, native as well
+    /// on raw IP] [env: ESOCK_ENCAP_PORT]
+    #[arg(long, value_name = "PORT", env = "ESOCK_ENCAP_PORT", hide_env = true)]
+    pub encap_port: Option<u16>,
+    /// Timers for a field of use, instead of Linux's: rfc, ran, sigtran, diameter or webrtc [env: ESOCK_PRESET]
+    #[arg(long, value_name = "NAME", env = "ESOCK_PRESET", hide_env = true)]
+    pub preset: Option<Preset>,
+    /// One of Linux's settings, as in net.sctp.rto_initial=1000; may be given many times [env: ESOCK_SYSCTL, separated
+    /// by commas]
+    #[arg(long, value_name = "NAME=VALUE", env = "ESOCK_SYSCTL", hide_env = true, value_delimiter = ',')]
+    pub sysctl: Vec<String>,
+    /// The abstract name of the broker's socket [default: one for each user] [env: ESOCK_BROKER]
+    #[arg(long = "broker", value_name = "NAME", env = "ESOCK_BROKER", hide_env = true)]
+    pub name: Option<String>,
 }
 
 /// What `listen` and `connect` both know.

@@ -11,6 +11,7 @@ mod hosts;
 mod interrupt;
 mod listen;
 mod open;
+mod preload;
 mod session;
 mod settings;
 mod style;
@@ -25,6 +26,15 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What needs no runtime comes before it: its threads and descriptors would be in the way.
+    let done = match &cli.command {
+        Command::Run(args) => Some(preload::run(args)),
+        Command::Broker(args) => Some(preload::serve(args)),
+        _ => None,
+    };
+    if let Some(outcome) = done {
+        return end(outcome);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
@@ -35,6 +45,10 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(Failure::new(Exit::Other, format!("cannot start: {error}"))),
     };
+    end(outcome)
+}
+
+fn end(outcome: Result<Exit, Failure>) -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -53,7 +67,7 @@ async fn run(command: &Command) -> Result<Exit, Failure> {
     let outcome = match command {
         Command::Listen(args) => listen::run(args, output, interrupt.clone()).await,
         Command::Connect(args) => connect::run(args, output, interrupt.clone()).await,
-        Command::Demo => Ok(Exit::Well),
+        Command::Demo | Command::Run(_) | Command::Broker(_) => Ok(Exit::Well),
     };
     // What has arrived is written before we end, unless we are in a hurry.
     let written = tokio::select! {

@@ -37,5 +37,7 @@ pub use driver::{Chosen, Driver, DriverStats, Turn};
 pub use error::{ClaimError, DriverError, EndpointError};
 pub use impair::{Direction, Impairment};
 pub use open::open;
+#[cfg(target_os = "linux")]
+pub use sys::{detach, peer_user, user};
 pub use transport::{Incoming, Transport};
 pub use wait::Interest;

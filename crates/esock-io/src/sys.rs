@@ -250,3 +250,38 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the socket that owns `fd` is borrowed by the caller, so the descriptor is open.
     unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
 }
+
+/// The user that has the other end of a local socket.
+#[cfg(target_os = "linux")]
+pub fn peer_user(socket: &impl AsRawFd) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `peer` and `length` live through the call, and the length is that of `peer`.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    if code == 0 { Ok(peer.uid) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The user that this process runs as.
+#[cfg(target_os = "linux")]
+pub fn user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Makes this process one that nobody waits for: it leaves the session of whoever started it, with its terminal and its
+/// signals, and closes all descriptors that it was given but the first three.
+#[cfg(target_os = "linux")]
+pub fn detach() {
+    // SAFETY: it takes nothing; that it can fail is as good.
+    let _ = unsafe { libc::setsid() };
+    // SAFETY: to be called before anything was opened: the descriptors are nobody's here. An old kernel does not know the call.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+}

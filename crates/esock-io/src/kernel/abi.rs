@@ -1,30 +1,121 @@
-//! `<linux/sctp.h>`, in Rust: structures with the header's names and layout.
+//! `<linux/sctp.h>`, in Rust: structures with the header's names and layout, for who speaks that interface from either side.
 //!
 //! They, and the constants in `constants.rs`, are written once, through macros that also make the lists
 //! which `tests/layout.rs` compares with what a C compiler makes of the header. Flexible array members
 //! are left out: what follows a structure is read from the bytes behind it.
 
-use crate::sys::Plain;
+use crate::sys::{self, Plain};
 #[cfg(test)]
 use crate::tests::layout::Layout;
 use libc::{c_int, sockaddr_storage};
+use std::mem::offset_of;
 
 /// An association's number in the kernel; 0 to 2 are the special ones below.
-pub(crate) type sctp_assoc_t = i32;
+pub type sctp_assoc_t = i32;
+
+/// A structure of the header, or one of its fields, and the bytes that C sees.
+pub trait Structure: Copy {
+    /// How many bytes it has.
+    const BYTES: usize;
+
+    /// The structure at the beginning of `bytes`; `None` if they are too few.
+    fn parse(bytes: &[u8]) -> Option<Self>;
+
+    /// Writes it to the beginning of `out`, which has enough bytes; bytes between fields are left as they are.
+    fn write(&self, out: &mut [u8]);
+
+    /// Its bytes, those between fields zero.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Self::BYTES];
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// One whose bytes are all zero.
+    fn zeroed() -> Self {
+        let bytes = vec![0; Self::BYTES];
+        Self::parse(&bytes).unwrap_or_else(|| unreachable!("there are as many bytes as it has"))
+    }
+}
+
+/// Integers are fields.
+macro_rules! integers {
+    ($($type:ty)*) => { $(
+        impl Structure for $type {
+            const BYTES: usize = size_of::<$type>();
+
+            fn parse(bytes: &[u8]) -> Option<Self> {
+                bytes.first_chunk().map(|bytes| Self::from_ne_bytes(*bytes))
+            }
+
+            fn write(&self, out: &mut [u8]) {
+                out[..Self::BYTES].copy_from_slice(&self.to_ne_bytes());
+            }
+        }
+    )* };
+}
+
+integers! { u8 u16 u32 u64 i32 }
+
+/// Of a pointer, which is another process's, only its place is of interest.
+impl Structure for *mut libc::sockaddr {
+    const BYTES: usize = size_of::<usize>();
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().map(|bytes| std::ptr::without_provenance_mut(usize::from_ne_bytes(*bytes)))
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        out[..Self::BYTES].copy_from_slice(&self.addr().to_ne_bytes());
+    }
+}
+
+impl Structure for sockaddr_storage {
+    const BYTES: usize = size_of::<sockaddr_storage>();
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        sys::read(bytes)
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        match super::address::from_storage(*self) {
+            Some((address, port)) => {
+                let packed = super::address::pack(&[address], port);
+                out[..packed.len()].copy_from_slice(&packed);
+            }
+            None => out[..2].copy_from_slice(&self.ss_family.to_ne_bytes()),
+        }
+    }
+}
 
 /// Defines structures. The number behind the name is the size in bytes on 64-bit systems.
 macro_rules! structures {
     ($($(#[$attribute:meta])* $c:literal $name:ident, $size:literal { $($field:ident: $type:ty,)* })*) => {
         $(
             $(#[$attribute])*
-            #[derive(Clone, Copy)]
-            pub(crate) struct $name { $(pub(crate) $field: $type,)* }
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name { $(pub $field: $type,)* }
 
             #[cfg(target_pointer_width = "64")]
             const _: () = assert!(size_of::<$name>() == $size);
 
             // SAFETY: integers, arrays of them, and raw pointers that are never followed.
             unsafe impl Plain for $name {}
+
+            impl Structure for $name {
+                const BYTES: usize = size_of::<$name>();
+
+                fn parse(bytes: &[u8]) -> Option<Self> {
+                    sys::read(bytes)
+                }
+
+                fn write(&self, out: &mut [u8]) {
+                    $(
+                        let value: $type = self.$field;
+                        Structure::write(&value, &mut out[offset_of!($name, $field)..]);
+                    )*
+                }
+            }
         )*
 
         #[cfg(test)]
@@ -32,7 +123,7 @@ macro_rules! structures {
             vec![$(Layout {
                 name: $c,
                 size: Some(size_of::<$name>()),
-                fields: vec![$((stringify!($field), std::mem::offset_of!($name, $field)),)*],
+                fields: vec![$((stringify!($field), offset_of!($name, $field)),)*],
             },)*]
         }
     };

@@ -56,7 +56,7 @@ fn first(bytes: &[u8]) -> Option<((Address, u16), usize)> {
 }
 
 /// Addresses behind each other, all with one port.
-pub(super) fn pack(addresses: &[Address], port: u16) -> Vec<u8> {
+pub fn pack(addresses: &[Address], port: u16) -> Vec<u8> {
     let mut list = Vec::with_capacity(addresses.len() * V6_BYTES);
     for address in addresses {
         push(&mut list, *address, port);
@@ -65,7 +65,7 @@ pub(super) fn pack(addresses: &[Address], port: u16) -> Vec<u8> {
 }
 
 /// At most `count` addresses that lie behind each other; ends before the first that is none.
-pub(super) fn unpack(mut bytes: &[u8], count: usize) -> Vec<(Address, u16)> {
+pub fn unpack(mut bytes: &[u8], count: usize) -> Vec<(Address, u16)> {
     let mut found = Vec::new();
     while found.len() < count
         && let Some((address, used)) = first(bytes)
@@ -77,7 +77,7 @@ pub(super) fn unpack(mut bytes: &[u8], count: usize) -> Vec<(Address, u16)> {
 }
 
 /// One address in 128 bytes.
-pub(super) fn to_storage(address: Address, port: u16) -> sockaddr_storage {
+pub fn to_storage(address: Address, port: u16) -> sockaddr_storage {
     let mut bytes = Vec::with_capacity(STORAGE_BYTES);
     push(&mut bytes, address, port);
     bytes.resize(STORAGE_BYTES, 0);
@@ -85,13 +85,13 @@ pub(super) fn to_storage(address: Address, port: u16) -> sockaddr_storage {
 }
 
 /// No address: the kernel then means all of an association's.
-pub(super) fn no_address() -> sockaddr_storage {
+pub fn no_address() -> sockaddr_storage {
     // SAFETY: integers only, for which zero is valid.
     unsafe { std::mem::zeroed() }
 }
 
 /// The address in 128 bytes, if there is one of IPv4 or IPv6.
-pub(super) fn from_storage(storage: sockaddr_storage) -> Option<(Address, u16)> {
+pub fn from_storage(storage: sockaddr_storage) -> Option<(Address, u16)> {
     // SAFETY: both are as long, and all of the structure's bytes belong to integers.
     let bytes: [u8; STORAGE_BYTES] = unsafe { std::mem::transmute(storage) };
     first(&bytes).map(|(address, _)| address)

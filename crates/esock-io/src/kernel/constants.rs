@@ -6,7 +6,7 @@ use libc::c_int;
 /// Defines constants.
 macro_rules! constants {
     ($($type:ty { $($name:ident = $value:expr,)* })*) => {
-        $($(pub(crate) const $name: $type = $value;)*)*
+        $($(pub const $name: $type = $value;)*)*
 
         #[cfg(test)]
         pub(crate) const CONSTANTS: &[(&str, i64)] = &[$($((stringify!($name), $name as i64),)*)*];
@@ -30,7 +30,10 @@ constants! {
         SCTP_AUTOCLOSE = 4,
         SCTP_PRIMARY_ADDR = 6,
         SCTP_ADAPTATION_LAYER = 7,
+        SCTP_DISABLE_FRAGMENTS = 8,
         SCTP_PEER_ADDR_PARAMS = 9,
+        SCTP_DEFAULT_SEND_PARAM = 10,
+        SCTP_EVENTS = 11,
         SCTP_I_WANT_MAPPED_V4_ADDR = 12,
         SCTP_MAXSEG = 13,
         SCTP_STATUS = 14,

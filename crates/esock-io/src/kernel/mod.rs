@@ -2,12 +2,12 @@
 //!
 //! Integers are in the host's byte order, payload protocol identifiers too.
 
-#[expect(non_camel_case_types, reason = "the header's names")]
-mod abi;
-mod address;
+#[expect(non_camel_case_types, missing_docs, reason = "the header's names, which RFC 6458 and sctp(7) explain")]
+pub mod abi;
+pub mod address;
 mod carrier;
-#[cfg_attr(not(test), expect(dead_code, reason = "stated whole, and compared whole by the layout test"))]
-mod constants;
+#[expect(missing_docs, reason = "the header's names, which RFC 6458 and sctp(7) explain")]
+pub mod constants;
 mod error;
 mod filter;
 mod info;

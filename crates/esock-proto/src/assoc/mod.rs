@@ -158,6 +158,10 @@ impl Association {
         Some(message)
     }
 
+    pub fn peek(&self) -> Option<&Message> {
+        self.rx.peek()
+    }
+
     pub fn ready_messages(&self) -> usize {
         self.rx.ready_messages()
     }
@@ -187,6 +191,19 @@ impl Association {
             self.schedule_heartbeat(cx, usize::from(id.0));
         }
         Ok(())
+    }
+
+    /// Takes the values of a configuration that can change while an association lives, see `Stack::configure`.
+    pub fn configure(&mut self, wanted: &Config) {
+        let config = &mut *self.config;
+        (config.rto_initial, config.rto_min, config.rto_max) = (wanted.rto_initial, wanted.rto_min, wanted.rto_max);
+        (config.sack_delay, config.sack_frequency) = (wanted.sack_delay, wanted.sack_frequency);
+        config.assoc_max_retrans = wanted.assoc_max_retrans;
+        config.max_init_retransmits = wanted.max_init_retransmits;
+        config.max_burst = wanted.max_burst;
+        for path in &mut self.paths.list {
+            path.rto.set_bounds(wanted.rto_min, wanted.rto_max);
+        }
     }
 
     /// The path that new data goes over from now on.

@@ -124,6 +124,21 @@ impl Endpoints {
         Ok(id)
     }
 
+    /// Gives an endpoint other addresses, unless another one has any of them on its port.
+    pub fn set_addresses(&mut self, id: EndpointId, addresses: &[Address]) -> Result<(), OpenError> {
+        let Some(port) = self.get(id).map(|endpoint| endpoint.port) else { return Ok(()) };
+        let others = self.on_port(port).filter(|holder| *holder != id);
+        for by in others {
+            if self.get(by).is_some_and(|other| other.overlaps(addresses)) {
+                return Err(OpenError::InUse { by, port });
+            }
+        }
+        if let Some(endpoint) = self.get_mut(id) {
+            endpoint.addresses = addresses.to_vec();
+        }
+        Ok(())
+    }
+
     /// A random port of the ephemeral range (RFC 6335) that no endpoint has.
     fn free_port(&self, rng: &mut impl Rng) -> Result<u16, OpenError> {
         let start: u16 = rng.random_range(49152..=65535);

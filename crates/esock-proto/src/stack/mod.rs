@@ -19,7 +19,7 @@ mod undecided;
 use crate::api::{AssocEvent, Encapsulation, Incoming, Message, Peer, SendOptions, State};
 use crate::assoc::{Association, Cx, Identity, Setup};
 use crate::config::{Config, EndpointConfig, StackConfig};
-use crate::error::{ConnectError, NotFound, OpenError, Rejected, SendError};
+use crate::error::{ConfigError, ConnectError, NotFound, OpenError, Rejected, SendError};
 use crate::serial::Tsn;
 use crate::stats::{AssociationStats, PathParameters, StackStats};
 use crate::time::Time;
@@ -121,6 +121,40 @@ impl Stack {
         }
     }
 
+    /// The configuration that associations of an endpoint begin with.
+    pub fn endpoint_config(&self, endpoint: EndpointId) -> Option<&Config> {
+        self.endpoints.get(endpoint).map(|endpoint| &endpoint.config)
+    }
+
+    /// Changes the configuration that associations of an endpoint begin with from now on.
+    pub fn set_endpoint_config(&mut self, endpoint: EndpointId, config: Config) -> Result<(), ConfigError> {
+        config.validate()?;
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.config = config;
+        }
+        Ok(())
+    }
+
+    /// Gives an endpoint other addresses; none are all of the host's. What its associations have told their peers
+    /// stays as it is.
+    pub fn set_endpoint_addresses(&mut self, endpoint: EndpointId, addresses: &[Address]) -> Result<(), OpenError> {
+        self.endpoints.set_addresses(endpoint, addresses)
+    }
+
+    /// The configuration of an association, `None` once released.
+    pub fn config(&self, assoc: AssocId) -> Option<&Config> {
+        self.table.get(assoc).map(|entry| entry.assoc.config())
+    }
+
+    /// Changes an association while it lives: RTO.Min and RTO.Max of all its paths, the SACK delay and frequency,
+    /// Association.Max.Retrans, Max.Init.Retransmits and Max.Burst; other values of `config` are not looked at.
+    /// A configuration that cannot work changes nothing, nor does one for an association that has gone.
+    pub fn configure(&mut self, now: Time, assoc: AssocId, config: &Config) -> Result<(), ConfigError> {
+        config.validate()?;
+        let _ = self.with(now, assoc, |assoc, _| assoc.configure(config));
+        Ok(())
+    }
+
     /// Starts an association. Ends in `Event::Up` or `Event::Closed`.
     pub fn connect(
         &mut self,
@@ -191,6 +225,16 @@ impl Stack {
             self.table.activate(assoc);
         }
         message
+    }
+
+    /// The message that [`Stack::recv`] would take.
+    pub fn peek(&self, assoc: AssocId) -> Option<&Message> {
+        self.table.get(assoc)?.assoc.peek()
+    }
+
+    /// The peer's address of a path.
+    pub fn path_remote(&self, assoc: AssocId, path: PathId) -> Option<Address> {
+        self.table.get(assoc)?.assoc.paths.get(path).map(|path| path.remote)
     }
 
     /// How many messages of an association wait to be read.

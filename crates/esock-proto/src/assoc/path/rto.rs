@@ -22,6 +22,12 @@ impl Rto {
         Self { srtt: None, rttvar: Duration::ZERO, rto: config.rto_initial, min: config.rto_min, max: config.rto_max }
     }
 
+    /// New bounds (RFC 6458 §8.1.1); the timeout keeps to them from now on.
+    pub fn set_bounds(&mut self, min: Duration, max: Duration) {
+        (self.min, self.max) = (min, max);
+        self.rto = self.rto.clamp(min, max);
+    }
+
     pub fn current(&self) -> Duration {
         self.rto
     }

@@ -225,6 +225,11 @@ impl Rx {
         }
     }
 
+    /// What [`Rx::pop`] would take.
+    pub fn peek(&self) -> Option<&Message> {
+        self.ready.front()
+    }
+
     /// The next message.
     pub fn pop(&mut self) -> Option<Message> {
         let message = self.ready.pop_front()?;

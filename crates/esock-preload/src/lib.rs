@@ -1,0 +1,23 @@
+//! SCTP sockets for programs that were never changed: what they ask of the C library about SCTP sockets goes to esock's
+//! broker; everything else goes on to the C library.
+//!
+//! A socket is a connection to the broker, so its descriptor survives `fork`, `exec`, `dup` and being passed on, is
+//! readable and writable when the socket is, and the broker sees when the last one is closed. Calls go over
+//! connections of their own, one for each thread (`channel`).
+//!
+//! The functions here are the C library's, by the same names and with the same meaning. None of them panics: what goes
+//! on behind them is caught, and told as `EIO`.
+#![cfg(target_os = "linux")]
+
+mod channel;
+mod control;
+mod descriptor;
+mod errno;
+mod names;
+mod options;
+mod real;
+mod receive;
+mod send;
+mod socket;
+mod table;
+mod wait;

@@ -1,0 +1,86 @@
+//! The C library's own functions.
+
+use libc::{c_int, c_void, nfds_t, size_t, sockaddr, socklen_t, ssize_t};
+use std::ffi::CStr;
+use std::mem::transmute_copy;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The next function of a name, after ours.
+fn find(place: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
+    let known = place.load(Ordering::Relaxed);
+    if !known.is_null() {
+        return known;
+    }
+    // SAFETY: the name is a string.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    if found.is_null() {
+        // Not to be unwound through whoever called: there is no C library without it.
+        std::process::abort();
+    }
+    place.store(found, Ordering::Relaxed);
+    found
+}
+
+macro_rules! real {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => { $(
+        #[doc = concat!("The C library's `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        ///
+        /// As the C library demands.
+        #[inline]
+        pub unsafe fn $name($($argument: $type),*) -> $result {
+            static PLACE: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+            const NAME: &CStr = match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => name,
+                Err(_) => panic!("a name ends with its zero"),
+            };
+            let function = find(&PLACE, NAME);
+            // SAFETY: the C library's function of that name has this type.
+            let function: unsafe extern "C-unwind" fn($($type),*) -> $result = unsafe { transmute_copy(&function) };
+            // SAFETY: what it demands is the caller's matter.
+            unsafe { function($($argument),*) }
+        }
+    )* };
+}
+
+real! {
+    socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
+    close(fd: c_int) -> c_int;
+    dup(fd: c_int) -> c_int;
+    dup2(from: c_int, to: c_int) -> c_int;
+    dup3(from: c_int, to: c_int, flags: c_int) -> c_int;
+    fcntl(fd: c_int, command: c_int, argument: usize) -> c_int;
+    fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int;
+    ioctl(fd: c_int, request: libc::c_ulong, argument: usize) -> c_int;
+    bind(fd: c_int, name: *const sockaddr, length: socklen_t) -> c_int;
+    listen(fd: c_int, backlog: c_int) -> c_int;
+    connect(fd: c_int, name: *const sockaddr, length: socklen_t) -> c_int;
+    accept(fd: c_int, name: *mut sockaddr, length: *mut socklen_t) -> c_int;
+    accept4(fd: c_int, name: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int;
+    shutdown(fd: c_int, how: c_int) -> c_int;
+    getsockname(fd: c_int, name: *mut sockaddr, length: *mut socklen_t) -> c_int;
+    getpeername(fd: c_int, name: *mut sockaddr, length: *mut socklen_t) -> c_int;
+    setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: socklen_t) -> c_int;
+    getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut socklen_t) -> c_int;
+    read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t;
+    readv(fd: c_int, parts: *const libc::iovec, count: c_int) -> ssize_t;
+    recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t;
+    recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, name: *mut sockaddr, room: *mut socklen_t)
+        -> ssize_t;
+    recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c_int) -> ssize_t;
+    recvmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u32, flags: c_int, timeout: *mut libc::timespec) -> c_int;
+    write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t;
+    writev(fd: c_int, parts: *const libc::iovec, count: c_int) -> ssize_t;
+    send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t;
+    sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, name: *const sockaddr, room: socklen_t)
+        -> ssize_t;
+    sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> ssize_t;
+    sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u32, flags: c_int) -> c_int;
+    poll(entries: *mut libc::pollfd, count: nfds_t, timeout: c_int) -> c_int;
+    ppoll(entries: *mut libc::pollfd, count: nfds_t, timeout: *const libc::timespec, signals: *const libc::sigset_t)
+        -> c_int;
+    select(count: c_int, read: *mut libc::fd_set, write: *mut libc::fd_set, except: *mut libc::fd_set,
+        timeout: *mut libc::timeval) -> c_int;
+    epoll_wait(fd: c_int, events: *mut libc::epoll_event, count: c_int, timeout: c_int) -> c_int;
+}

@@ -1,0 +1,128 @@
+//! Which descriptors are sockets of ours.
+//!
+//! A descriptor that was not made by a function of ours is looked at once, the first time that it is used; numbers of
+//! ours are remembered with the inode, because a descriptor can be closed without our knowing (`fclose` does not come
+//! here).
+
+use esock_sockets::SocketId;
+use esock_sockets::protocol::socket_of;
+use libc::c_int;
+use std::mem::{MaybeUninit, size_of};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Descriptors that are remembered; those beyond are looked at each time.
+const REMEMBERED: usize = 1 << 16;
+
+/// Nobody has looked.
+const UNKNOWN: u64 = 0;
+/// Something else.
+const OTHER: u64 = 1;
+/// A connection of `channel`: not a descriptor that the program knows of.
+const CHANNEL: u64 = 2;
+
+/// What each descriptor is: one of the above, or a socket's number, which is above them.
+static KINDS: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(UNKNOWN) }; REMEMBERED];
+/// The inodes of those that are sockets of ours.
+static INODES: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
+/// There has been a socket of ours.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// A number for a new socket: not to be guessed, and above the special ones.
+pub fn new_id() -> Option<SocketId> {
+    let mut number = 0_u64;
+    // SAFETY: `number` has room for as many bytes.
+    let got = unsafe { libc::syscall(libc::SYS_getrandom, &raw mut number, size_of::<u64>(), 0) };
+    (got == size_of::<u64>() as libc::c_long).then_some(SocketId(number | 1 << 63))
+}
+
+fn place(fd: c_int) -> Option<usize> {
+    usize::try_from(fd).ok().filter(|place| *place < REMEMBERED)
+}
+
+/// The socket of ours that a descriptor is.
+#[inline]
+pub fn find(fd: c_int) -> Option<SocketId> {
+    let Some(place) = place(fd) else { return if fd < 0 { None } else { identify(fd) } };
+    match KINDS[place].load(Ordering::Relaxed) {
+        OTHER | CHANNEL => None,
+        UNKNOWN => learn(fd, place),
+        id if inode(fd) == Some(INODES[place].load(Ordering::Relaxed)) => Some(SocketId(id)),
+        _ => learn(fd, place),
+    }
+}
+
+/// Whether there can be any socket of ours in this process.
+pub fn any() -> bool {
+    ANY.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn learn(fd: c_int, place: usize) -> Option<SocketId> {
+    let found = identify(fd);
+    match found {
+        Some(id) => remember(fd, id),
+        None => KINDS[place].store(OTHER, Ordering::Relaxed),
+    }
+    found
+}
+
+/// A descriptor is a socket of ours from now on.
+pub fn remember(fd: c_int, id: SocketId) {
+    ANY.store(true, Ordering::Relaxed);
+    if let (Some(place), Some(inode)) = (place(fd), inode(fd)) {
+        INODES[place].store(inode, Ordering::Relaxed);
+        KINDS[place].store(id.0, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor is something else from now on: it was closed, and what comes to have its number is not ours unless we
+/// make it.
+pub fn forget(fd: c_int) {
+    if let Some(place) = place(fd) {
+        KINDS[place].store(OTHER, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor came from elsewhere, and is to be looked at.
+pub fn look_again(fd: c_int) {
+    if let Some(place) = place(fd) {
+        KINDS[place].store(UNKNOWN, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor is a connection of ours that the program does not know of.
+pub fn hide(fd: c_int) {
+    if let Some(place) = place(fd) {
+        KINDS[place].store(CHANNEL, Ordering::Relaxed);
+    }
+}
+
+/// Whether a descriptor is one that the program does not know of.
+pub fn is_hidden(fd: c_int) -> bool {
+    place(fd).is_some_and(|place| KINDS[place].load(Ordering::Relaxed) == CHANNEL)
+}
+
+/// A descriptor's inode.
+pub fn inode(fd: c_int) -> Option<u64> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `status` has room for what the call writes.
+    if unsafe { libc::syscall(libc::SYS_fstat, fd, status.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call has succeeded, and has written it.
+    Some(unsafe { status.assume_init() }.st_ino)
+}
+
+/// Asks the kernel what a descriptor is: a socket of ours has a name that says so.
+fn identify(fd: c_int) -> Option<SocketId> {
+    let mut name = [0_u8; size_of::<libc::sockaddr_un>()];
+    let mut length = name.len() as libc::socklen_t;
+    // SAFETY: `name` and `length` live through the call, and the length is that of `name`.
+    let code = unsafe { libc::syscall(libc::SYS_getsockname, fd, name.as_mut_ptr(), &raw mut length) };
+    let family = u16::from_ne_bytes([name[0], name[1]]);
+    if code != 0 || i32::from(family) != libc::AF_UNIX {
+        return None;
+    }
+    let name = name.get(2..length as usize)?;
+    socket_of(name.strip_prefix(&[0])?)
+}

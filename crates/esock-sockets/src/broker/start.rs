@@ -1,0 +1,99 @@
+//! Starting a broker: what it is given, and where programs find it.
+
+use super::Broker;
+use crate::engine::Engine;
+use crate::protocol;
+use crate::sysctl::Sysctl;
+use esock_io::{Backend, Driver, DriverConfig, UdpPort};
+use std::fmt;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::time::Duration;
+
+/// How long a broker stays when nobody is there: until the first program has come, and for the next one.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// What a broker is started with.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct BrokerConfig {
+    /// The abstract name that it listens at; none is that of the user, see [`protocol::broker_name`].
+    pub name: Option<String>,
+    /// `Raw`, `Udp` or `Auto`: raw IP where it is permitted, else UDP. `Auto`.
+    pub backend: Backend,
+    /// The UDP port; none is 9899, or any if that is taken.
+    pub udp_port: Option<u16>,
+    /// What sockets begin with.
+    pub sysctl: Sysctl,
+}
+
+/// Why a broker could not be started.
+#[derive(Debug)]
+pub struct BrokerError(String);
+
+impl BrokerConfig {
+    /// The name that it listens at.
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| protocol::broker_name(esock_io::user()))
+    }
+
+    /// Whether there is a broker by that name.
+    pub fn is_running(&self) -> bool {
+        SocketAddr::from_abstract_name(self.name()).and_then(|name| UnixStream::connect_addr(&name)).is_ok()
+    }
+
+    /// Opens the stack's sockets and listens.
+    pub fn start(&self) -> Result<Broker, BrokerError> {
+        let mut config = DriverConfig::default();
+        config.backend = match self.backend {
+            Backend::Kernel => {
+                return Err(BrokerError("the kernel's SCTP needs no broker: run the program without esock".into()));
+            }
+            Backend::Auto => Backend::Auto,
+            other => other,
+        };
+        config.udp_port = match (self.udp_port, self.sysctl.get("udp_port")) {
+            (Some(port), _) => UdpPort::Listen(port),
+            (None, 0) => UdpPort::Prefer(esock_io::ENCAPSULATION_PORT),
+            (None, port) => UdpPort::Listen(u16::try_from(port).unwrap_or(esock_io::ENCAPSULATION_PORT)),
+        };
+        // Programs' sockets come and go by hundreds, and nobody is to be turned away for a burst.
+        config.stack.max_incoming = 65_536;
+        let driver = self.open(config)?;
+        let engine = Engine::new(driver, self.sysctl.clone());
+        let name = self.name();
+        Broker::listen(&name, esock_io::user(), engine).map_err(|error| {
+            BrokerError(match error.kind() {
+                io::ErrorKind::AddrInUse => format!("there is a broker at {name} already"),
+                _ => format!("cannot listen at {name}: {error}"),
+            })
+        })
+    }
+
+    fn open(&self, mut config: DriverConfig) -> Result<Driver, BrokerError> {
+        if config.backend == Backend::Auto {
+            config.backend = Backend::Raw;
+            if let Ok(driver) = Driver::open(config.clone()) {
+                return Ok(driver);
+            }
+            config.backend = Backend::Udp;
+        }
+        Driver::open(config).map_err(|error| BrokerError(error.to_string()))
+    }
+}
+
+impl Broker {
+    /// Serves until the last program has gone, and what it left is done.
+    pub fn serve(&mut self) -> Result<(), BrokerError> {
+        self.run(LINGER).map_err(|error| BrokerError(format!("the stack's sockets have failed: {error}")))
+    }
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BrokerError {}

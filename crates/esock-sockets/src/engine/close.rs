@@ -1,0 +1,131 @@
+//! How sockets and associations end.
+
+use super::{Engine, Outcome, Reply, SocketId, SocketState, Style};
+use crate::errno::Errno;
+use esock_proto::{AssocId, EndpointId, Time};
+
+impl Engine {
+    /// The last descriptor of a socket is gone: its associations are shut down, or aborted if something was left
+    /// unread or SO_LINGER says so (RFC 6458 §3.1.4, §4.1.5).
+    pub fn close(&mut self, now: Time, id: SocketId) {
+        let Some(socket) = self.sockets.remove(&id) else { return };
+        self.touched.remove(&id);
+        let unread = socket.has_unread_messages();
+        let abort = unread || socket.settings.linger.is_some_and(|time| time.is_zero());
+        for assoc in socket.associations.into_values() {
+            let waits = socket.waiting.contains(&assoc);
+            if let Some(held) = self.associations.get_mut(&assoc) {
+                held.socket = None;
+                if held.closed {
+                    self.forget(now, assoc);
+                    continue;
+                }
+            }
+            let _ = if abort || (waits && self.driver.stack().ready_messages(assoc) > 0) {
+                self.driver.stack_mut().abort(now, assoc, &[])
+            } else {
+                self.driver.stack_mut().shutdown(now, assoc)
+            };
+        }
+        if let Some(endpoint) = socket.endpoint {
+            self.driver.stack_mut().set_accepting(endpoint, false);
+            if let Some(used) = self.endpoints.get_mut(&endpoint) {
+                used.owner = None;
+            }
+            self.close_unused(now, endpoint);
+        }
+        self.tell(now);
+        if self.driver.stack().wants_transmit() {
+            self.driver.flush(now);
+            self.tell(now);
+        }
+    }
+
+    /// Releases an association that has ended and that nobody will ask for.
+    pub(super) fn forget(&mut self, now: Time, id: AssocId) {
+        let Some(held) = self.associations.remove(&id) else { return };
+        self.driver.stack_mut().release(now, id);
+        self.numbers.remove(&held.number);
+        if let Some(at) = held.autoclose_at {
+            self.autoclose.remove(&(at, id));
+        }
+        if let Some(used) = self.endpoints.get_mut(&held.endpoint) {
+            used.associations -= 1;
+        }
+        self.close_unused(now, held.endpoint);
+    }
+
+    /// Closes an endpoint that neither a socket nor an association needs.
+    fn close_unused(&mut self, now: Time, endpoint: EndpointId) {
+        if self.endpoints.get(&endpoint).is_some_and(|used| used.owner.is_none() && used.associations == 0) {
+            self.endpoints.remove(&endpoint);
+            self.driver.close_endpoint(now, endpoint);
+        }
+    }
+
+    /// `shutdown`: only of one-to-one sockets (RFC 6458 §4.1.7); others answer well and do nothing, as on Linux.
+    pub(super) fn shut_down(&mut self, now: Time, id: SocketId, how: i32) -> Outcome {
+        let socket = self.socket_mut(id)?;
+        if !(libc::SHUT_RD..=libc::SHUT_RDWR).contains(&how) {
+            return Err(Errno::EINVAL);
+        }
+        if socket.style != Style::OneToOne {
+            return Ok(Reply::done());
+        }
+        if !matches!(socket.state, SocketState::Established | SocketState::Closing) {
+            return Err(Errno::ENOTCONN);
+        }
+        if how != libc::SHUT_WR {
+            socket.no_more = true;
+        }
+        if how != libc::SHUT_RD {
+            socket.state = SocketState::Closing;
+            if let Some(assoc) = socket.associations.values().next().copied() {
+                if let Some(held) = self.associations.get_mut(&assoc) {
+                    held.shutting_down = true;
+                }
+                let _ = self.driver.stack_mut().shutdown(now, assoc);
+            }
+        }
+        Ok(Reply::done())
+    }
+
+    /// Shuts associations down that nobody has used for long (SCTP_AUTOCLOSE, RFC 6458 §8.1.8).
+    pub(super) fn close_idle(&mut self, now: Time) {
+        while let Some((at, id)) = self.autoclose.first().copied().filter(|(at, _)| *at <= now) {
+            self.autoclose.remove(&(at, id));
+            let Some(held) = self.associations.get_mut(&id) else { continue };
+            held.autoclose_at = None;
+            let Some(life) = held.settings.autoclose else { continue };
+            let due = held.used + life;
+            if due <= now {
+                let _ = self.driver.stack_mut().shutdown(now, id);
+                self.driver.flush(now);
+            } else {
+                held.autoclose_at = Some(due);
+                self.autoclose.insert((due, id));
+            }
+        }
+    }
+
+    /// Something went or came on an association.
+    pub(super) fn used(&mut self, now: Time, id: AssocId) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        held.used = now;
+        // One entry each: it is moved when it has come due.
+        if let Some(life) = held.settings.autoclose
+            && held.autoclose_at.is_none()
+        {
+            held.autoclose_at = Some(now + life);
+            self.autoclose.insert((now + life, id));
+        }
+    }
+
+    /// Aborts an association with a reason.
+    pub(super) fn abort(&mut self, now: Time, id: AssocId, reason: &[u8]) {
+        if let Some(held) = self.associations.get_mut(&id) {
+            held.shutting_down = true;
+        }
+        let _ = self.driver.stack_mut().abort(now, id, reason);
+    }
+}

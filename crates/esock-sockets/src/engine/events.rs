@@ -1,0 +1,247 @@
+//! What happens on associations, and what their sockets are told.
+
+use super::{Engine, Item, SocketId, SocketState, Style};
+use crate::address;
+use crate::errno::Errno;
+use crate::notify::{self, Failed, bit};
+use esock_io::kernel::constants as c;
+use esock_proto::{Address, AssocId, CloseReason, Event, Negotiated, PathState, Time, Undelivered};
+
+/// The cause code of a User-Initiated Abort (RFC 9260 §3.3.10.12).
+const USER_ABORT: u16 = 12;
+
+impl Engine {
+    /// Takes what the stack has to tell.
+    pub(super) fn tell(&mut self, now: Time) {
+        self.decide(now);
+        while let Some((id, event)) = self.driver.stack_mut().poll_event() {
+            self.on_event(now, id, event);
+        }
+    }
+
+    fn on_event(&mut self, now: Time, id: AssocId, event: Event) {
+        // What came before is read before.
+        self.announce(now, id);
+        match event {
+            Event::Up(negotiated) => self.on_up(id, negotiated),
+            Event::Writable => {
+                if let Some(socket) = self.socket_of(id)
+                    && let Ok(socket) = self.socket_mut(socket)
+                {
+                    socket.blocked = false;
+                }
+            }
+            Event::Path { remote, state, .. } => self.on_path(id, remote, state),
+            Event::Restarted(negotiated) => {
+                let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
+                self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
+                    notify::assoc_change(number, c::SCTP_RESTART, 0, streams, &[])
+                });
+            }
+            Event::ShutdownReceived => self.on_shutdown_received(id),
+            Event::PeerError { cause, info } => {
+                self.notify(id, c::SCTP_REMOTE_ERROR, |number| notify::remote_error(number, cause, &info));
+            }
+            Event::Undelivered(message) => self.on_undelivered(id, &message),
+            Event::Closed(reason) => self.on_closed(now, id, &reason),
+            _ => {}
+        }
+    }
+
+    pub(super) fn socket_of(&self, id: AssocId) -> Option<SocketId> {
+        self.associations.get(&id)?.socket
+    }
+
+    /// Puts messages that have become ready into the socket's queue.
+    pub(super) fn announce(&mut self, now: Time, id: AssocId) {
+        let ready = self.driver.stack().ready_messages(id);
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        let count = ready.saturating_sub(held.announced);
+        if count == 0 {
+            return;
+        }
+        let Some(socket) = held.socket else {
+            // Nobody reads any more: what comes after `close` ends the association (RFC 9260 §9.2 has no half-close).
+            self.abort(now, id, &[]);
+            return;
+        };
+        held.announced = ready;
+        self.used(now, id);
+        if let Ok(socket) = self.socket_mut(socket) {
+            socket.news = true;
+            match socket.queue.back_mut() {
+                Some(Item::Messages { association, count: known }) if *association == id => *known += count,
+                _ => socket.queue.push_back(Item::Messages { association: id, count }),
+            }
+        }
+    }
+
+    /// Puts a notification into the queue of an association's socket, if it wants it.
+    pub(super) fn notify(&mut self, id: AssocId, kind: u16, make: impl FnOnce(i32) -> Vec<u8>) {
+        let Some(held) = self.associations.get(&id) else { return };
+        let (number, wanted) = (held.number, held.settings.events & bit(kind) != 0);
+        let Some(socket) = held.socket.filter(|_| wanted) else { return };
+        if let Ok(socket) = self.socket_mut(socket) {
+            socket.news = true;
+            socket.queue.push_back(Item::Notification { association: number, bytes: make(number).into(), read: 0 });
+        }
+    }
+
+    fn on_up(&mut self, id: AssocId, negotiated: Negotiated) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        held.up = Some(negotiated);
+        if let Some(socket) = held.socket
+            && let Ok(socket) = self.socket_mut(socket)
+        {
+            if socket.style == Style::OneToOne && socket.state == SocketState::Closed {
+                socket.state = SocketState::Established;
+            }
+            socket.connecting = false;
+            socket.news = true;
+        }
+        let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
+        self.notify(id, c::SCTP_ASSOC_CHANGE, |number| notify::assoc_change(number, c::SCTP_COMM_UP, 0, streams, &[]));
+        if let Some(indication) = negotiated.adaptation {
+            self.notify(id, c::SCTP_ADAPTATION_INDICATION, |number| notify::adaptation(number, indication));
+        }
+    }
+
+    fn on_path(&mut self, id: AssocId, remote: Address, state: PathState) {
+        let port = self.driver.stack().association(self.driver.now(), id).map_or(0, |stats| stats.peer_port);
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        let before = held.paths_told.insert(remote, state);
+        let told = match state {
+            PathState::Active if before.is_none() => c::SCTP_ADDR_CONFIRMED,
+            PathState::Active => c::SCTP_ADDR_AVAILABLE,
+            PathState::Inactive => c::SCTP_ADDR_UNREACHABLE,
+            _ => return,
+        };
+        let Some(socket) = self.socket_of(id).and_then(|id| self.sockets.get(&id)) else { return };
+        let storage = address::write_storage(socket.family, socket.is_mapped(), (remote, port));
+        self.notify(id, c::SCTP_PEER_ADDR_CHANGE, |number| notify::peer_addr_change(number, &storage, told, 0));
+    }
+
+    fn on_shutdown_received(&mut self, id: AssocId) {
+        self.notify(id, c::SCTP_SHUTDOWN_EVENT, notify::shutdown);
+        let socket = self.socket_of(id);
+        if let Some(socket) = socket
+            && let Ok(socket) = self.socket_mut(socket)
+            && socket.style == Style::OneToOne
+            && socket.state == SocketState::Established
+        {
+            socket.state = SocketState::Closing;
+            socket.no_more = true;
+            socket.news = true;
+        }
+        if let Some(held) = self.associations.get_mut(&id)
+            && held.up.is_some()
+        {
+            held.ended_early = Some(Errno(0));
+        }
+    }
+
+    fn on_undelivered(&mut self, id: AssocId, message: &Undelivered) {
+        let Some(held) = self.associations.get(&id) else { return };
+        let options = &message.options;
+        let failed = Failed {
+            number: held.number,
+            sent: message.maybe_received,
+            error: 0,
+            stream: options.stream.0,
+            flags: if options.unordered { c::SCTP_UNORDERED } else { 0 },
+            ppid: options.ppid.0.to_be(),
+            context: options.context as u32,
+            data: &message.payload,
+        };
+        self.notify(id, c::SCTP_SEND_FAILED, |_| notify::send_failed(&failed));
+        self.notify(id, c::SCTP_SEND_FAILED_EVENT, |_| notify::send_failed_event(&failed));
+    }
+
+    fn on_closed(&mut self, now: Time, id: AssocId, reason: &CloseReason) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        held.closed = true;
+        let (was_up, socket) = (held.up.is_some(), held.socket);
+        let errno = errno_of(reason, was_up);
+        let Some(socket) = socket else {
+            self.forget(now, id);
+            return;
+        };
+        match reason {
+            CloseReason::Shutdown => self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
+                notify::assoc_change(number, c::SCTP_SHUTDOWN_COMP, 0, (0, 0), &[])
+            }),
+            reason => {
+                let (error, info) = told_of(reason);
+                let state = if was_up { c::SCTP_COMM_LOST } else { c::SCTP_CANT_STR_ASSOC };
+                self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
+                    notify::assoc_change(number, state, error, (0, 0), &info)
+                });
+            }
+        }
+        self.end_on_socket(now, id, socket, reason, errno);
+    }
+
+    /// An association of a socket has ended.
+    fn end_on_socket(&mut self, now: Time, id: AssocId, socket: SocketId, reason: &CloseReason, errno: Option<Errno>) {
+        let number = self.associations.get(&id).map_or(0, |held| held.number);
+        let Ok(socket) = self.socket_mut(socket) else { return };
+        socket.news = true;
+        let waits = socket.waiting.contains(&id);
+        if waits {
+            // `accept` still gives it, and the new socket says what became of it.
+            if let Some(held) = self.associations.get_mut(&id) {
+                held.ended_early = Some(errno.unwrap_or(Errno(0)));
+            }
+            return;
+        }
+        if socket.has_one() {
+            socket.ended = socket.connecting.then_some(errno).flatten();
+            socket.connecting = false;
+            socket.error = errno.or(socket.error);
+            if *reason == CloseReason::Shutdown {
+                socket.no_more = true;
+            }
+            if socket.state != SocketState::Listening {
+                socket.state = SocketState::Closed;
+            }
+        }
+        socket.blocked = false;
+        socket.associations.remove(&number);
+        let left =
+            socket.queue.iter().any(|item| matches!(item, Item::Messages { association, .. } if *association == id));
+        if !left {
+            self.forget(now, id);
+        }
+    }
+}
+
+/// The `errno` that whoever uses the socket next is told; none after a shutdown.
+fn errno_of(reason: &CloseReason, was_up: bool) -> Option<Errno> {
+    match reason {
+        CloseReason::Shutdown => None,
+        CloseReason::TimedOut => Some(Errno::ETIMEDOUT),
+        CloseReason::Refused { .. } | CloseReason::Unreachable => Some(Errno::ECONNREFUSED),
+        CloseReason::PeerAbort { .. } if was_up => Some(Errno::ECONNRESET),
+        CloseReason::PeerAbort { .. } => Some(Errno::ECONNREFUSED),
+        _ if was_up => Some(Errno::ECONNABORTED),
+        _ => Some(Errno::ECONNREFUSED),
+    }
+}
+
+/// What SCTP_ASSOC_CHANGE tells of an end: the cause, and the bytes that came with it.
+fn told_of(reason: &CloseReason) -> (u16, Vec<u8>) {
+    let with_cause = |cause: u16, info: &[u8]| {
+        let mut bytes = cause.to_be_bytes().to_vec();
+        bytes.extend(((info.len() + 4) as u16).to_be_bytes());
+        bytes.extend(info);
+        (cause.to_be(), bytes)
+    };
+    match reason {
+        CloseReason::PeerAbort { cause: Some(cause), info } | CloseReason::Refused { cause: Some(cause), info } => {
+            with_cause(*cause, info)
+        }
+        CloseReason::LocalAbort => (USER_ABORT.to_be(), Vec::new()),
+        CloseReason::ProtocolViolation { cause, .. } => (cause.to_be(), Vec::new()),
+        _ => (0, Vec::new()),
+    }
+}

@@ -1,0 +1,42 @@
+//! Whether a program's end of a socket is readable and writable.
+
+use super::{Engine, Socket, SocketId, SocketState, Style};
+
+/// What `poll` is to say of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// Something can be read, taken or learnt.
+    pub readable: bool,
+    /// Something can be sent.
+    pub writable: bool,
+    /// Something came since this was last asked: whoever waits for edges is to see one.
+    pub news: bool,
+}
+
+impl Engine {
+    /// The sockets whose readiness may have changed since this was last asked.
+    pub fn take_touched(&mut self) -> impl Iterator<Item = (SocketId, Readiness)> + '_ {
+        let touched = std::mem::take(&mut self.touched);
+        touched.into_iter().filter_map(|id| {
+            let socket = self.sockets.get_mut(&id)?;
+            let readiness = socket.readiness();
+            socket.news = false;
+            Some((id, readiness))
+        })
+    }
+}
+
+impl Socket {
+    fn readiness(&self) -> Readiness {
+        let listening = self.style == Style::OneToOne && self.state == SocketState::Listening;
+        Readiness {
+            readable: if listening {
+                !self.waiting.is_empty()
+            } else {
+                self.has_data() || self.error.is_some() || self.no_more
+            },
+            writable: !listening && !self.connecting && !self.blocked,
+            news: self.news,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `sendmsg` and what comes to it (RFC 6458 §5, §9).
+
+use super::{Engine, Outcome, Reply, SendDefaults, SocketId, SocketState, Style};
+use crate::address::{self, Named};
+use crate::control::{self, Given};
+use crate::errno::Errno;
+use bytes::Bytes;
+use esock_io::kernel::abi::sctp_initmsg;
+use esock_io::kernel::constants as c;
+use esock_proto::{AssocId, Config, Ppid, SendError, SendOptions, State, StreamId, Time};
+use std::time::Duration;
+
+impl Engine {
+    /// `sendmsg`: flags, bytes of the name and of control messages; the body is both, then the data.
+    pub(super) fn send_message(&mut self, now: Time, id: SocketId, args: [i32; 4], body: Bytes) -> Outcome {
+        let lengths = (usize::try_from(args[1]), usize::try_from(args[2]));
+        let (Ok(name), Ok(control)) = lengths else { return Err(Errno::EINVAL) };
+        if name.saturating_add(control) > body.len() {
+            return Err(Errno::EINVAL);
+        }
+        let data = body.slice(name + control..);
+        let socket = self.socket(id)?;
+        if socket.style == Style::OneToOne && socket.state == SocketState::Listening {
+            return Err(Errno::EPIPE);
+        }
+        if data.len() > socket.settings.send_buffer {
+            return Err(Errno::EMSGSIZE);
+        }
+        let given = control::parse(&body[name..name + control])?;
+        let to = if name == 0 { None } else { Some(address::parse(socket.family, &body[..name])?) };
+        let (send, number) = match given.send {
+            Some((send, number)) => (Some(send), number),
+            None => (None, 0),
+        };
+        self.check_flags(id, send.map_or(0, |send| send.flags), to, data.len())?;
+        if send.is_some_and(|send| send.flags & c::SCTP_SENDALL != 0) && self.socket(id)?.style == Style::OneToMany {
+            return self.send_to_all(now, id, &given, &data);
+        }
+        let assoc = match to {
+            // A peeled-off or connected socket has one peer; one-to-many ones ask for the address.
+            Some(named) => match self.association_to(id, named)? {
+                Some(assoc) => assoc,
+                None => self.begin_by_sending(now, id, named, &given)?,
+            },
+            None => self.by_number(id, number).ok_or_else(|| self.why_none(id))?,
+        };
+        let result = self.send_to(now, id, assoc, &given, &data)?;
+        Ok(result)
+    }
+
+    /// Why a socket has no association to send on.
+    fn why_none(&mut self, id: SocketId) -> Errno {
+        // What ended it is told once, then that there is none.
+        self.socket_mut(id).ok().and_then(|socket| socket.take_error()).unwrap_or(Errno::EPIPE)
+    }
+
+    fn check_flags(&self, id: SocketId, flags: u16, to: Option<Named>, length: usize) -> Result<(), Errno> {
+        if flags == 0 && length > 0 {
+            return Ok(());
+        }
+        let ends = flags & (c::SCTP_EOF | c::SCTP_ABORT) != 0;
+        let bad = (self.socket(id)?.style == Style::OneToOne && ends)
+            || (flags & c::SCTP_EOF != 0 && length > 0)
+            || (!ends && length == 0)
+            || (flags & c::SCTP_ADDR_OVER != 0 && to.is_none());
+        if bad { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    /// The association of a socket with the peer at an address.
+    fn association_to(&self, id: SocketId, named: Named) -> Result<Option<AssocId>, Errno> {
+        let socket = self.socket(id)?;
+        let found = socket.associations.values().copied().find(|assoc| {
+            self.held(*assoc).is_some_and(|held| {
+                held.peer == named || self.driver.stack().find(held.endpoint, named.0, named.1) == Some(*assoc)
+            })
+        });
+        Ok(found)
+    }
+
+    /// Sets an association up because somebody sends (RFC 6458 §3.1.2 and §4.1.5).
+    fn begin_by_sending(&mut self, now: Time, id: SocketId, to: Named, given: &Given) -> Result<AssocId, Errno> {
+        let socket = self.socket(id)?;
+        if given.send.is_some_and(|(send, _)| send.flags & (c::SCTP_EOF | c::SCTP_ABORT) != 0) {
+            return Err(Errno::EINVAL);
+        }
+        if socket.has_one() && matches!(socket.state, SocketState::Established | SocketState::Closing) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let mut peers = vec![to];
+        peers.extend(given.destinations.iter().map(|address| (*address, to.1)));
+        let init = given.init;
+        let apply = move |config: &mut Config| {
+            if let Some(init) = init {
+                apply_init(&init, config);
+            }
+        };
+        self.begin(now, id, &peers, Some(&apply))
+    }
+
+    /// SCTP_SENDALL (RFC 6458 §5.3.4).
+    fn send_to_all(&mut self, now: Time, id: SocketId, given: &Given, data: &Bytes) -> Outcome {
+        let all: Vec<AssocId> = self.socket(id)?.associations.values().copied().collect();
+        for assoc in all {
+            if self.driver.stack().state(assoc) == Some(State::Established) {
+                self.send_to(now, id, assoc, given, data)?;
+            }
+        }
+        Ok(Reply::number(clamp(data.len())))
+    }
+
+    fn send_to(&mut self, now: Time, id: SocketId, assoc: AssocId, given: &Given, data: &Bytes) -> Outcome {
+        let held = self.held(assoc).ok_or(Errno::EPIPE)?;
+        if held.closed {
+            return Err(self.why_none(id));
+        }
+        let defaults = held.settings.send;
+        let send = match given.send {
+            Some((send, _)) => send,
+            None => defaults,
+        };
+        if send.flags & c::SCTP_EOF != 0 {
+            self.end(now, assoc);
+            return Ok(Reply::number(clamp(data.len())));
+        }
+        if send.flags & c::SCTP_ABORT != 0 {
+            self.abort(now, assoc, data);
+            return Ok(Reply::number(clamp(data.len())));
+        }
+        let socket = self.socket(id)?;
+        let max = self.held(assoc).map_or(0, |held| held.settings.max_segment) as usize;
+        if socket.settings.no_fragments && data.len() > self.fragment_size(now, assoc, max) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let timeout = socket.settings.send_timeout;
+        let options = options(&send);
+        self.used(now, assoc);
+        match self.driver.stack_mut().send(now, assoc, options, data.clone()) {
+            Ok(()) => Ok(Reply::number(clamp(data.len()))),
+            Err(rejected) => match rejected.error {
+                SendError::Full => {
+                    self.socket_mut(id)?.blocked = true;
+                    Ok(Reply::wait(Errno::EAGAIN, timeout))
+                }
+                SendError::TooLarge { .. } => Err(Errno::EMSGSIZE),
+                SendError::BadStream { .. } | SendError::Empty => Err(Errno::EINVAL),
+                SendError::ShuttingDown if self.socket(id)?.style == Style::OneToMany => Err(Errno::ESHUTDOWN),
+                SendError::ShuttingDown | SendError::Closed | SendError::NotConnected => Err(Errno::EPIPE),
+                _ => Err(Errno::EINVAL),
+            },
+        }
+    }
+
+    /// The most user data that a packet of an association takes.
+    pub(crate) fn fragment_size(&self, now: Time, assoc: AssocId, max_segment: usize) -> usize {
+        let Some(stats) = self.driver.stack().association(now, assoc) else { return 0 };
+        let smallest = stats.paths.iter().map(|path| {
+            let headers = path.remote.ip_header_bytes() + if path.encap_port.is_some() { 8 } else { 0 };
+            // The common header and that of a DATA chunk; chunks are multiples of four (RFC 9260 §3.2).
+            (usize::from(path.mtu).saturating_sub(headers + 12 + 16)) & !3
+        });
+        let size = smallest.min().unwrap_or(0);
+        if max_segment == 0 { size } else { size.min(max_segment) }
+    }
+
+    /// Shuts an association down.
+    fn end(&mut self, now: Time, assoc: AssocId) {
+        if let Some(held) = self.held_mut(assoc) {
+            held.shutting_down = true;
+        }
+        let _ = self.driver_mut().stack_mut().shutdown(now, assoc);
+    }
+}
+
+/// What SCTP_INITMSG says, where it says anything.
+pub(crate) fn apply_init(init: &sctp_initmsg, config: &mut Config) {
+    if init.sinit_num_ostreams != 0 {
+        config.outbound_streams = init.sinit_num_ostreams;
+    }
+    if init.sinit_max_instreams != 0 {
+        config.inbound_streams = init.sinit_max_instreams;
+    }
+    if init.sinit_max_attempts != 0 {
+        config.max_init_retransmits = u32::from(init.sinit_max_attempts);
+    }
+    if init.sinit_max_init_timeo != 0 {
+        let limit = Duration::from_millis(u64::from(init.sinit_max_init_timeo));
+        config.rto_initial = config.rto_initial.min(limit).max(config.rto_min);
+    }
+}
+
+fn options(send: &SendDefaults) -> SendOptions {
+    SendOptions {
+        stream: StreamId(send.stream),
+        // Opaque: it goes over the wire as the program gave it (RFC 6458 §5.3.2).
+        ppid: Ppid(u32::from_be(send.ppid)),
+        unordered: send.flags & c::SCTP_UNORDERED != 0,
+        sack_immediately: send.flags & c::SCTP_SACK_IMMEDIATELY != 0,
+        context: u64::from(send.context),
+    }
+}
+
+fn clamp(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}

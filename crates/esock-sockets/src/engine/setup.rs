@@ -1,0 +1,365 @@
+//! Sockets, their names, and where they connect to.
+
+use super::{AssocSettings, Engine, Held, Outcome, Reply, Socket, SocketId, SocketState, Style};
+use crate::address::{self, Family, Named};
+use crate::errno::Errno;
+use crate::options::Settings;
+use esock_io::{ClaimError, EndpointError, host_addresses};
+use esock_proto::{Address, AssocId, ConnectError, EndpointConfig, EndpointId, OpenError, Peer, State, Time};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+impl Engine {
+    /// `socket`.
+    pub(super) fn open(&mut self, id: SocketId, family: i32, kind: i32) -> Outcome {
+        let family = match family {
+            libc::AF_INET => Family::V4,
+            libc::AF_INET6 => Family::V6,
+            _ => return Err(Errno::EAFNOSUPPORT),
+        };
+        let style = match kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) {
+            libc::SOCK_STREAM => Style::OneToOne,
+            libc::SOCK_SEQPACKET => Style::OneToMany,
+            _ => return Err(Errno::ESOCKTNOSUPPORT),
+        };
+        if self.sockets.contains_key(&id) {
+            return Err(Errno::EADDRINUSE);
+        }
+        let settings = Settings::new(&self.sysctl);
+        self.sockets.insert(id, Socket::new(id, family, style, settings));
+        Ok(Reply::done())
+    }
+
+    /// `bind`.
+    pub(super) fn bind(&mut self, id: SocketId, name: &[u8]) -> Outcome {
+        let socket = self.socket(id)?;
+        if socket.port != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let (address, port) = address::parse(socket.family, name)?;
+        self.check_local(id, address)?;
+        let addresses = if address.is_unspecified() { Vec::new() } else { vec![address] };
+        self.bind_to(id, addresses, port)?;
+        Ok(Reply::done())
+    }
+
+    /// Whether a socket can have an address.
+    fn check_local(&self, id: SocketId, address: Address) -> Result<(), Errno> {
+        let socket = self.socket(id)?;
+        if !socket.takes(address) {
+            return Err(Errno::EINVAL);
+        }
+        let is_ours = address.is_unspecified()
+            || matches!(address.ip(), std::net::IpAddr::V4(ip) if ip.is_loopback())
+            || host_addresses().contains(&address);
+        if is_ours || socket.settings.freebind { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
+    }
+
+    /// `sctp_bindx`: adds addresses, or takes them away.
+    pub(crate) fn bind_many(&mut self, id: SocketId, names: &[u8], add: bool) -> Outcome {
+        let socket = self.socket(id)?;
+        let named = address::parse_many(socket.family, names)?;
+        let bound = socket.port;
+        if named.iter().any(|(_, port)| *port != 0 && bound != 0 && *port != bound) {
+            return Err(Errno::EINVAL);
+        }
+        let port = if bound == 0 { named[0].1 } else { bound };
+        if bound == 0 && named.iter().any(|(_, other)| *other != port) {
+            return Err(Errno::EINVAL);
+        }
+        let mut addresses = socket.addresses.clone();
+        if add {
+            for (address, _) in &named {
+                self.check_local(id, *address)?;
+                if addresses.contains(address) || (bound != 0 && addresses.is_empty()) {
+                    return Err(Errno::EINVAL);
+                }
+                if !address.is_unspecified() {
+                    addresses.push(*address);
+                }
+            }
+        } else {
+            for (address, _) in &named {
+                if addresses.len() <= 1 {
+                    return Err(Errno::EBUSY);
+                }
+                let at = addresses.iter().position(|known| known == address).ok_or(Errno::EADDRNOTAVAIL)?;
+                addresses.remove(at);
+            }
+        }
+        if bound == 0 {
+            self.bind_to(id, addresses, port)?;
+        } else {
+            self.rebind(id, addresses)?;
+        }
+        Ok(Reply::done())
+    }
+
+    /// Gives a bound socket other addresses. Associations that there are keep those that they have.
+    fn rebind(&mut self, id: SocketId, addresses: Vec<Address>) -> Result<(), Errno> {
+        let endpoint = self.socket(id)?.endpoint.ok_or(Errno::EINVAL)?;
+        self.driver.stack_mut().set_endpoint_addresses(endpoint, &addresses).map_err(|_| Errno::EADDRINUSE)?;
+        self.socket_mut(id)?.addresses = addresses;
+        Ok(())
+    }
+
+    /// Opens the endpoint of a socket, or takes over one whose socket has gone and whose associations have not.
+    fn bind_to(&mut self, id: SocketId, addresses: Vec<Address>, port: u16) -> Result<(), Errno> {
+        let socket = self.socket(id)?;
+        let reuse = socket.settings.reuse;
+        let config = self.config_of(socket);
+        let mut host = host_addresses();
+        host.retain(|address| socket.takes(*address));
+        // A socket of IPv4 alone has the host's addresses of IPv4 alone.
+        let wanted = EndpointConfig { port, addresses: addresses.clone(), host_addresses: host, config };
+        let endpoint = match self.driver.open_endpoint(wanted) {
+            Ok(endpoint) => endpoint,
+            Err(EndpointError::Open(OpenError::InUse { by, .. })) if reuse && self.is_left(by, &addresses) => by,
+            Err(error) => return Err(bind_errno(&error)),
+        };
+        self.endpoints.entry(endpoint).or_default().owner = Some(id);
+        let port = self.driver.stack().endpoint_port(endpoint).unwrap_or(port);
+        let socket = self.socket_mut(id)?;
+        (socket.endpoint, socket.port, socket.addresses) = (Some(endpoint), port, addresses);
+        Ok(())
+    }
+
+    /// Whether an endpoint has no socket any more, and these addresses.
+    fn is_left(&self, endpoint: EndpointId, addresses: &[Address]) -> bool {
+        self.endpoints.get(&endpoint).is_some_and(|used| used.owner.is_none())
+            && self.driver.stack().endpoint_addresses(endpoint) == addresses
+    }
+
+    /// Binds a socket that nobody has bound.
+    pub(super) fn bind_any(&mut self, id: SocketId) -> Result<EndpointId, Errno> {
+        if self.socket(id)?.endpoint.is_none() {
+            self.bind_to(id, Vec::new(), 0).map_err(|_| Errno::EAGAIN)?;
+        }
+        self.socket(id)?.endpoint.ok_or(Errno::EAGAIN)
+    }
+
+    /// The stack's configuration for a socket's associations to come.
+    pub(crate) fn config_of(&self, socket: &Socket) -> esock_proto::Config {
+        socket.settings.config()
+    }
+
+    /// Tells the stack of settings that have changed, for associations to come in.
+    pub(crate) fn apply_settings(&mut self, id: SocketId) -> Result<(), Errno> {
+        let socket = self.socket(id)?;
+        let config = self.config_of(socket);
+        let Some(endpoint) = socket.endpoint else {
+            return config.validate().map_err(|_| Errno::EINVAL);
+        };
+        self.driver.stack_mut().set_endpoint_config(endpoint, config).map_err(|_| Errno::EINVAL)
+    }
+
+    /// `listen`.
+    pub(super) fn listen(&mut self, id: SocketId, backlog: i32) -> Outcome {
+        let socket = self.socket(id)?;
+        let backlog = usize::try_from(backlog).map_err(|_| Errno::EINVAL)?;
+        let unconnected = matches!(socket.state, SocketState::Closed | SocketState::Listening);
+        if socket.style == Style::PeeledOff || !unconnected || socket.connecting {
+            return Err(Errno::EINVAL);
+        }
+        if backlog == 0 && socket.state == SocketState::Closed {
+            return Err(Errno::EINVAL);
+        }
+        let endpoint = self.bind_any(id)?;
+        self.driver.stack_mut().set_accepting(endpoint, backlog > 0);
+        let socket = self.socket_mut(id)?;
+        socket.backlog = backlog;
+        socket.state = if backlog > 0 { SocketState::Listening } else { SocketState::Closed };
+        Ok(Reply::done())
+    }
+
+    /// `connect`.
+    pub(super) fn connect(&mut self, now: Time, id: SocketId, name: &[u8]) -> Outcome {
+        let named = address::parse(self.socket(id)?.family, name)?;
+        self.begin(now, id, &[named], None)?;
+        Ok(self.wait_for_connect(id))
+    }
+
+    /// `sctp_connectx`.
+    pub(super) fn connect_many(&mut self, now: Time, id: SocketId, names: &[u8]) -> Outcome {
+        let named = address::parse_many(self.socket(id)?.family, names)?;
+        if named.iter().any(|(_, port)| *port != named[0].1) {
+            return Err(Errno::EINVAL);
+        }
+        let assoc = self.begin(now, id, &named, None)?;
+        let number = self.held(assoc).map_or(0, |held| held.number);
+        let mut reply = self.wait_for_connect(id);
+        reply.data = number.to_ne_bytes().to_vec().into();
+        Ok(reply)
+    }
+
+    fn wait_for_connect(&self, id: SocketId) -> Reply {
+        let timeout = self.sockets.get(&id).and_then(|socket| socket.settings.send_timeout);
+        Reply::wait(Errno::EINPROGRESS, timeout)
+    }
+
+    /// Starts an association.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        id: SocketId,
+        peers: &[Named],
+        init: Option<&dyn Fn(&mut esock_proto::Config)>,
+    ) -> Result<AssocId, Errno> {
+        let socket = self.socket(id)?;
+        let one_to_one = socket.has_one();
+        match socket.state {
+            SocketState::Established | SocketState::Closing => return Err(Errno::EISCONN),
+            SocketState::Listening if socket.style == Style::OneToOne => return Err(Errno::EISCONN),
+            _ => {}
+        }
+        let peers: Vec<Named> = peers.iter().map(|named| reachable(*named)).collect();
+        if peers.iter().any(|(address, _)| !socket.takes(*address)) {
+            return Err(Errno::EINVAL);
+        }
+        if peers[0].1 == 0 || peers.iter().any(|(address, _)| !address.is_usable_peer()) {
+            return Err(Errno::EINVAL);
+        }
+        if one_to_one && socket.connecting {
+            return Err(Errno::EALREADY);
+        }
+        let mut config = self.config_of(socket);
+        if let Some(init) = init {
+            init(&mut config);
+        }
+        let endpoint = self.bind_any(id)?;
+        if let Some(known) = self.driver.stack().find(endpoint, peers[0].0, peers[0].1) {
+            let early = matches!(self.driver.stack().state(known), Some(State::CookieWait | State::CookieEchoed));
+            return Err(if early { Errno::EALREADY } else { Errno::EISCONN });
+        }
+        let addresses: Vec<Address> = peers.iter().map(|(address, _)| *address).collect();
+        let encapsulation = self.socket(id)?.settings.encapsulation.unwrap_or(self.encapsulation);
+        let peer = Peer { addresses, port: peers[0].1, encapsulation };
+        let assoc = self
+            .driver
+            .stack_mut()
+            .connect(now, endpoint, &peer, Some(config.clone()))
+            .map_err(|error| connect_errno(&error))?;
+        self.hold(now, assoc, id, endpoint, peers[0], config)?;
+        let socket = self.socket_mut(id)?;
+        if one_to_one {
+            socket.connecting = true;
+            socket.error = None;
+            socket.ended = None;
+            socket.peer = Some(peers[0]);
+        }
+        Ok(assoc)
+    }
+
+    /// Keeps a new association for a socket.
+    pub(super) fn hold(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        socket: SocketId,
+        endpoint: EndpointId,
+        peer: Named,
+        config: esock_proto::Config,
+    ) -> Result<(), Errno> {
+        let number = self.next_number();
+        let owner = self.socket_mut(socket)?;
+        owner.associations.insert(number, id);
+        let settings = AssocSettings { config, ..owner.settings.association.clone() };
+        self.numbers.insert(number, id);
+        self.endpoints.entry(endpoint).or_default().associations += 1;
+        let held = Held {
+            id,
+            number,
+            endpoint,
+            socket: Some(socket),
+            settings,
+            announced: 0,
+            up: None,
+            closed: false,
+            used: now,
+            peer,
+            shutting_down: false,
+            autoclose_at: None,
+            ended_early: None,
+            paths_told: BTreeMap::new(),
+        };
+        self.associations.insert(id, held);
+        Ok(())
+    }
+
+    /// How a `connect` that had to wait ended.
+    pub(super) fn connected(&mut self, id: SocketId) -> Outcome {
+        let socket = self.socket_mut(id)?;
+        if socket.connecting {
+            let timeout = socket.settings.send_timeout;
+            return Ok(Reply::wait(Errno::EINPROGRESS, timeout));
+        }
+        match (socket.ended.take(), socket.take_error()) {
+            (Some(errno), _) | (None, Some(errno)) => Err(errno),
+            (None, None) => Ok(Reply::done()),
+        }
+    }
+
+    /// `getsockname`.
+    pub(super) fn local_name(&self, id: SocketId) -> Outcome {
+        let socket = self.socket(id)?;
+        let any = match socket.family {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let used = || {
+            let assoc = socket.has_one().then(|| socket.associations.values().next()).flatten()?;
+            let stats = self.driver.stack().association(self.driver.now(), *assoc)?;
+            stats.paths.iter().find(|path| path.primary)?.local
+        };
+        let address = socket.addresses.last().copied().or_else(used).unwrap_or(any);
+        Ok(Reply {
+            name: address::write(socket.family, socket.is_mapped() || address == any, (address, socket.port)),
+            ..Reply::done()
+        })
+    }
+
+    /// `getpeername`.
+    pub(super) fn peer_name(&self, now: Time, id: SocketId) -> Outcome {
+        let socket = self.socket(id)?;
+        if !socket.has_one() || !matches!(socket.state, SocketState::Established | SocketState::Closing) {
+            return Err(Errno::ENOTCONN);
+        }
+        let assoc = socket.associations.values().next();
+        let primary = assoc.and_then(|assoc| {
+            let stats = self.driver.stack().association(now, *assoc)?;
+            let path = stats.paths.iter().find(|path| path.primary)?;
+            Some((path.remote, stats.peer_port))
+        });
+        let named = primary.or(socket.peer).ok_or(Errno::ENOTCONN)?;
+        Ok(Reply { name: address::write(socket.family, socket.is_mapped(), named), ..Reply::done() })
+    }
+}
+
+/// The wildcard as a destination is this host, as for the kernel.
+fn reachable((address, port): Named) -> Named {
+    if !address.is_unspecified() {
+        return (address, port);
+    }
+    let loopback = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    (loopback, port)
+}
+
+fn bind_errno(error: &EndpointError) -> Errno {
+    match error {
+        EndpointError::Open(OpenError::InUse { .. } | OpenError::NoFreePort) => Errno::EADDRINUSE,
+        EndpointError::Claim(ClaimError::InUse { .. }) => Errno::EADDRINUSE,
+        EndpointError::Open(OpenError::Config(_)) => Errno::EINVAL,
+        _ => Errno::EADDRNOTAVAIL,
+    }
+}
+
+fn connect_errno(error: &ConnectError) -> Errno {
+    match error {
+        ConnectError::Exists => Errno::EISCONN,
+        ConnectError::BadAddress(_) | ConnectError::BadPort | ConnectError::NoAddress | ConnectError::Config(_) => {
+            Errno::EINVAL
+        }
+        ConnectError::System { .. } => Errno::ENETUNREACH,
+        _ => Errno::EINVAL,
+    }
+}

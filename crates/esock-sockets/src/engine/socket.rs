@@ -1,0 +1,207 @@
+//! What is kept of a socket and of an association.
+
+use super::SocketId;
+use crate::address::{Family, Named};
+use crate::errno::Errno;
+use crate::options::Settings;
+use bytes::Bytes;
+use esock_proto::{Address, AssocId, Config, EndpointId, Message, Negotiated, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// How many associations a socket has, and what its calls mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// `SOCK_STREAM` (RFC 6458 §4).
+    OneToOne,
+    /// `SOCK_SEQPACKET` (RFC 6458 §3).
+    OneToMany,
+    /// One association of a `SOCK_SEQPACKET` socket, taken out of it (RFC 6458 §9.2).
+    PeeledOff,
+}
+
+/// Where a socket stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketState {
+    /// Not connected; a one-to-many socket that does not listen stays so.
+    Closed,
+    /// New associations come in.
+    Listening,
+    /// One-to-one: connected.
+    Established,
+    /// One-to-one: either end has begun to shut down.
+    Closing,
+}
+
+/// What waits to be read, in order.
+#[derive(Debug)]
+pub enum Item {
+    /// A notification, whole.
+    Notification { association: i32, bytes: Bytes, read: usize },
+    /// This many messages, which are in the association still.
+    Messages { association: AssocId, count: usize },
+}
+
+/// A message that is being read.
+#[derive(Debug)]
+pub struct Partial {
+    pub association: AssocId,
+    pub number: i32,
+    pub from: Named,
+    pub message: Message,
+    pub read: usize,
+}
+
+/// A socket.
+#[derive(Debug)]
+pub struct Socket {
+    pub id: SocketId,
+    pub family: Family,
+    pub style: Style,
+    pub state: SocketState,
+    /// The port that it is bound to; 0 before.
+    pub port: u16,
+    /// The addresses that it is bound to; empty for all.
+    pub addresses: Vec<Address>,
+    pub endpoint: Option<EndpointId>,
+    pub backlog: usize,
+    pub settings: Settings,
+    /// Its associations by number.
+    pub associations: BTreeMap<i32, AssocId>,
+    /// One-to-one and listening: those that `accept` has not taken.
+    pub waiting: VecDeque<AssocId>,
+    pub queue: VecDeque<Item>,
+    pub partial: Option<Partial>,
+    /// `SO_ERROR`.
+    pub error: Option<Errno>,
+    /// Nothing more will be read.
+    pub no_more: bool,
+    /// The send buffer is full.
+    pub blocked: bool,
+    /// One-to-one: `connect` is under way.
+    pub connecting: bool,
+    /// Where `connect` went, for `getpeername`.
+    pub peer: Option<Named>,
+    /// How the last association ended, for whoever waits in `connect`.
+    pub ended: Option<Errno>,
+    /// Something came since readiness was last asked for.
+    pub news: bool,
+}
+
+/// What of a socket's settings each association has for itself.
+#[derive(Debug, Clone)]
+pub struct AssocSettings {
+    /// Notifications wanted, a bit each: see `notify::bit`.
+    pub events: u32,
+    /// How messages are sent whose call does not say.
+    pub send: SendDefaults,
+    /// `SCTP_CONTEXT`: told with messages that are received.
+    pub context: u32,
+    /// The stack's parameters.
+    pub config: Config,
+    /// `SCTP_AUTOCLOSE`.
+    pub autoclose: Option<Duration>,
+    /// `SCTP_MAXSEG`.
+    pub max_segment: u32,
+}
+
+/// `SCTP_DEFAULT_SEND_PARAM` and `SCTP_DEFAULT_SNDINFO`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SendDefaults {
+    pub stream: u16,
+    pub flags: u16,
+    /// In the order that the program gave: opaque (RFC 6458 §5.3.2).
+    pub ppid: u32,
+    pub context: u32,
+    #[expect(dead_code, reason = "the stack has no partial reliability yet")]
+    pub lifetime_ms: u32,
+}
+
+/// An association.
+#[derive(Debug)]
+pub struct Held {
+    pub id: AssocId,
+    pub number: i32,
+    pub endpoint: EndpointId,
+    /// Whose it is; none once its socket is closed.
+    pub socket: Option<SocketId>,
+    pub settings: AssocSettings,
+    /// Messages of it that its socket's queue knows of.
+    pub announced: usize,
+    /// It has been up.
+    pub up: Option<Negotiated>,
+    /// The end was reported.
+    pub closed: bool,
+    /// When something last went or came, for `SCTP_AUTOCLOSE`.
+    pub used: Time,
+    /// The peer as it was first known.
+    pub peer: Named,
+    /// Our shutdown has begun.
+    pub shutting_down: bool,
+    /// Its entry in `Engine::autoclose`.
+    pub autoclose_at: Option<Time>,
+    /// How it ended before its socket was made by `accept`: 0 is a shutdown.
+    pub ended_early: Option<Errno>,
+    /// What was last told of its paths.
+    pub paths_told: BTreeMap<Address, esock_proto::PathState>,
+}
+
+impl Socket {
+    pub fn new(id: SocketId, family: Family, style: Style, settings: Settings) -> Self {
+        Self {
+            id,
+            family,
+            style,
+            state: SocketState::Closed,
+            port: 0,
+            addresses: Vec::new(),
+            endpoint: None,
+            backlog: 0,
+            settings,
+            associations: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            queue: VecDeque::new(),
+            partial: None,
+            error: None,
+            no_more: false,
+            blocked: false,
+            connecting: false,
+            peer: None,
+            ended: None,
+            news: false,
+        }
+    }
+
+    /// Whether it is one-to-one, or has become nearly so.
+    pub fn has_one(&self) -> bool {
+        self.style != Style::OneToMany
+    }
+
+    /// Whether IPv4 addresses are told as IPv6 ones.
+    pub fn is_mapped(&self) -> bool {
+        self.settings.mapped
+    }
+
+    /// Whether an address can be used with this socket.
+    pub fn takes(&self, address: Address) -> bool {
+        match self.family {
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => !(address.is_ipv4() && self.settings.v6_only),
+        }
+    }
+
+    /// Whether anything can be read.
+    pub fn has_data(&self) -> bool {
+        self.partial.is_some() || !self.queue.is_empty()
+    }
+
+    /// Whether messages were not read; notifications do not count.
+    pub fn has_unread_messages(&self) -> bool {
+        self.partial.is_some() || self.queue.iter().any(|item| matches!(item, Item::Messages { count: 1.., .. }))
+    }
+
+    /// The error that waits, once.
+    pub fn take_error(&mut self) -> Option<Errno> {
+        self.error.take()
+    }
+}

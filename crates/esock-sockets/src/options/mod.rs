@@ -1,0 +1,173 @@
+//! Socket options: what a socket is told of how to behave, and what it is asked (RFC 6458 §8, socket(7)).
+
+mod addresses;
+mod association;
+mod messages;
+mod sctp;
+mod system;
+
+use crate::engine::{AssocSettings, Engine, SendDefaults, SocketId};
+use crate::errno::Errno;
+use crate::sysctl::Sysctl;
+use esock_io::kernel::abi::{self, Structure};
+use esock_proto::{Config, Encapsulation};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How a call ends.
+type Outcome = Result<crate::engine::Reply, Errno>;
+
+/// What a socket has been told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// For associations to come; each begins with a copy.
+    pub association: AssocSettings,
+    /// SCTP_INITMSG.
+    pub init: abi::sctp_initmsg,
+    /// SO_RCVBUF and SO_SNDBUF as they are told: twice what was asked for.
+    pub receive_buffer: usize,
+    /// See `receive_buffer`.
+    pub send_buffer: usize,
+    /// SO_RCVBUF was set.
+    pub receive_buffer_set: bool,
+    /// SO_RCVTIMEO and SO_SNDTIMEO; none is for ever.
+    pub receive_timeout: Option<Duration>,
+    /// See `receive_timeout`.
+    pub send_timeout: Option<Duration>,
+    /// SO_LINGER.
+    pub linger: Option<Duration>,
+    /// SO_REUSEADDR.
+    pub reuse: bool,
+    /// IP_FREEBIND.
+    pub freebind: bool,
+    /// IPV6_V6ONLY.
+    pub v6_only: bool,
+    /// SCTP_I_WANT_MAPPED_V4_ADDR.
+    pub mapped: bool,
+    /// SCTP_DISABLE_FRAGMENTS.
+    pub no_fragments: bool,
+    /// SCTP_RECVRCVINFO.
+    pub tell_received: bool,
+    /// SCTP_RECVNXTINFO.
+    pub tell_next: bool,
+    /// SCTP_REMOTE_UDP_ENCAPS_PORT.
+    pub encapsulation: Option<Encapsulation>,
+    /// Integers that are kept and told, and change nothing: SCTP_NODELAY, IP_TOS and their like.
+    pub kept: HashMap<(i32, i32), i32>,
+}
+
+impl Settings {
+    /// What a socket begins with.
+    pub fn new(sysctl: &Sysctl) -> Self {
+        let config = sysctl.config();
+        let init = abi::sctp_initmsg {
+            sinit_num_ostreams: 10,
+            sinit_max_instreams: 2048,
+            sinit_max_attempts: u16::try_from(config.max_init_retransmits).unwrap_or(u16::MAX),
+            sinit_max_init_timeo: u16::try_from(config.rto_max.as_millis()).unwrap_or(u16::MAX),
+        };
+        let size = |name| usize::try_from(sysctl.get(name)).unwrap_or(0);
+        let association = AssocSettings {
+            events: 0,
+            send: SendDefaults::default(),
+            context: 0,
+            config,
+            autoclose: None,
+            max_segment: 0,
+        };
+        Self {
+            association,
+            init,
+            receive_buffer: size("rmem_default"),
+            send_buffer: size("wmem_default"),
+            receive_buffer_set: false,
+            receive_timeout: None,
+            send_timeout: None,
+            linger: None,
+            reuse: false,
+            freebind: false,
+            v6_only: false,
+            mapped: true,
+            no_fragments: false,
+            tell_received: false,
+            tell_next: false,
+            encapsulation: None,
+            kept: HashMap::new(),
+        }
+    }
+
+    /// The stack's configuration for an association to come.
+    pub fn config(&self) -> Config {
+        let mut config = self.association.config.clone();
+        crate::engine::apply_init(&self.init, &mut config);
+        config.send_buffer = self.send_buffer.max(4096);
+        // A message is received whole, and must fit into half the window: until somebody asks for less, the window
+        // is larger than Linux's, so that what a peer may send at all can be received.
+        config.receive_window = if self.receive_buffer_set {
+            u32::try_from(self.receive_buffer / 2).unwrap_or(u32::MAX).clamp(4096, 1 << 30)
+        } else {
+            DEFAULT_WINDOW
+        };
+        config.max_message = config.receive_window as usize / 2;
+        config
+    }
+}
+
+/// The receive window of a socket whose SO_RCVBUF nobody has set, in bytes.
+const DEFAULT_WINDOW: u32 = 1 << 20;
+
+/// An option that is set to a value: an integer of at least four bytes.
+fn integer(value: &[u8]) -> Result<i32, Errno> {
+    i32::parse(value).ok_or(Errno::EINVAL)
+}
+
+/// An option's value that is at least as long as its structure.
+fn structure<T: Structure>(value: &[u8]) -> Result<T, Errno> {
+    T::parse(value).ok_or(Errno::EINVAL)
+}
+
+/// An answer that is cut to the room that there is for it.
+fn cut(mut bytes: Vec<u8>, room: usize) -> Outcome {
+    bytes.truncate(room);
+    Ok(crate::engine::Reply::bytes(bytes))
+}
+
+impl Engine {
+    /// `setsockopt`.
+    pub(crate) fn set_option(
+        &mut self,
+        now: esock_proto::Time,
+        id: SocketId,
+        level: i32,
+        name: i32,
+        value: &[u8],
+    ) -> Outcome {
+        self.socket(id)?;
+        match level {
+            libc::SOL_SOCKET => self.set_system_option(id, name, value),
+            libc::IPPROTO_SCTP => self.set_sctp_option(now, id, name, value),
+            libc::IPPROTO_IP | libc::IPPROTO_IPV6 => self.set_ip_option(id, level, name, value),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    /// `getsockopt`.
+    pub(crate) fn get_option(
+        &mut self,
+        now: esock_proto::Time,
+        id: SocketId,
+        level: i32,
+        name: i32,
+        room: i32,
+        value: &[u8],
+    ) -> Outcome {
+        self.socket(id)?;
+        let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+        match level {
+            libc::SOL_SOCKET => self.get_system_option(id, name, room),
+            libc::IPPROTO_SCTP => self.get_sctp_option(now, id, name, room, value),
+            libc::IPPROTO_IP | libc::IPPROTO_IPV6 => self.get_ip_option(id, level, name, room),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+}
