@@ -1,6 +1,6 @@
 //! How sockets and associations end.
 
-use super::{Engine, Outcome, Reply, SocketId, SocketState, Style};
+use super::{Engine, Item, Outcome, Reply, SocketId, SocketState, Style};
 use crate::errno::Errno;
 use esock_proto::{AssocId, EndpointId, Time};
 
@@ -12,7 +12,7 @@ impl Engine {
         self.touched.remove(&id);
         let unread = socket.has_unread_messages();
         let abort = unread || socket.settings.linger.is_some_and(|time| time.is_zero());
-        for assoc in socket.associations.into_values() {
+        for assoc in socket.associations.values().copied() {
             let waits = socket.waiting.contains(&assoc);
             if let Some(held) = self.associations.get_mut(&assoc) {
                 held.socket = None;
@@ -26,6 +26,18 @@ impl Engine {
             } else {
                 self.driver.stack_mut().shutdown(now, assoc)
             };
+        }
+        // Associations that had ended, and were kept for what nobody has read.
+        let read = socket.partial.iter().map(|partial| partial.association);
+        let unread = socket.queue.iter().filter_map(|item| match item {
+            Item::Messages { association, .. } => Some(*association),
+            Item::Notification { .. } => None,
+        });
+        let kept: Vec<AssocId> = read.chain(unread).collect();
+        for assoc in kept {
+            if self.held(assoc).is_some_and(|held| held.closed) {
+                self.forget(now, assoc);
+            }
         }
         if let Some(endpoint) = socket.endpoint {
             self.driver.stack_mut().set_accepting(endpoint, false);
