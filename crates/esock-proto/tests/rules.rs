@@ -338,6 +338,23 @@ fn data_is_padded_only_for_a_peer_that_has_read_a_pad_chunk() {
 }
 
 #[test]
+fn packets_are_equal_in_size_though_messages_leave_short_rests_in_them() {
+    // A batch of segments (GSO) ends with the first short packet. The peer has read no PAD chunk here, and the last
+    // fragment of a message of 16 KiB leaves less than 100 bytes of its packet.
+    let config = config_with(|config| (config.pmtud, config.initial_mtu) = (false, 1428));
+    let (mut pair, client, _) = Pair::established(1, [config.clone(), config]);
+    for _ in 0..20 {
+        pair.send(0, client, 0, &[7; 16 << 10]);
+    }
+    pair.run(ms(5000));
+    let sizes: Vec<usize> =
+        pair.log.iter().filter(|packet| packet.data[12] == DATA).map(|packet| packet.data.len()).collect();
+    let short = sizes.iter().filter(|size| **size < sizes[0]).count();
+    // Windows end where they end.
+    assert!(sizes.len() > 200 && short <= 5, "{short} of {} packets are short", sizes.len());
+}
+
+#[test]
 fn a_shutdown_that_acknowledges_what_was_never_sent_is_a_shutdown() {
     let (mut pair, client, _) = quiet_pair();
     let server = pair.hosts[1].accepted[0];

@@ -88,7 +88,6 @@ impl Association {
             readable_told: false,
             path_told: 0,
             stalled: false,
-            peer_reads_pad: false,
             counters: Default::default(),
             config: Box::new(config),
         }

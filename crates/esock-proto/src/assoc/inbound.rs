@@ -341,7 +341,7 @@ impl Association {
             self.error_count = 0;
         }
         if let BeatKind::Mtu(size) = beat.kind {
-            self.peer_reads_pad = true;
+            self.tx.peer_reads_pad = true;
             path.change_mtu(|pmtud| pmtud.on_probe_acked(cx.now, size));
             self.send_mtu_probe(cx, index);
         }

@@ -96,8 +96,6 @@ pub struct Association {
     path_told: usize,
     /// It stood still for ever when it was last at rest: see `stall`.
     stalled: bool,
-    /// The peer has answered a probe of the path MTU, which ends in a PAD chunk.
-    peer_reads_pad: bool,
     counters: Counters,
 }
 

@@ -214,7 +214,7 @@ impl Association {
                 break;
             }
             let more = self.data_path() == Some(index) && segments + 1 < max_segments;
-            if more && self.peer_reads_pad && segment - packet.len() <= segment / 8 {
+            if more && self.tx.peer_reads_pad && segment - packet.len() <= segment / 8 {
                 // RFC 4820: packets of a batch are equal in size. Some peers discard a whole packet for a chunk that
                 // they do not know, against RFC 9260 §3.2: data is padded for those only that have answered a probe.
                 packet.pad_to(segment);

@@ -131,7 +131,6 @@ impl Association {
         self.control.clear();
         self.timers.stop();
         self.counters.restarts += 1;
-        self.peer_reads_pad = false;
         self.take_cookie(cx.now, cookie, local_for);
         self.queue_cookie_ack(0);
         self.phase = Phase::Established;

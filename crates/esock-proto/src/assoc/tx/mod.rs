@@ -78,6 +78,8 @@ pub struct Tx {
     answered: bool,
     /// The peer's closed window has been left alone for long enough (§6.1 A).
     pub probe_due: bool,
+    /// The peer has answered a probe of the path MTU, which ends in a PAD chunk.
+    pub peer_reads_pad: bool,
     pub counters: TxCounters,
     loss_detection: LossDetection,
     faults: Faults,
@@ -123,6 +125,7 @@ impl Tx {
             a_rwnd: negotiated.peer_rwnd as usize,
             answered: false,
             probe_due: false,
+            peer_reads_pad: false,
             counters: TxCounters::default(),
             loss_detection: LossDetection::new(config.loss_recovery),
             faults: config.faults(),

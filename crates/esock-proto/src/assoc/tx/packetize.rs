@@ -14,6 +14,8 @@ const MAX_SENT_CHUNKS: usize = 65_535;
 
 /// A fragment that merely fills the rest of a packet is at least this long.
 const MIN_FILL_BYTES: usize = 128;
+/// The same where a PAD chunk cannot fill it: even a short fragment is worth it that keeps packets equal in size.
+const MIN_ODD_FILL_BYTES: usize = 16;
 
 impl Tx {
     /// The path that the first chunk to be sent again goes over, if it may be sent now.
@@ -125,6 +127,7 @@ impl Tx {
     /// Writes new chunks while the path, the peer's window and the packet have room. Returns whether any was written.
     pub fn write_new(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths) -> bool {
         let largest = paths.amdcs().min(paths.list[index].pmdcs()) - DATA_HEADER_BYTES;
+        let min_fill = if self.peer_reads_pad { MIN_FILL_BYTES } else { MIN_ODD_FILL_BYTES };
         let mut any = false;
         loop {
             let path = &paths.list[index];
@@ -138,7 +141,7 @@ impl Tx {
             if padded(waiting) > room.min(largest) {
                 // §6.9: only what fits no packet is fragmented; such a message may begin in what another left.
                 let fits_alone = starts && waiting <= largest;
-                if fits_alone || (room < MIN_FILL_BYTES && !packet.is_empty()) {
+                if fits_alone || (room < min_fill && !packet.is_empty()) {
                     break;
                 }
                 len = room.min(largest) & !3;
