@@ -33,6 +33,13 @@ impl Time {
     }
 }
 
+/// The first of these moments, if there is any.
+pub fn earliest<const COUNT: usize>(moments: [Option<Time>; COUNT]) -> Option<Time> {
+    // No moment is later than all: comparing numbers is a fraction of what walking options costs.
+    let first = moments.into_iter().fold(u64::MAX, |first, at| first.min(at.map_or(u64::MAX, Time::as_nanos)));
+    (first < u64::MAX).then_some(Time(first))
+}
+
 impl Add<Duration> for Time {
     type Output = Self;
 

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::error::{NotFound, Rejected, SendError};
 use crate::serial::Tsn;
 use crate::stats::{AssociationStats, Counters, PathParameters};
-use crate::time::Time;
+use crate::time::{Time, earliest};
 use crate::types::{Address, AssocId, EndpointId, PathId, VerificationTag};
 use bytes::Bytes;
 use control::{Queued, Reading};
@@ -142,18 +142,19 @@ impl Association {
         Ok(())
     }
 
-    /// The next message.
-    pub fn recv(&mut self) -> Option<Message> {
+    /// The next message; and whether the peer is to be told that the window has opened.
+    pub fn recv(&mut self) -> (Option<Message>, bool) {
         let Some(message) = self.rx.pop() else {
             self.readable_told = false;
-            return None;
+            return (None, false);
         };
         // The last one was read: the next is news again, whether or not somebody asks once more.
         self.readable_told = self.rx.ready_messages() > 0;
-        if !self.is_closed() && self.rx.window_update_due() {
+        let opened = !self.is_closed() && self.rx.window_update_due();
+        if opened {
             self.ack.force();
         }
-        Some(message)
+        (Some(message), opened)
     }
 
     pub fn peek(&self) -> Option<&Message> {
@@ -270,6 +271,6 @@ impl Association {
         if self.is_closed() {
             return None;
         }
-        [self.timers.deadline(), self.ack.deadline, self.paths.deadline()].into_iter().flatten().min()
+        earliest([self.timers.deadline(), self.ack.deadline, self.paths.deadline()])
     }
 }

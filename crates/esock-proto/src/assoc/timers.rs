@@ -6,7 +6,7 @@ use super::path::{Beat, BeatKind, Path};
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, PathState};
 use crate::faults::Fault;
-use crate::time::Time;
+use crate::time::{Time, earliest};
 use rand::RngExt;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Timers {
 
 impl Timers {
     pub fn deadline(&self) -> Option<Time> {
-        [self.t1, self.t2, self.guard, self.fallback, self.probe].into_iter().flatten().min()
+        earliest([self.t1, self.t2, self.guard, self.fallback, self.probe])
     }
 
     pub fn stop(&mut self) {

@@ -209,19 +209,23 @@ impl Stack {
     /// Takes a message to be sent; it comes back with the error if it cannot be taken.
     /// Never blocks; packets leave with [`Stack::poll_transmit`].
     pub fn send(&mut self, now: Time, assoc: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {
-        let mut payload = Some(payload);
-        let sent = self.with(now, assoc, |assoc, cx| assoc.send(cx, options, payload.take().unwrap_or_default()));
-        sent.unwrap_or_else(|NotFound| {
-            Err(Rejected { error: SendError::Closed, payload: payload.take().unwrap_or_default() })
-        })
+        let Some(entry) = self.table.get_mut(assoc) else {
+            return Err(Rejected { error: SendError::Closed, payload });
+        };
+        let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
+        let taken = entry.assoc.send(&mut cx, options, payload);
+        if taken.is_ok() {
+            // Its deadline is entered when it has nothing more to send: once for a whole batch.
+            self.table.activate(assoc);
+        }
+        taken
     }
 
     /// The next message that has arrived. Works after the association has ended, until it is released.
     pub fn recv(&mut self, _now: Time, assoc: AssocId) -> Option<Message> {
         let entry = self.table.get_mut(assoc)?;
-        let message = entry.assoc.recv();
-        let wants = entry.assoc.wants_transmit();
-        if wants {
+        let (message, opened) = entry.assoc.recv();
+        if opened {
             self.table.activate(assoc);
         }
         message

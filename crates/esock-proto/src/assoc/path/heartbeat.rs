@@ -2,7 +2,7 @@
 
 use super::Path;
 use crate::api::PathState;
-use crate::time::Time;
+use crate::time::{Time, earliest};
 use crate::types::PathId;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Beats {
 
 impl Beats {
     pub fn deadline(&self) -> Option<Time> {
-        [self.next, self.alive.map(|beat| beat.expires), self.mtu.map(|beat| beat.expires)].into_iter().flatten().min()
+        earliest([self.next, self.alive.map(|beat| beat.expires), self.mtu.map(|beat| beat.expires)])
     }
 
     /// Notes that a HEARTBEAT leaves.

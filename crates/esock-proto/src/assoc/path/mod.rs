@@ -13,7 +13,7 @@ use crate::api::PathState;
 use crate::config::Config;
 use crate::serial::Tsn;
 use crate::stats::{PathParameters, PathStats};
-use crate::time::Time;
+use crate::time::{Time, earliest};
 use crate::transmit::Local;
 use crate::types::{Address, PathId};
 use crate::wire::{DATA_HEADER_BYTES, HEADER_BYTES};
@@ -251,7 +251,7 @@ impl Path {
     pub fn deadline(&self) -> Option<Time> {
         let log = self.log.as_ref().and_then(|log| log.deadline());
         let pace = self.pacer.as_ref().and_then(|pacer| pacer.deadline());
-        [self.t3, self.beats.deadline(), self.pmtud.deadline(), log, pace].into_iter().flatten().min()
+        earliest([self.t3, self.beats.deadline(), self.pmtud.deadline(), log, pace])
     }
 
     pub fn stats(&self, primary: bool) -> PathStats {
