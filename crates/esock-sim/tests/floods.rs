@@ -198,6 +198,75 @@ fn floods_on_an_association_do_not_slow_the_others_down() {
     }
 }
 
+/// Peers that never read what they are sent, and send more than anybody reads: each takes its two buffers and no more,
+/// and a shut window costs a probe now and then.
+#[test]
+fn slow_readers_and_shut_windows_take_their_buffers_and_nothing_of_the_others() {
+    const SLOW: u8 = 40;
+    const BUFFER: usize = 32_768;
+    let (mut network, ours, theirs) = pair();
+    let mut config = Config::default();
+    (config.receive_window, config.send_buffer) = (BUFFER as u32, BUFFER);
+    for at in 0..SLOW {
+        let address: Address = Ipv4Addr::new(10, 1, 0, 1 + at).into();
+        let endpoint =
+            EndpointConfig { port: 5000, addresses: vec![address], host_addresses: Vec::new(), config: config.clone() };
+        let host = network.add_host(StackConfig::default(), endpoint);
+        network.link(host, server(), LinkConfig::default());
+        network.link(1, address, LinkConfig::default());
+        let peer = Peer { addresses: vec![server()], port: PORT, encapsulation: Encapsulation::Default };
+        let (now, endpoint) = (network.now, network.hosts[host].endpoint);
+        network.hosts[host].stack.connect(now, endpoint, &peer, None).expect("a sound scenario");
+        network.touch(host);
+    }
+    network.run_until(network.now + Duration::from_secs(5));
+    let slow: Vec<AssocId> = network.hosts[1].accepted.iter().copied().filter(|id| *id != theirs).collect();
+    assert_eq!(slow.len(), usize::from(SLOW));
+
+    let (mut slowest, mut waiting) = (Duration::ZERO, std::collections::VecDeque::new());
+    let mut halfway = 0;
+    for tick in 0..6000 {
+        let now = network.now;
+        if tick == 3000 {
+            halfway = network.hosts[1].stack.stats().packets_sent;
+        }
+        network.hosts[0].stack.send(now, ours, SendOptions::default(), vec![1; 100].into()).expect("room");
+        waiting.push_back(now);
+        network.touch(0);
+        // Both ends of the slow ones send whatever there is room for, and read nothing.
+        for (at, id) in slow.iter().enumerate() {
+            let full =
+                |stack: &mut Stack, id| stack.send(now, id, SendOptions::default(), vec![7; 1000].into()).is_err();
+            while !full(&mut network.hosts[1].stack, *id) {}
+            let endpoint = network.hosts[2 + at].endpoint;
+            let other = network.hosts[2 + at].stack.associations(endpoint)[0];
+            while !full(&mut network.hosts[2 + at].stack, other) {}
+            network.touch(2 + at);
+        }
+        network.touch(1);
+        network.run_until(now + Duration::from_millis(10));
+        while network.hosts[1].stack.recv(network.now, theirs).is_some() {
+            slowest = slowest.max(network.now.since(waiting.pop_front().expect("each arrives once")));
+        }
+        network.touch(1);
+    }
+    let sent = network.hosts[1].stack.stats().packets_sent - halfway;
+    println!("slowest message {slowest:?}, {sent} packets of the server in the second half minute");
+    assert!(waiting.len() <= 1 && slowest <= Duration::from_millis(50), "{slowest:?}");
+    // A SACK for every second of 3000 messages; beside that, for each slow one, what a second costs: a packet at each
+    // timeout, answers to those of the other end, and searches for the path MTU where packets stay unacknowledged.
+    assert!(sent <= 1500 + 30 * 2 * u64::from(SLOW), "{sent}");
+    let (window, buffer) = (Config::default().receive_window as usize, Config::default().send_buffer);
+    for id in slow {
+        let stats = network.hosts[1].stack.association(network.now, id).expect("it was not released");
+        assert_eq!((stats.state, stats.error_count), (State::Established, 0), "{stats:#?}");
+        // Both are filled, but for what the next message needs.
+        assert!((window / 10 * 9..=window).contains(&stats.receive_buffered), "{stats:#?}");
+        assert!((buffer / 10 * 9..=buffer).contains(&stats.send_buffered), "{stats:#?}");
+        assert!(stats.in_flight <= BUFFER, "{stats:#?}");
+    }
+}
+
 /// The cheapest of some batches of a thousand packets, in nanoseconds for a packet: what else the machine does
 /// only makes batches dearer.
 fn cost(stack: &mut Stack, now: Time, from: &mut u32, next: &dyn Fn(u32) -> (Address, Vec<u8>)) -> u64 {

@@ -15,6 +15,8 @@ pub(super) struct End {
     pub(super) assoc: Option<AssocId>,
     pub(super) events: Vec<Event>,
     pub(super) messages: Vec<Message>,
+    /// Whether messages are read as they come.
+    pub(super) reads: bool,
 }
 
 /// Timers for tests: fast, and a host that is busy with other tests still keeps them.
@@ -48,7 +50,7 @@ impl End {
             })
             .unwrap();
         driver.stack_mut().set_accepting(endpoint, true);
-        Self { driver, endpoint, assoc: None, events: Vec::new(), messages: Vec::new() }
+        Self { driver, endpoint, assoc: None, events: Vec::new(), messages: Vec::new(), reads: true }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -89,7 +91,7 @@ impl End {
                 self.events.push(event);
             }
         }
-        if let Some(assoc) = self.assoc {
+        if let Some(assoc) = self.assoc.filter(|_| self.reads) {
             while let Some(message) = stack.recv(now, assoc) {
                 self.messages.push(message);
             }

@@ -159,8 +159,9 @@ impl Association {
         if !answered_probe {
             let pmdcs = path.pmdcs();
             path.congestion.on_timeout(cx.now, pmdcs);
-            path.one_packet = true;
         }
+        // E3: a single packet, whatever the congestion window: of what a shut window has dropped too.
+        path.one_packet = true;
         // Even then: what is missing may be what is too large for the path.
         if !self.config.faults().has(Fault::MtuNeverFalls) && path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
             self.send_mtu_probe(cx, index);

@@ -136,6 +136,35 @@ fn a_shut_window_is_probed_after_a_timeout_and_then_at_growing_intervals() {
     rows.end(8);
 }
 
+// covers: RFC 9260 §6.3.3-E3, §6.1-A3
+#[test]
+fn what_a_shut_window_has_dropped_goes_again_one_packet_at_each_timeout() {
+    let mut rows = Rows::of("§6.3.3 E3, §6.1 A");
+    let mut lab = Lab::warm(quiet());
+    let start = lab.now;
+    (0..4).for_each(|_| lab.send(0, &[1; 1000]));
+    lab.take();
+    // All four are on their way when the peer shuts its window and takes none of them. It answers each timeout.
+    lab.ack_with(1, 0, &[]);
+    let mut got = Vec::new();
+    for _ in 0..16 {
+        let sent = lab.timed(start, ms(1000));
+        if !sent.is_empty() {
+            lab.ack_with(1, 0, &[]);
+        }
+        got.extend(sent);
+    }
+    rows.check("one packet", times(&got), vec![1000, 3000, 7000, 15_000]);
+    let stats = lab.stats();
+    rows.check("no errors", (stats.error_count, stats.paths[0].error_count), (0, 0));
+    rows.check("cwnd", stats.paths[0].cwnd, 4404);
+    // The window opens: all of them at once.
+    lab.ack_with(1, 50_000, &[]);
+    let line = lab.line();
+    rows.check("open", line, "DATA(2) DATA(3) DATA(4) DATA(5)".to_owned());
+    rows.end(4);
+}
+
 // covers: RFC 9260 §6.1-A6, §6.1-A4
 #[test]
 fn a_window_update_or_new_data_neither_hastens_nor_loses_the_probe() {

@@ -91,6 +91,8 @@ impl Tx {
                 self.mark_lost(offset, paths);
             }
         }
+        // §6.3.3: what did not fit into the one packet of T3-rtx goes when a SACK arrives, as far as cwnd allows.
+        paths.list.iter_mut().for_each(|path| path.one_packet = false);
     }
 
     /// A cumulative TSN ack without gaps and window (SHUTDOWN, §6.2.1 and §9.2).
