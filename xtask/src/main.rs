@@ -6,6 +6,8 @@ mod exec;
 mod fuzz;
 mod matrix;
 mod packages;
+#[cfg(test)]
+mod pages;
 mod parse;
 mod report;
 mod requirements;
