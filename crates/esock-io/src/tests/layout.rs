@@ -107,8 +107,18 @@ fn the_structures_of_the_system_that_we_hand_over_are_what_its_headers_say() {
         "struct sock_fprog" libc::sock_fprog { len filter }
         "struct pollfd" libc::pollfd { fd events revents }
         "struct timespec" libc::timespec { tv_sec tv_nsec }
+        "struct timeval" libc::timeval { tv_sec tv_usec }
+        "struct sockaddr_un" libc::sockaddr_un { sun_family sun_path }
+        "struct stat" libc::stat { st_dev st_ino st_mode }
+        "fd_set" libc::fd_set { }
         "struct ifaddrs" libc::ifaddrs { ifa_next ifa_name ifa_flags ifa_addr ifa_netmask ifa_ifu ifa_data }
     };
+    layouts.push(Layout {
+        // Packed on x86-64.
+        name: "struct epoll_event",
+        size: Some(size_of::<libc::epoll_event>()),
+        fields: vec![("events", offset_of!(libc::epoll_event, events)), ("data", offset_of!(libc::epoll_event, u64))],
+    });
     layouts.push(Layout {
         name: "struct tcp_info",
         size: None,
@@ -131,6 +141,10 @@ fn the_structures_of_the_system_that_we_hand_over_are_what_its_headers_say() {
         "poll.h",
         "time.h",
         "ifaddrs.h",
+        "sys/epoll.h",
+        "sys/select.h",
+        "sys/stat.h",
+        "sys/un.h",
         "linux/errqueue.h",
         "linux/filter.h",
         "linux/tcp.h",
