@@ -3,6 +3,7 @@
 pub mod case;
 pub mod chart;
 pub mod figures;
+pub mod lab;
 pub mod pattern;
 pub mod peers;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! How long and where things are measured.
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The SCTP packet, or what stands for it, that the candidates over UDP send unless told otherwise.
@@ -10,6 +11,26 @@ pub const OUTER_BYTES: usize = 28;
 
 /// Windows, and buffers of sockets: as much as the system allows of it.
 pub const BUFFER_BYTES: usize = 8 << 20;
+
+/// What the kernel holds of UDP packets that a candidate has not read: with less than a window of them, loopback loses
+/// packets.
+const UDP_BUFFER_BYTES: libc::c_int = 32 << 20;
+
+/// Gives a UDP socket a large receive buffer: beyond the system's limit where that is permitted.
+#[cfg(target_os = "linux")]
+pub fn enlarge(socket: &impl AsRawFd) {
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
+        let (bytes, len) = (UDP_BUFFER_BYTES, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the descriptor is open, and the call reads `len` bytes of a local integer. It may fail.
+        unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const bytes).cast(), len);
+        }
+    }
+}
+
+/// Only Linux has the option.
+#[cfg(not(target_os = "linux"))]
+pub fn enlarge(_: &impl AsRawFd) {}
 
 /// How long things are measured.
 #[derive(Debug, Clone, Copy)]

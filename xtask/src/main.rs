@@ -4,6 +4,7 @@
 mod bench;
 mod exec;
 mod fuzz;
+mod instructions;
 mod matrix;
 mod packages;
 #[cfg(test)]
@@ -27,6 +28,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   test            Run every check and test; exit status 0 only if all of them passed
   bench           Measure esock beside TCP, UDP and other stacks, over loopback (--help: its options)
+  instructions    Count the instructions of the hot paths, and compare with benches/instructions.toml
   soak            Run days of traffic in virtual time: every message accounted for, no growth of memory
   matrix          Run the tests with other SCTP implementations, and write what they have shown
                   into the table in README.md
@@ -54,6 +56,9 @@ Options of fuzz:
   --minimise     Run nothing; put what earlier runs found into the stored corpus, where it adds coverage
   --seeds        Run nothing; make the seeds anew from our own captures: packet scripts, simulated runs
 
+Options of instructions:
+  --write    Write what was counted to benches/instructions.toml instead
+
 Options of requirements:
   --write    Write it to docs/conformance.md instead
 
@@ -73,6 +78,9 @@ fn main() -> ExitCode {
             Ok(options) => test::run(&root(), options),
             Err(problem) => usage(&problem),
         },
+        ["instructions"] => instructions::run(&root(), false),
+        ["instructions", "--write"] => instructions::run(&root(), true),
+        ["instructions", other, ..] => usage(&format!("`instructions` has no option `{other}`")),
         ["bench", options @ ..] => bench::run(&root(), options),
         ["soak", options @ ..] => match soak::Options::parse(options) {
             Ok(options) => soak::run(&root(), options),

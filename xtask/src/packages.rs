@@ -4,8 +4,8 @@ use crate::exec::{self, Ended};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What the interop tests run, build with, or judge with; and the compiler of libFuzzer.
-const NEEDED: [&str; 10] = [
+/// What the interop tests run, build with, or judge with; the compiler of libFuzzer; what counts instructions.
+const NEEDED: [&str; 11] = [
     "user-mode-linux",
     "iproute2",
     "kmod",
@@ -16,6 +16,7 @@ const NEEDED: [&str; 10] = [
     "gcc",
     "g++",
     "libc6-dev",
+    "valgrind",
 ];
 
 /// Sees to it that every package is installed, until `deadline`.

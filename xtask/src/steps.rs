@@ -27,6 +27,9 @@ pub const PACKAGES_LIMIT: Duration = Duration::from_secs(180);
 pub const FUZZ_TIME: Duration = Duration::from_secs(15);
 pub const FUZZ_LIMIT: Duration = Duration::from_secs(180);
 
+/// How long building for release and counting instructions may take.
+pub const INSTRUCTIONS_LIMIT: Duration = Duration::from_secs(90);
+
 /// How many seeded simulation runs are made unless ESOCK_SIM_RUNS says otherwise.
 const SIM_RUNS: &str = "2000";
 

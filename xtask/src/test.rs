@@ -2,11 +2,12 @@
 
 use crate::exec::{self, Ended};
 use crate::fuzz;
+use crate::instructions;
 use crate::matrix::Facts;
 use crate::packages;
 use crate::parse::Parser;
 use crate::report::{Part, Report};
-use crate::steps::{self, FUZZ_LIMIT, FUZZ_TIME, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
+use crate::steps::{self, FUZZ_LIMIT, FUZZ_TIME, INSTRUCTIONS_LIMIT, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
     if options.peers && report.is_good() {
         report.add(settle_matrix(root, &facts, false));
     }
+    report.add(count_instructions(root, options, deadline));
     report.add(run_fuzz(root, options, deadline));
     report.finish(started.elapsed(), TOTAL_LIMIT)
 }
@@ -69,6 +71,20 @@ pub fn write_matrix(root: &Path) -> ExitCode {
 fn settle_matrix(root: &Path, facts: &Facts, write: bool) -> Part {
     heading("matrix", "what the tests have shown of each peer, in README.md");
     Part::check("matrix", Duration::ZERO, TOTAL_LIMIT, facts.settle(root, write).err())
+}
+
+/// What the hot paths cost, against the stored counts.
+fn count_instructions(root: &Path, options: Options, deadline: Instant) -> Part {
+    heading("instructions", "what the hot paths cost, as callgrind counts it");
+    let began = Instant::now();
+    if !options.peers && !instructions::has_callgrind() {
+        let part = Part::check("instructions", began.elapsed(), INSTRUCTIONS_LIMIT, None);
+        return part.says("not counted: there is no valgrind");
+    }
+    match instructions::settle(root, false, deadline) {
+        Ok(said) => Part::check("instructions", began.elapsed(), INSTRUCTIONS_LIMIT, None).says(&said),
+        Err(problem) => Part::check("instructions", began.elapsed(), INSTRUCTIONS_LIMIT, Some(problem)),
+    }
 }
 
 /// Each fuzz target for a short time, beginning with the stored corpus.

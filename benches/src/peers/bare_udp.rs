@@ -1,7 +1,7 @@
 //! UDP over loopback with segmentation offload and nothing on top: what the packets cost at least.
 
 use crate::pattern::Pattern;
-use crate::plan::BUFFER_BYTES;
+use crate::plan::enlarge;
 use crate::{Bulk, End, Plan, RoundTrips};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::io::IoSliceMut;
@@ -35,7 +35,7 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
             }
         });
         let state = UdpSocketState::new((&receiver).into()).expect("a UDP socket");
-        let _ = state.set_recv_buffer_size((&receiver).into(), BUFFER_BYTES);
+        enlarge(&receiver);
         receiver.set_nonblocking(false).expect("a socket can block");
         receiver.set_read_timeout(Some(Duration::from_secs(1))).expect("not zero");
         let mut buffer = vec![0u8; RECEIVE_BYTES];

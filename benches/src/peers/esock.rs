@@ -1,7 +1,7 @@
 //! esock: two drivers in two threads, one association over UDP encapsulation on loopback.
 
 use crate::pattern::{Checker, Pattern};
-use crate::plan::{BUFFER_BYTES, OUTER_BYTES};
+use crate::plan::{BUFFER_BYTES, OUTER_BYTES, enlarge};
 use crate::{Bulk, End, Plan, RoundTrips};
 use esock_io::{Backend, Driver, DriverConfig, Turn, UdpPort};
 use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
@@ -35,6 +35,7 @@ fn open(plan: &Plan) -> (Driver, esock_proto::EndpointId) {
     driver_config.backend = Backend::Udp;
     driver_config.udp_port = UdpPort::Ephemeral;
     let mut driver = Driver::open(driver_config).expect("UDP sockets open");
+    driver.descriptors().expect("they are open").iter().for_each(enlarge);
     let endpoint = driver
         .open_endpoint(EndpointConfig {
             port: 0,

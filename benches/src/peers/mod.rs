@@ -2,10 +2,14 @@
 
 pub mod bare_udp;
 pub mod esock;
+pub mod esock_async;
+#[cfg(feature = "peers")]
+pub mod rust;
 pub mod tcp;
 pub mod usrsctp;
 
 use crate::{Bulk, Plan, Rate, RoundTrips};
+use esock_async::Calls;
 
 /// A candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,13 +20,44 @@ pub enum Peer {
     Tcp,
     /// esock over UDP encapsulation, on its `Driver`.
     Esock,
+    /// esock's API for tokio, messages handed over in batches.
+    EsockBatch,
+    /// esock's API for tokio, messages handed over one by one.
+    EsockSingle,
     /// usrsctp over UDP encapsulation.
     Usrsctp,
+    /// dcsctp, with GSO and GRO.
+    #[cfg(feature = "peers")]
+    Dcsctp,
+    /// sctp-proto, with GSO and GRO.
+    #[cfg(feature = "peers")]
+    SctpProto,
+    /// quinn-proto, with GSO and GRO.
+    #[cfg(feature = "peers")]
+    Quinn,
+    /// webrtc-sctp.
+    #[cfg(feature = "peers")]
+    WebrtcSctp,
 }
 
 impl Peer {
     /// All there are in this build.
-    pub const ALL: &[Self] = &[Self::Udp, Self::Tcp, Self::Esock, Self::Usrsctp];
+    pub const ALL: &[Self] = &[
+        Self::Udp,
+        Self::Tcp,
+        Self::Esock,
+        Self::EsockBatch,
+        Self::EsockSingle,
+        Self::Usrsctp,
+        #[cfg(feature = "peers")]
+        Self::Dcsctp,
+        #[cfg(feature = "peers")]
+        Self::SctpProto,
+        #[cfg(feature = "peers")]
+        Self::Quinn,
+        #[cfg(feature = "peers")]
+        Self::WebrtcSctp,
+    ];
 
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -30,7 +65,17 @@ impl Peer {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Esock => "esock",
+            Self::EsockBatch => "esock-batch",
+            Self::EsockSingle => "esock-single",
             Self::Usrsctp => "usrsctp",
+            #[cfg(feature = "peers")]
+            Self::Dcsctp => "dcsctp",
+            #[cfg(feature = "peers")]
+            Self::SctpProto => "sctp-proto",
+            #[cfg(feature = "peers")]
+            Self::Quinn => "quinn",
+            #[cfg(feature = "peers")]
+            Self::WebrtcSctp => "webrtc-sctp",
         }
     }
 
@@ -39,19 +84,29 @@ impl Peer {
         match self {
             Self::Udp => "UDP with GSO and GRO, no protocol",
             Self::Tcp => "kernel TCP (write size)",
-            Self::Esock => "esock",
+            Self::Esock => "esock, driver",
+            Self::EsockBatch => "esock, tokio API, batches",
+            Self::EsockSingle => "esock, tokio API, one by one",
             Self::Usrsctp => "usrsctp 0.9.5",
+            #[cfg(feature = "peers")]
+            Self::Dcsctp => "dcsctp 0.1.16",
+            #[cfg(feature = "peers")]
+            Self::SctpProto => "sctp-proto 0.10.8",
+            #[cfg(feature = "peers")]
+            Self::Quinn => "quinn-proto 0.11.19, AES-128-GCM",
+            #[cfg(feature = "peers")]
+            Self::WebrtcSctp => "webrtc-sctp 0.17.2",
         }
     }
 
     /// Whether it has associations.
     pub fn sets_up(self) -> bool {
-        matches!(self, Self::Usrsctp)
+        matches!(self, Self::EsockSingle | Self::Usrsctp)
     }
 
     /// Whether it is ours.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Esock)
+        matches!(self, Self::Esock | Self::EsockBatch | Self::EsockSingle)
     }
 
     /// The candidate with this name.
@@ -73,7 +128,17 @@ impl Peer {
             Self::Udp => Ok(bare_udp::bulk(*plan, message_bytes)),
             Self::Tcp => Ok(tcp::bulk(*plan, message_bytes)),
             Self::Esock => Ok(esock::bulk(*plan, message_bytes)),
+            Self::EsockBatch => Ok(esock_async::bulk(plan, message_bytes, Calls::Batch)),
+            Self::EsockSingle => Ok(esock_async::bulk(plan, message_bytes, Calls::Single)),
             Self::Usrsctp => usrsctp::bulk(plan, message_bytes),
+            #[cfg(feature = "peers")]
+            Self::Dcsctp => Ok(rust::bulk::<rust::dcsctp::Dcsctp>(plan, message_bytes)),
+            #[cfg(feature = "peers")]
+            Self::SctpProto => Ok(rust::bulk::<rust::sctp_proto::SctpProto>(plan, message_bytes)),
+            #[cfg(feature = "peers")]
+            Self::Quinn => Ok(rust::bulk::<rust::quinn::Quinn>(plan, message_bytes)),
+            #[cfg(feature = "peers")]
+            Self::WebrtcSctp => Ok(rust::webrtc_sctp::bulk(plan, message_bytes)),
         }
     }
 
@@ -83,13 +148,23 @@ impl Peer {
             Self::Udp => Ok(bare_udp::ping_pong(*plan, message_bytes)),
             Self::Tcp => Ok(tcp::ping_pong(*plan, message_bytes)),
             Self::Esock => Ok(esock::ping_pong(*plan, message_bytes)),
+            Self::EsockBatch | Self::EsockSingle => Ok(esock_async::ping_pong(plan, message_bytes)),
             Self::Usrsctp => usrsctp::ping_pong(plan, message_bytes),
+            #[cfg(feature = "peers")]
+            Self::Dcsctp => Ok(rust::ping_pong::<rust::dcsctp::Dcsctp>(plan, message_bytes)),
+            #[cfg(feature = "peers")]
+            Self::SctpProto => Ok(rust::ping_pong::<rust::sctp_proto::SctpProto>(plan, message_bytes)),
+            #[cfg(feature = "peers")]
+            Self::Quinn => Ok(rust::ping_pong::<rust::quinn::Quinn>(plan, message_bytes)),
+            #[cfg(feature = "peers")]
+            Self::WebrtcSctp => Ok(rust::webrtc_sctp::ping_pong(plan, message_bytes)),
         }
     }
 
     /// Associations set up, `at_once` at a time.
     pub fn setup(self, plan: &Plan, at_once: usize) -> Result<Rate, String> {
         match self {
+            Self::EsockSingle => Ok(esock_async::setup(plan, at_once)),
             Self::Usrsctp => usrsctp::setup(plan, at_once),
             _ => Err("there is nothing to set up".to_owned()),
         }

@@ -305,7 +305,7 @@ static int is(const char *mode)
 static void start(char **argv)
 {
 	cpu_set_t cores;
-	int bytes = 4 << 20;
+	int bytes = 32 << 20;
 
 	options.mode = argv[1];
 	options.udp = (uint16_t)atoi(argv[3]);
@@ -327,7 +327,8 @@ static void start(char **argv)
 	usrsctp_init(options.udp, NULL, NULL);
 	/* Its sockets have the system's default receive buffer, which is less than a window. */
 	for (int fd = 3; fd < 64; fd++)
-		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+		(void)(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) |
+		       setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)));
 	usrsctp_sysctl_set_sctp_sendspace(BUFFER_BYTES);
 	usrsctp_sysctl_set_sctp_recvspace(BUFFER_BYTES);
 	/* The default, 2048, is less than the window holds. */

@@ -1,0 +1,230 @@
+//! esock's API for tokio: each end has a runtime in a thread. Messages go by the batch or one by one.
+
+use super::esock::config;
+use crate::pattern::{Checker, Pattern};
+use crate::{Bulk, End, Plan, Rate, RoundTrips};
+use esock::{Association, Backend, ConnectTo, Context, Endpoint, Received, Receiver, SendOptions, UdpPort};
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+/// Bytes of messages of a batch, and messages at most.
+const BATCH_BYTES: usize = 64 << 10;
+const BATCH: usize = 256;
+
+/// How messages are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// `send_many` and `recv_many`.
+    Batch,
+    /// `send` and `recv`.
+    Single,
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime starts")
+}
+
+/// Which messages make a batch.
+fn batch_of(message_bytes: usize) -> usize {
+    (BATCH_BYTES / message_bytes).clamp(1, BATCH)
+}
+
+async fn open(plan: &Plan) -> Endpoint {
+    let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp);
+    let opened = builder.udp_port(UdpPort::Ephemeral).context(Context::new()).config(config(plan)).open().await;
+    opened.expect("loopback can be bound")
+}
+
+/// Where the other end is.
+fn place(endpoint: &Endpoint) -> (u16, u16) {
+    (endpoint.port(), endpoint.backend().udp_port.expect("it is over UDP"))
+}
+
+async fn connect(endpoint: &Endpoint, (port, udp_port): (u16, u16)) -> (Association, Receiver) {
+    let to = ConnectTo::new([Ipv4Addr::LOCALHOST], port).encap_port(udp_port);
+    endpoint.connect(to).await.expect("the other end accepts")
+}
+
+/// Runs what one end does in a thread and a runtime of its own, and the other's in this one: `serve` is given the
+/// way to say where it is, and what `client` returns is the result. Both end with that.
+fn two_ends<T: Send>(
+    plan: &Plan,
+    ends: [End; 2],
+    serve: impl AsyncFnOnce(Endpoint) + Send,
+    client: impl AsyncFnOnce(Association, Receiver) -> T,
+) -> T {
+    let (tell, told) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            plan.cores.pin(ends[0]);
+            runtime().block_on(async {
+                let endpoint = open(plan).await;
+                tell.send(place(&endpoint)).expect("the other end waits for it");
+                tokio::select! {
+                    () = serve(endpoint) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        plan.cores.pin(ends[1]);
+        let result = runtime().block_on(async {
+            let endpoint = open(plan).await;
+            let (association, receiver) = connect(&endpoint, told.recv().expect("the other end tells")).await;
+            client(association, receiver).await
+        });
+        // The other end may have ended by itself.
+        let _ = stop.send(());
+        result
+    })
+}
+
+/// One end sends messages, the other reads them.
+pub fn bulk(plan: &Plan, message_bytes: usize, calls: Calls) -> Bulk {
+    let serve = async |endpoint: Endpoint| {
+        let (association, _receiver) = endpoint.accept().await.expect("the endpoint is open");
+        send_for_ever(&association, message_bytes, calls).await;
+    };
+    // Who receives connects, so that the measurement is in this thread.
+    two_ends(plan, [End::First, End::Second], serve, async |_association, mut receiver| {
+        let mut checker = Checker::new(message_bytes);
+        receive_for(&mut receiver, &mut checker, plan.warm_up, calls).await;
+        receive_for(&mut receiver, &mut checker, plan.measure, calls).await
+    })
+}
+
+async fn send_for_ever(association: &Association, message_bytes: usize, calls: Calls) {
+    // An error: the other end has all it wants, and has gone.
+    let pattern = Pattern::new(message_bytes);
+    let options = SendOptions::default();
+    if calls == Calls::Single {
+        for n in 0.. {
+            if association.send(options, pattern.message(n).clone()).await.is_err() {
+                return;
+            }
+        }
+    }
+    let (mut batch, mut next) = (VecDeque::new(), 0);
+    loop {
+        let end = next + batch_of(message_bytes) as u64;
+        batch.extend((next..end).map(|n| (options, pattern.message(n).clone())));
+        next = end;
+        if association.send_many(&mut batch).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn receive_for(receiver: &mut Receiver, checker: &mut Checker, time: Duration, calls: Calls) -> Bulk {
+    let (start, mut bulk) = (Instant::now(), Bulk::default());
+    let mut count = |received: Received| match received {
+        Received::Message(message) => {
+            checker.message(&message.payload);
+            bulk.messages += 1;
+            bulk.bytes += message.payload.len() as u64;
+        }
+        other => assert!(!format!("{other:?}").contains("Closed"), "the association ended: {other:?}"),
+    };
+    let mut batch = Vec::with_capacity(BATCH);
+    while start.elapsed() < time {
+        match calls {
+            Calls::Batch => {
+                receiver.recv_many(&mut batch, BATCH).await;
+                batch.drain(..).for_each(&mut count);
+            }
+            Calls::Single => count(receiver.recv().await.expect("the association is up")),
+        }
+    }
+    bulk.time = start.elapsed();
+    bulk
+}
+
+/// The next message, past any events.
+async fn message(receiver: &mut Receiver) -> Option<esock::Message> {
+    loop {
+        match receiver.recv().await? {
+            Received::Message(message) => return Some(message),
+            _ => continue,
+        }
+    }
+}
+
+/// A message back and forth.
+pub fn ping_pong(plan: &Plan, message_bytes: usize) -> RoundTrips {
+    let serve = async |endpoint: Endpoint| {
+        let (association, mut receiver) = endpoint.accept().await.expect("the endpoint is open");
+        while let Some(message) = message(&mut receiver).await {
+            association.send(SendOptions::default(), message.payload).await.expect("the association is up");
+        }
+    };
+    two_ends(plan, [End::Second, End::First], serve, async |association, mut receiver| {
+        let (pattern, mut checker) = (Pattern::new(message_bytes), Checker::new(message_bytes));
+        let mut times = Vec::with_capacity(plan.exchanges);
+        for exchange in 0..plan.exchanges + plan.exchanges / 10 {
+            let start = Instant::now();
+            let payload = pattern.message(exchange as u64).clone();
+            association.send(SendOptions::default(), payload).await.expect("the association is up");
+            checker.message(&message(&mut receiver).await.expect("the other end answers").payload);
+            if exchange >= plan.exchanges / 10 {
+                times.push(start.elapsed());
+            }
+        }
+        RoundTrips::new(times)
+    })
+}
+
+/// Associations set up for a time, `at_once` at a time, and kept.
+pub fn setup(plan: &Plan, at_once: usize) -> Rate {
+    let (tell, told) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            plan.cores.pin(End::Second);
+            runtime().block_on(async {
+                let endpoint = open(plan).await;
+                let mut owner = endpoint.register_owner(|_| true);
+                tell.send(place(&endpoint)).expect("the other end waits for it");
+                tokio::select! {
+                    () = async { while owner.recv().await.is_some() {} } => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        plan.cores.pin(End::First);
+        let rate = runtime().block_on(connect_for(plan, at_once, told.recv().expect("the other end tells")));
+        // The other end may have ended by itself.
+        let _ = stop.send(());
+        rate
+    })
+}
+
+/// An endpoint has one association with a peer: each is of an endpoint of its own, as in the other candidates, over
+/// the same sockets.
+async fn connect_for(plan: &Plan, at_once: usize, place: (u16, u16)) -> Rate {
+    let context = Context::new();
+    let end = Instant::now() + plan.measure;
+    let start = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..at_once {
+        let (context, config) = (context.clone(), config(plan));
+        tasks.spawn(async move {
+            let mut kept = Vec::new();
+            while Instant::now() < end {
+                let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp);
+                let builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config.clone());
+                let endpoint = builder.open().await.expect("there are ports");
+                let connected = connect(&endpoint, place).await;
+                kept.push((endpoint, connected));
+            }
+            kept
+        });
+    }
+    let kept: Vec<_> = tasks.join_all().await;
+    let time = start.elapsed();
+    Rate { count: kept.iter().map(|kept| kept.len() as u64).sum(), time }
+}
