@@ -119,6 +119,27 @@ fn a_peer_that_answers_heartbeats_and_never_acknowledges_is_given_up() {
 }
 
 #[test]
+fn a_peer_that_lacks_what_it_had_acknowledged_is_given_up_though_its_window_is_shut() {
+    // Somebody acknowledged in its name what it never got, and shut its window. Each probe of that it answers with what it
+    // has, which is behind what it had acknowledged: RFC 9260 §6.2.1 D i, dropped. It answers HEARTBEATs all the while.
+    let mut config = config();
+    config.heartbeat_interval = Some(Duration::from_secs(1));
+    let (mut pair, _, server) = Pair::established(2, [config.clone(), config]);
+    pair.filter = Box::new(|packet| !(packet.to == 0 && chunk_kinds(&packet.data).contains(&0)));
+    pair.send(1, server, 0, b"lost");
+    pair.run(Duration::from_millis(10));
+    let init_ack = pair.log.iter().find(|packet| packet.data[12] == 2).expect("an INIT ACK");
+    let sack = [&init_ack.data[28..32], &[0; 8]].concat();
+    inject(&mut pair, &[(3, 0, sack)]);
+    assert_eq!((pair.stats(1, server).in_flight, pair.stats(1, server).peer_rwnd), (0, 0));
+    pair.filter = Box::new(|_| true);
+    pair.send(1, server, 0, b"and what comes behind it");
+    pair.run(Duration::from_secs(3600));
+    assert_eq!(pair.closed(1), Some(CloseReason::TimedOut));
+    assert!(matches!(pair.closed(0), Some(CloseReason::PeerAbort { .. })), "{:?}", pair.closed(0));
+}
+
+#[test]
 fn cookies_of_one_peer_that_come_from_its_several_addresses_make_one_association() {
     // The server takes two of the client's three addresses: where the INIT came from, and another.
     let mut pair = Pair::new(3, [config(), config_with(|config| config.max_peer_addresses = 2)]);

@@ -336,7 +336,7 @@ impl Association {
         // §8.1: an answer clears the association's count too, but MAY not while data is outstanding. It does not:
         // a peer that answers HEARTBEATs and never acknowledges would keep the association for ever. Unless its window
         // is closed: some drop a probe of it without the SACK that §6.2 demands, and are there all the same.
-        let waits = matches!(self.phase, Phase::Established) && self.tx.window_is_closed();
+        let waits = matches!(self.phase, Phase::Established) && self.tx.may_be_held_off();
         if (waits || !self.tx.has_outstanding()) && !self.config.faults().has(Fault::ErrorsNotCleared) {
             self.error_count = 0;
         }

@@ -74,8 +74,10 @@ pub struct Tx {
     pub progress: Time,
     /// The peer's window as it was last told.
     a_rwnd: usize,
-    /// A SACK came since data was last sent.
-    answered: bool,
+    /// What the peer said since data was last sent.
+    heard: Heard,
+    /// Transmissions in a row that were answered with what had been acknowledged before, and nothing else.
+    contradicted: u8,
     /// The peer's closed window has been left alone for long enough (§6.1 A).
     pub probe_due: bool,
     /// The peer has answered a probe of the path MTU, which ends in a PAD chunk.
@@ -83,6 +85,16 @@ pub struct Tx {
     pub counters: TxCounters,
     loss_detection: LossDetection,
     faults: Faults,
+}
+
+/// What the peer acknowledged since data was last sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    /// Less than it had acknowledged before (§6.2.1 D i).
+    Old,
+    /// What it has, and its window.
+    New,
 }
 
 /// See `stats::Counters`.
@@ -123,7 +135,8 @@ impl Tx {
             blocked: false,
             progress: now,
             a_rwnd: negotiated.peer_rwnd as usize,
-            answered: false,
+            heard: Heard::Nothing,
+            contradicted: 0,
             probe_due: false,
             peer_reads_pad: false,
             counters: TxCounters::default(),
@@ -189,7 +202,13 @@ impl Tx {
     /// Whether the peer is there and merely takes nothing: its window is closed, and it said so since data
     /// was last sent (RFC 9260 §6.1 A: no reason to count errors).
     pub fn is_held_off(&self) -> bool {
-        self.answered && self.window_is_closed()
+        self.heard == Heard::New && self.window_is_closed()
+    }
+
+    /// Whether a peer that acknowledges nothing may merely have no room for it. Not if it says again and again that it
+    /// lacks what it had acknowledged: it will never acknowledge what comes behind. Once may be a SACK that was late.
+    pub fn may_be_held_off(&self) -> bool {
+        self.contradicted < 2 && self.window_is_closed()
     }
 
     /// Whether it is the peer's window that keeps data from leaving, or from being taken.

@@ -2,7 +2,7 @@
 //! the bitmaps, the number of blocks, and what changed.
 
 use super::loss::Reported;
-use super::{MESSAGE_OVERHEAD, Tx};
+use super::{Heard, MESSAGE_OVERHEAD, Tx};
 use crate::assoc::path::{Paths, SackScratch};
 use crate::faults::Fault;
 use crate::serial::Tsn;
@@ -42,6 +42,10 @@ impl Tx {
     pub fn on_sack(&mut self, now: Time, sack: &Sack<'_>, paths: &mut Paths) -> SackOutcome {
         // §6.2.1 D i: out of order.
         if sack.cumulative.precedes(self.cumulative) {
+            if self.heard == Heard::Nothing {
+                self.heard = Heard::Old;
+                self.contradicted = self.contradicted.saturating_add(1);
+            }
             return SackOutcome::Old;
         }
         let moved = sack.cumulative.distance_from(self.cumulative) as usize;
@@ -70,7 +74,7 @@ impl Tx {
         // §6.2.1 D ii: a_rwnd less what is still in flight.
         self.a_rwnd = sack.a_rwnd as usize;
         self.rwnd = self.a_rwnd.saturating_sub(self.flight);
-        self.answered = true;
+        (self.heard, self.contradicted) = (Heard::New, 0);
         if was_closed && moved == 0 && !self.window_is_closed() {
             self.retry_dropped(paths);
         }

@@ -1,6 +1,6 @@
 //! The ring of sent chunks, indexed by TSN offset: 20 bytes each, no copy of user data.
 
-use super::Tx;
+use super::{Heard, Tx};
 use crate::assoc::path::Paths;
 use crate::serial::Tsn;
 use crate::time::Time;
@@ -77,7 +77,7 @@ impl Tx {
     /// Notes that a chunk leaves over a path, again.
     pub(super) fn put_in_flight(&mut self, offset: usize, path_index: usize, paths: &mut Paths) {
         let len = usize::from(self.sent[offset].len);
-        self.answered = false;
+        self.heard = Heard::Nothing;
         self.flight += len;
         self.rwnd = self.rwnd.saturating_sub(len);
         paths.list[path_index].flight += self.sent[offset].size();
