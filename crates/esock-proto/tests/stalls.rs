@@ -386,6 +386,28 @@ fn a_probe_of_a_shut_window_may_be_taken_and_the_next_follows() {
     assert_eq!((stats.send_buffered, stats.error_count, stats.waiting), (0, 0, None));
 }
 
+// covers: RFC 9260 §6.1-A7
+#[test]
+fn probes_of_a_shut_window_come_at_growing_intervals_and_say_nothing_of_the_path_mtu() {
+    // All as it is by default: with a search for the path MTU, whose answers would bring the timeout down again.
+    let theirs = config_with(|config| config.receive_window = 16_384);
+    let mut ours = Config::default();
+    ours.heartbeat_interval = None;
+    let (mut pair, client, _) = Pair::established(1, [ours, theirs]);
+    pair.run(Duration::from_secs(20));
+    let mtu = pair.stats(0, client).paths[0].mtu;
+    for _ in 0..40 {
+        pair.send(0, client, 0, &[7; 1000]);
+    }
+    pair.run(Duration::from_secs(600));
+    let stats = pair.stats(0, client);
+    assert!(stats.waiting == Some(Waiting::PeerWindow) && stats.in_flight > 0, "{stats:?}");
+    assert_eq!((stats.state, stats.error_count, stats.paths[0].mtu), (State::Established, 0, mtu), "{stats:?}");
+    // 1, 2, 4, ... 32 s, then a minute each.
+    assert!((10..=16).contains(&stats.counters.t3_timeouts), "{stats:?}");
+    assert!(stats.counters.packets_sent < 100, "{stats:?}");
+}
+
 #[test]
 fn probes_that_nobody_answers_end_the_association() {
     // covers: RFC 9260 §6.1, §8.1-3

@@ -161,9 +161,14 @@ impl Association {
             path.congestion.on_timeout(cx.now, pmdcs);
         }
         // E3: a single packet, whatever the congestion window: of what a shut window has dropped too.
-        path.one_packet = true;
-        // Even then: what is missing may be what is too large for the path.
-        if !self.config.faults().has(Fault::MtuNeverFalls) && path.change_mtu(|pmtud| pmtud.on_timeout(cx.now)) {
+        let was_alone = std::mem::replace(&mut path.one_packet, true);
+        // A packet that was alone and was answered has arrived. Of several, what is missing may be what is too large for
+        // the path, shut window or not.
+        let arrived = answered_probe && was_alone;
+        if !arrived
+            && !self.config.faults().has(Fault::MtuNeverFalls)
+            && path.change_mtu(|pmtud| pmtud.on_timeout(cx.now))
+        {
             self.send_mtu_probe(cx, index);
         }
         let path = &mut self.paths.list[index];
