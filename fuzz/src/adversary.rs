@@ -146,6 +146,7 @@ impl Game<'_> {
             unordered: shape & 4 != 0,
             sack_immediately: shape & 8 != 0,
             context: number.into(),
+            ..SendOptions::default()
         };
         // No larger than every receiver takes whole.
         let len = (SHORTEST + (usize::from(self.input.byte()) << (shape >> 6))).min(1900);

@@ -184,6 +184,7 @@ impl Play<'_> {
             unordered: shape & 4 != 0,
             sack_immediately: shape & 8 != 0,
             context: number.into(),
+            lifetime: (shape & 0xc == 0xc).then(|| Duration::from_millis(u64::from(shape))),
         };
         let len = usize::from(self.input.byte()) << (shape >> 5);
         let len = if len == 0 { 0 } else { len.max(SHORTEST) };
@@ -365,7 +366,7 @@ impl Play<'_> {
         for host in 0..2 {
             for (id, event) in std::mem::take(&mut self.world.hosts[host].events) {
                 assert!(!self.released.contains(&(host, id)), "an event of what was released");
-                if let Event::Undelivered(back) = event {
+                if let Event::Undelivered(back) | Event::Expired(back) = event {
                     self.ledgers[host].came_back(&back);
                 }
             }

@@ -117,7 +117,7 @@ fn send(world: &mut World, input: &mut Input<'_>, host: usize) {
         ppid: Ppid(46),
         unordered: shape & 8 != 0,
         sack_immediately: shape & 16 != 0,
-        context: 0,
+        ..SendOptions::default()
     };
     let len = (1 + usize::from(input.byte())) << (shape >> 5);
     let rejected = world.hosts[host].stack.send(world.now, id, options, vec![7; len].into()).err();

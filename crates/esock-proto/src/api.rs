@@ -4,6 +4,7 @@
 use crate::types::{Address, AssocId, EndpointId, PathId, Ppid, StreamId};
 use crate::{Ssn, Tsn};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// How a message is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +19,9 @@ pub struct SendOptions {
     pub sack_immediately: bool,
     /// Comes back with the message if it is not delivered; never sent.
     pub context: u64,
+    /// How long the message is worth sending: if nothing of it has left by then, it is given up and comes back as
+    /// [`Event::Expired`] (RFC 9260 §11.1.5 e). `None`: for ever.
+    pub lifetime: Option<Duration>,
 }
 
 /// A message that has arrived, whole.
@@ -47,7 +51,7 @@ impl Message {
     }
 }
 
-/// A message that was not acknowledged when its association ended.
+/// A message that was not acknowledged when its association ended, or that was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undelivered {
@@ -207,6 +211,11 @@ pub enum Event {
     },
     /// A message that was not delivered.
     Undelivered(Undelivered),
+    /// A message whose lifetime passed before any of it was sent.
+    Expired(Undelivered),
+    /// Everything that was taken has been acknowledged; told once after
+    /// [`Stack::tell_when_drained`](crate::Stack::tell_when_drained).
+    Drained,
     /// A supervised association is not up: it ended, or an attempt to make it failed. It is tried again.
     Down {
         /// Why it ended, or why the attempt failed.
@@ -214,7 +223,7 @@ pub enum Event {
         /// Failed attempts in a row; 0 when it had been up.
         failures: u32,
         /// When the next attempt is made, from now.
-        retry_in: std::time::Duration,
+        retry_in: Duration,
     },
     /// It has ended; the last event.
     Closed(CloseReason),

@@ -105,6 +105,10 @@ pub struct AssociationStats {
     pub a_rwnd: u32,
     /// User bytes in flight.
     pub in_flight: usize,
+    /// DATA chunks sent of which the peer has reported nothing.
+    pub unacked_chunks: usize,
+    /// TSNs that are missing below one that has arrived.
+    pub missing_chunks: usize,
     /// User bytes taken and not yet sent.
     pub queued: usize,
     /// User bytes taken and not yet acknowledged: what the send buffer counts.
@@ -139,6 +143,8 @@ impl AssociationStats {
             peer_rwnd: 0,
             a_rwnd: 0,
             in_flight: 0,
+            unacked_chunks: 0,
+            missing_chunks: 0,
             queued: 0,
             send_buffered: 0,
             receive_buffered: 0,
@@ -257,6 +263,10 @@ pub struct PathParameters {
     pub path_max_retrans: Option<Option<u32>>,
     /// PF threshold; `Some(None)` switches the state off.
     pub pf_threshold: Option<Option<u32>>,
+    /// Whether to search the path MTU; what was switched off is taken up again.
+    pub pmtud: Option<bool>,
     /// A fixed path MTU in bytes, IP header included; switches discovery off for this path.
     pub mtu: Option<u16>,
+    /// The peer's UDP port (RFC 6951 §5.4); `Some(None)`: native SCTP. A packet from the peer may change it again.
+    pub encap_port: Option<Option<u16>>,
 }

@@ -87,6 +87,8 @@ pub fn event(event: &Event) -> (&'static str, Facts) {
             ("peer_error", vec![("cause", num(*cause)), ("info", Value::Bytes(info.to_vec()))])
         }
         Event::Undelivered(message) => ("undelivered", undelivered(message)),
+        Event::Expired(message) => ("expired", undelivered(message)),
+        Event::Drained => ("drained", Vec::new()),
         Event::Closed(reason) => ("closed", closed(reason)),
         other => ("other", vec![("debug", Value::Bytes(format!("{other:?}").into_bytes()))]),
     }

@@ -338,6 +338,7 @@ impl<'a> Run<'a> {
                 unordered,
                 sack_immediately: false,
                 context: self.ledgers[host].next() as u64,
+                ..SendOptions::default()
             };
             let message = payload(self.ledgers[host].next(), len);
             let stack = &mut self.network.hosts[host].stack;

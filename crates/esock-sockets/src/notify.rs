@@ -2,6 +2,7 @@
 
 use esock_io::kernel::abi::{self, Structure};
 use esock_io::kernel::constants as c;
+use esock_proto::SendOptions;
 
 /// The bit of a notification's type in a mask of those that are wanted.
 pub fn bit(kind: u16) -> u32 {
@@ -57,13 +58,15 @@ pub fn peer_addr_change(number: i32, storage: &[u8], state: i32, error: i32) -> 
     finish(bytes, &[])
 }
 
-/// SCTP_REMOTE_ERROR: the cause of an ERROR chunk.
+/// SCTP_REMOTE_ERROR: the cause of an ERROR chunk, padded as it was sent.
 pub fn remote_error(number: i32, cause: u16, info: &[u8]) -> Vec<u8> {
     let mut error = abi::sctp_remote_error::zeroed();
     error.sre_type = c::SCTP_REMOTE_ERROR;
     error.sre_error = cause.to_be();
     error.sre_assoc_id = number;
-    finish(error.bytes(), info)
+    let mut info = info.to_vec();
+    info.resize(info.len().next_multiple_of(4), 0);
+    finish(error.bytes(), &info)
 }
 
 /// SCTP_SHUTDOWN_EVENT.
@@ -84,12 +87,27 @@ pub fn adaptation(number: i32, indication: u32) -> Vec<u8> {
 }
 
 /// SCTP_SENDER_DRY_EVENT.
-#[expect(dead_code, reason = "the stack does not tell yet when all is acknowledged")]
 pub fn sender_dry(number: i32) -> Vec<u8> {
     let mut event = abi::sctp_sender_dry_event::zeroed();
     event.sender_dry_type = c::SCTP_SENDER_DRY_EVENT;
     event.sender_dry_assoc_id = number;
     finish(event.bytes(), &[])
+}
+
+/// SCTP_AUTHENTICATION_EVENT: the peer does not authenticate.
+pub fn no_authentication(number: i32) -> Vec<u8> {
+    let mut event = abi::sctp_authkey_event::zeroed();
+    event.auth_type = c::SCTP_AUTHENTICATION_EVENT;
+    event.auth_indication = c::SCTP_AUTH_NO_AUTH;
+    event.auth_assoc_id = number;
+    finish(event.bytes(), &[])
+}
+
+/// The flags that the DATA chunk of a whole message has: what Linux tells of a message that was not delivered.
+pub fn data_flags(options: &SendOptions) -> u8 {
+    let (end, begin, unordered, immediate) = (1, 2, 4, 8);
+    let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+    end | begin | flag(options.unordered, unordered) | flag(options.sack_immediately, immediate)
 }
 
 /// A message that was not delivered, for both forms of telling it.
@@ -101,6 +119,7 @@ pub struct Failed<'a> {
     pub flags: u16,
     pub ppid: u32,
     pub context: u32,
+    pub lifetime_ms: u32,
     pub data: &'a [u8],
 }
 
@@ -114,6 +133,7 @@ pub fn send_failed(failed: &Failed<'_>) -> Vec<u8> {
     event.ssf_info.sinfo_flags = failed.flags;
     event.ssf_info.sinfo_ppid = failed.ppid;
     event.ssf_info.sinfo_context = failed.context;
+    event.ssf_info.sinfo_timetolive = failed.lifetime_ms;
     event.ssf_info.sinfo_assoc_id = failed.number;
     event.ssf_assoc_id = failed.number;
     finish(event.bytes(), failed.data)

@@ -516,4 +516,83 @@ structures! {
         sue_address: sockaddr_storage,
         sue_port: u16,
     }
+
+    /// RFC 5061 §4.2.4 by RFC 6458 §8.3.1: which of our addresses the peer is to prefer.
+    #[repr(C, packed(4))]
+    "struct sctp_setpeerprim" sctp_setpeerprim, 132 {
+        sspp_assoc_id: sctp_assoc_t,
+        sspp_addr: sockaddr_storage,
+    }
+
+    /// RFC 6458 §8.3.4. The key follows.
+    #[repr(C)]
+    "struct sctp_authkey" sctp_authkey, 8 {
+        sca_assoc_id: sctp_assoc_t,
+        sca_keynumber: u16,
+        sca_keylength: u16,
+    }
+
+    /// RFC 6458 §8.1.18 and §8.3.4.
+    #[repr(C)]
+    "struct sctp_authkeyid" sctp_authkeyid, 8 {
+        scact_assoc_id: sctp_assoc_t,
+        scact_keynumber: u16,
+    }
+
+    /// RFC 6458 §8.2.3. Chunk types follow.
+    #[repr(C)]
+    "struct sctp_authchunks" sctp_authchunks, 8 {
+        gauth_assoc_id: sctp_assoc_t,
+        gauth_number_of_chunks: u32,
+    }
+
+    /// RFC 7496 §4.3 and §4.4.
+    #[repr(C)]
+    "struct sctp_prstatus" sctp_prstatus, 24 {
+        sprstat_assoc_id: sctp_assoc_t,
+        sprstat_sid: u16,
+        sprstat_policy: u16,
+        sprstat_abandoned_unsent: u64,
+        sprstat_abandoned_sent: u64,
+    }
+
+    /// RFC 6458 §8.1.32; Linux has its fields in another order.
+    #[repr(C)]
+    "struct sctp_default_prinfo" sctp_default_prinfo, 12 {
+        pr_assoc_id: sctp_assoc_t,
+        pr_value: u32,
+        pr_policy: u16,
+    }
+
+    /// RFC 6525 §6.3.2. Stream numbers follow.
+    #[repr(C)]
+    "struct sctp_reset_streams" sctp_reset_streams, 8 {
+        srs_assoc_id: sctp_assoc_t,
+        srs_flags: u16,
+        srs_number_streams: u16,
+    }
+
+    /// RFC 6525 §6.3.4.
+    #[repr(C)]
+    "struct sctp_add_streams" sctp_add_streams, 8 {
+        sas_assoc_id: sctp_assoc_t,
+        sas_instrms: u16,
+        sas_outstrms: u16,
+    }
+
+    /// RFC 8260 §4.3.3.
+    #[repr(C)]
+    "struct sctp_stream_value" sctp_stream_value, 8 {
+        assoc_id: sctp_assoc_t,
+        stream_id: u16,
+        stream_value: u16,
+    }
+
+    /// Linux only: how often the path MTU is probed, in milliseconds.
+    #[repr(C)]
+    "struct sctp_probeinterval" sctp_probeinterval, 144 {
+        spi_assoc_id: sctp_assoc_t,
+        spi_address: sockaddr_storage,
+        spi_interval: u32,
+    }
 }

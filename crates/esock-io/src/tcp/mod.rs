@@ -197,6 +197,9 @@ impl Carrier for Tcp {
         if session.state == State::CookieWait {
             return reject(SendError::NotConnected, payload);
         }
+        if options.lifetime.is_some() {
+            return reject(SendError::Unsupported(Capability::Lifetime), payload);
+        }
         let count = session.negotiated.outbound_streams;
         if self.framed {
             if options.stream.0 >= count {

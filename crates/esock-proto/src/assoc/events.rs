@@ -23,6 +23,29 @@ impl Association {
         }
     }
 
+    /// Everything taken may have been acknowledged.
+    pub(super) fn tell_drained(&mut self, cx: &mut Cx<'_>) {
+        if self.tx.take_drained() {
+            self.tell(cx, Event::Drained);
+        }
+    }
+
+    /// Asks to be told when everything taken has been acknowledged; at once if it has.
+    pub fn tell_when_drained(&mut self, cx: &mut Cx<'_>) {
+        self.tx.drained_asked = true;
+        self.tell_drained(cx);
+    }
+
+    /// Messages that are next and have waited for too long go back.
+    pub(super) fn tell_expired(&mut self, cx: &mut Cx<'_>) {
+        while let Some(message) = self.tx.take_expired(cx.now) {
+            self.tell(cx, Event::Expired(message));
+        }
+        self.tell_writable(cx);
+        self.tell_drained(cx);
+        self.advance_shutdown(cx);
+    }
+
     /// A path may have changed its state; data goes where it is best.
     pub(super) fn tell_path(&mut self, cx: &mut Cx<'_>, index: usize, changed: Option<PathState>) {
         let Some(state) = changed else { return };

@@ -310,6 +310,7 @@ impl Association {
         self.watch_window(cx.now);
         self.tx.check_invariants();
         self.tell_writable(cx);
+        self.tell_drained(cx);
         self.advance_shutdown(cx);
     }
 

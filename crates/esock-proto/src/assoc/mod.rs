@@ -136,7 +136,7 @@ impl Association {
         if let Err(error) = verdict {
             return Err(Rejected { error, payload });
         }
-        self.tx.push(options, payload);
+        self.tx.push(cx.now, options, payload);
         self.allow_burst();
         self.watch_window(cx.now);
         Ok(())
@@ -185,9 +185,18 @@ impl Association {
         parameters: PathParameters,
     ) -> Result<(), NotFound> {
         let path = self.paths.get_mut(id).ok_or(NotFound)?;
+        let interval = path.heartbeat_interval;
         path.set_parameters(parameters);
-        if !matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Closed) {
+        let resumed = parameters.pmtud == Some(true) && path.change_mtu(|pmtud| pmtud.resume(cx.now));
+        let beats_otherwise = path.heartbeat_interval != interval;
+        if matches!(self.phase, Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Closed) {
+            return Ok(());
+        }
+        if beats_otherwise {
             self.schedule_heartbeat(cx, usize::from(id.0));
+        }
+        if resumed {
+            self.send_mtu_probe(cx, usize::from(id.0));
         }
         Ok(())
     }
@@ -200,6 +209,8 @@ impl Association {
         config.assoc_max_retrans = wanted.assoc_max_retrans;
         config.max_init_retransmits = wanted.max_init_retransmits;
         config.max_burst = wanted.max_burst;
+        (config.max_segment, config.send_buffer) = (wanted.max_segment, wanted.send_buffer);
+        self.tx.configure(wanted);
         for path in &mut self.paths.list {
             path.rto.set_bounds(wanted.rto_min, wanted.rto_max);
         }
@@ -239,6 +250,8 @@ impl Association {
             peer_rwnd: self.tx.rwnd() as u32,
             a_rwnd: self.rx.announced() as u32,
             in_flight: self.tx.flight(),
+            unacked_chunks: self.tx.unacked_chunks(),
+            missing_chunks: self.rx.map.missing(),
             queued: self.tx.queued(),
             send_buffered: self.tx.buffered(),
             receive_buffered: self.rx.charged(),

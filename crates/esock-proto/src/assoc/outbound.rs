@@ -26,6 +26,9 @@ struct Wrote {
 impl Association {
     /// The next packets, all over one path; `None` when there is nothing to send now.
     pub fn poll_transmit(&mut self, cx: &mut Cx<'_>, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
+        if self.may_send_data() && self.tx.next_is_expired(cx.now) {
+            self.tell_expired(cx);
+        }
         if let Some(transmit) = self.poll_control(cx, buf) {
             return Some(transmit);
         }

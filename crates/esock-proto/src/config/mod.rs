@@ -62,6 +62,9 @@ pub struct Config {
     pub max_mtu: u16,
     /// Whether to search the path MTU with probes (RFC 8899); else `initial_mtu` stays. On.
     pub pmtud: bool,
+    /// Largest user data of one DATA chunk, in bytes: longer messages are fragmented; 0: as much as a packet takes.
+    /// SCTP_MAXSEG. 0.
+    pub max_segment: usize,
     /// Adaptation layer indication sent in INIT and INIT ACK (RFC 5061 §4.2.6). `None`.
     pub adaptation: Option<u32>,
     /// Most addresses of a peer, the one that its INIT came from included; more are ignored. 32.
@@ -135,6 +138,7 @@ impl Default for Config {
             initial_mtu: 0,
             max_mtu: 9000,
             pmtud: true,
+            max_segment: 0,
             adaptation: None,
             max_peer_addresses: 32,
             congestion: CongestionAlgorithm::default(),
@@ -176,6 +180,7 @@ impl Config {
         check(!(1..=64).contains(&self.max_peer_addresses), "max_peer_addresses", "must be 1 to 64")?;
         check(self.initial_mtu != 0 && self.initial_mtu < 576, "initial_mtu", "must be 0 or at least 576 bytes")?;
         check(self.max_mtu < 576, "max_mtu", "must be at least 576 bytes")?;
+        check(self.max_segment != 0 && self.max_segment < 64, "max_segment", "must be 0 or at least 64 bytes")?;
         check(self.rto_max > LONGEST, "rto_max", "must be at most a day")?;
         check(
             self.heartbeat_interval > Some(LONGEST),

@@ -147,7 +147,8 @@ impl Stack {
     }
 
     /// Changes an association while it lives: RTO.Min and RTO.Max of all its paths, the SACK delay and frequency,
-    /// Association.Max.Retrans, Max.Init.Retransmits and Max.Burst; other values of `config` are not looked at.
+    /// Association.Max.Retrans, Max.Init.Retransmits, Max.Burst, the send buffer and the largest chunk; other values
+    /// of `config` are not looked at.
     /// A configuration that cannot work changes nothing, nor does one for an association that has gone.
     pub fn configure(&mut self, now: Time, assoc: AssocId, config: &Config) -> Result<(), ConfigError> {
         config.validate()?;
@@ -239,6 +240,12 @@ impl Stack {
     /// The peer's address of a path.
     pub fn path_remote(&self, assoc: AssocId, path: PathId) -> Option<Address> {
         self.table.get(assoc)?.assoc.paths.get(path).map(|path| path.remote)
+    }
+
+    /// Asks for [`Event::Drained`](crate::Event::Drained) when everything that was taken has been acknowledged: at once
+    /// if it has, and once.
+    pub fn tell_when_drained(&mut self, now: Time, assoc: AssocId) -> Result<(), NotFound> {
+        self.with(now, assoc, |assoc, cx| assoc.tell_when_drained(cx))
     }
 
     /// How many messages of an association wait to be read.

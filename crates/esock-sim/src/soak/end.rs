@@ -197,6 +197,7 @@ impl End {
                 unordered: rng.random_bool(unordered),
                 sack_immediately: rng.random_bool(0.01),
                 context: u64::from(self.book.next().number),
+                ..SendOptions::default()
             };
             let message = self.book.next().message(len);
             match network.hosts[self.host].stack.send(now, assoc, options, message) {

@@ -1,12 +1,14 @@
 //! What happens on associations, and what their sockets are told.
 
 use super::{Engine, Item, SocketId, SocketState, Style};
-use crate::address;
+use crate::address::{self, Named};
 use crate::errno::Errno;
 use crate::notify::{self, Failed, bit};
 use esock_io::kernel::constants as c;
 use esock_proto::{Address, AssocId, CloseReason, Event, Negotiated, PathState, Time, Undelivered};
 
+/// SCTP_EXPOSE_POTENTIALLY_FAILED_STATE: that state is told of.
+const SHOWN: u32 = 2;
 /// The cause code of a User-Initiated Abort (RFC 9260 §3.3.10.12).
 const USER_ABORT: u16 = 12;
 
@@ -16,6 +18,9 @@ impl Engine {
         self.decide(now);
         while let Some((id, event)) = self.driver.stack_mut().poll_event() {
             self.on_event(now, id, event);
+        }
+        for id in std::mem::take(&mut self.failing) {
+            self.tell_failed(id, 0);
         }
     }
 
@@ -37,12 +42,15 @@ impl Engine {
                 self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
                     notify::assoc_change(number, c::SCTP_RESTART, 0, streams, &[])
                 });
+                self.tell_of_peer(id, negotiated);
             }
             Event::ShutdownReceived => self.on_shutdown_received(id),
             Event::PeerError { cause, info } => {
                 self.notify(id, c::SCTP_REMOTE_ERROR, |number| notify::remote_error(number, cause, &info));
             }
-            Event::Undelivered(message) => self.on_undelivered(id, &message),
+            Event::Undelivered(message) => self.on_undelivered(id, message, false),
+            Event::Expired(message) => self.on_undelivered(id, message, true),
+            Event::Drained => self.notify(id, c::SCTP_SENDER_DRY_EVENT, notify::sender_dry),
             Event::Closed(reason) => self.on_closed(now, id, &reason),
             _ => {}
         }
@@ -101,24 +109,61 @@ impl Engine {
         }
         let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
         self.notify(id, c::SCTP_ASSOC_CHANGE, |number| notify::assoc_change(number, c::SCTP_COMM_UP, 0, streams, &[]));
-        if let Some(indication) = negotiated.adaptation {
+        self.tell_of_peer(id, negotiated);
+    }
+
+    /// What a new association, or one whose peer has begun anew, tells of its peer.
+    fn tell_of_peer(&mut self, id: AssocId, negotiated: Negotiated) {
+        // Linux keeps quiet about an indication of 0.
+        if let Some(indication) = negotiated.adaptation.filter(|indication| *indication != 0) {
             self.notify(id, c::SCTP_ADAPTATION_INDICATION, |number| notify::adaptation(number, indication));
         }
+        // RFC 6458 §6.1.8: the peer has no RFC 4895, or was not asked.
+        self.notify(id, c::SCTP_AUTHENTICATION_EVENT, notify::no_authentication);
     }
 
     fn on_path(&mut self, id: AssocId, remote: Address, state: PathState) {
         let port = self.driver.stack().association(self.driver.now(), id).map_or(0, |stats| stats.peer_port);
         let Some(held) = self.associations.get_mut(&id) else { return };
         let before = held.paths_told.insert(remote, state);
+        let shows_failing = held.settings.parameters.expose_failing == SHOWN;
         let told = match state {
             PathState::Active if before.is_none() => c::SCTP_ADDR_CONFIRMED,
+            PathState::Active if before == Some(PathState::PotentiallyFailed) && !shows_failing => return,
             PathState::Active => c::SCTP_ADDR_AVAILABLE,
             PathState::Inactive => c::SCTP_ADDR_UNREACHABLE,
+            PathState::PotentiallyFailed if shows_failing => c::SCTP_ADDR_POTENTIALLY_FAILED,
             _ => return,
         };
+        self.tell_of_path(id, (remote, port), told);
+    }
+
+    /// SCTP_PEER_ADDR_CHANGE, from when the association is up.
+    pub(crate) fn tell_of_path(&mut self, id: AssocId, path: Named, told: i32) {
+        if self.associations.get(&id).is_none_or(|held| held.up.is_none()) {
+            return;
+        }
         let Some(socket) = self.socket_of(id).and_then(|id| self.sockets.get(&id)) else { return };
-        let storage = address::write_storage(socket.family, socket.is_mapped(), (remote, port));
+        let storage = address::write_storage(socket.family, socket.is_mapped(), path);
         self.notify(id, c::SCTP_PEER_ADDR_CHANGE, |number| notify::peer_addr_change(number, &storage, told, 0));
+    }
+
+    /// SCTP_SENDER_DRY_EVENT, if nothing waits to be acknowledged: to whom has just asked for it.
+    pub(crate) fn tell_if_dry(&mut self, id: AssocId) {
+        let now = self.driver.now();
+        if self.driver.stack().association(now, id).is_some_and(|stats| stats.send_buffered == 0) {
+            self.notify(id, c::SCTP_SENDER_DRY_EVENT, notify::sender_dry);
+        } else {
+            self.watch_dry(now, id);
+        }
+    }
+
+    /// Something was sent on an association: who wants SCTP_SENDER_DRY_EVENT is told when all is acknowledged.
+    pub(super) fn watch_dry(&mut self, now: Time, id: AssocId) {
+        let wanted = bit(c::SCTP_SENDER_DRY_EVENT);
+        if self.associations.get(&id).is_some_and(|held| held.settings.events & wanted != 0) {
+            let _ = self.driver.stack_mut().tell_when_drained(now, id);
+        }
     }
 
     fn on_shutdown_received(&mut self, id: AssocId) {
@@ -140,21 +185,37 @@ impl Engine {
         }
     }
 
-    fn on_undelivered(&mut self, id: AssocId, message: &Undelivered) {
-        let Some(held) = self.associations.get(&id) else { return };
-        let options = &message.options;
-        let failed = Failed {
-            number: held.number,
-            sent: message.maybe_received,
-            error: 0,
-            stream: options.stream.0,
-            flags: if options.unordered { c::SCTP_UNORDERED } else { 0 },
-            ppid: options.ppid.0.to_be(),
-            context: options.context as u32,
-            data: &message.payload,
-        };
-        self.notify(id, c::SCTP_SEND_FAILED, |_| notify::send_failed(&failed));
-        self.notify(id, c::SCTP_SEND_FAILED_EVENT, |_| notify::send_failed_event(&failed));
+    /// A message has come back: because of its association's end, or because it has waited for too long.
+    fn on_undelivered(&mut self, id: AssocId, message: Undelivered, expired: bool) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        if expired {
+            *held.given_up.entry(message.options.stream.0).or_default() += 1;
+        }
+        // Why it ended is told first, and what it has to do with the message.
+        held.failed.push((message, expired));
+        self.failing.insert(id);
+    }
+
+    /// SCTP_SEND_FAILED and SCTP_SEND_FAILED_EVENT, of all that has come back.
+    fn tell_failed(&mut self, id: AssocId, error: u16) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        let number = held.number;
+        for (message, expired) in std::mem::take(&mut held.failed) {
+            let options = &message.options;
+            let failed = Failed {
+                number,
+                sent: message.maybe_received,
+                error: if expired { 0 } else { u32::from(error) },
+                stream: options.stream.0,
+                flags: u16::from(notify::data_flags(options)),
+                ppid: options.ppid.0.to_be(),
+                context: options.context as u32,
+                lifetime_ms: options.lifetime.map_or(0, |lifetime| lifetime.as_millis() as u32),
+                data: &message.payload,
+            };
+            self.notify(id, c::SCTP_SEND_FAILED, |_| notify::send_failed(&failed));
+            self.notify(id, c::SCTP_SEND_FAILED_EVENT, |_| notify::send_failed_event(&failed));
+        }
     }
 
     fn on_closed(&mut self, now: Time, id: AssocId, reason: &CloseReason) {
@@ -172,10 +233,13 @@ impl Engine {
             }),
             reason => {
                 let (error, info) = told_of(reason);
-                let state = if was_up { c::SCTP_COMM_LOST } else { c::SCTP_CANT_STR_ASSOC };
+                // What an ABORT carried is told only of an association that was up.
+                let (state, info) =
+                    if was_up { (c::SCTP_COMM_LOST, info) } else { (c::SCTP_CANT_STR_ASSOC, Vec::new()) };
                 self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
                     notify::assoc_change(number, state, error, (0, 0), &info)
                 });
+                self.tell_failed(id, error);
             }
         }
         self.end_on_socket(now, id, socket, reason, errno);

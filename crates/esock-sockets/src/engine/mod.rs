@@ -70,6 +70,8 @@ pub struct Engine {
     endpoints: HashMap<EndpointId, Use>,
     /// Sockets whose readiness may have changed.
     touched: BTreeSet<SocketId>,
+    /// Associations of which messages have come back that nobody was told of.
+    failing: BTreeSet<AssocId>,
     /// When associations that nobody uses are to be shut down (SCTP_AUTOCLOSE).
     autoclose: BTreeSet<(Time, AssocId)>,
 }
@@ -119,6 +121,7 @@ impl Engine {
             last_number: FIRST_NUMBER - 1,
             endpoints: HashMap::new(),
             touched: BTreeSet::new(),
+            failing: BTreeSet::new(),
             autoclose: BTreeSet::new(),
         }
     }
@@ -217,7 +220,9 @@ impl Engine {
         if socket.style == Style::OneToMany {
             return socket.associations.get(&number).copied();
         }
-        if socket.state == SocketState::Listening { None } else { socket.associations.values().next().copied() }
+        // Before it is connected there is none to be asked about, as on Linux.
+        let connected = matches!(socket.state, SocketState::Established | SocketState::Closing);
+        connected.then(|| socket.associations.values().next().copied()).flatten()
     }
 
     /// A number for a new association: not one that was in use lately.

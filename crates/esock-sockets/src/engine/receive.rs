@@ -9,7 +9,7 @@ use crate::notify::bit;
 use bytes::Bytes;
 use esock_io::kernel::abi::{self, Structure};
 use esock_io::kernel::constants as c;
-use esock_proto::{AssocId, Time};
+use esock_proto::{AssocId, Message, Time};
 
 impl Engine {
     /// `recvmsg`: flags, room for data and for control messages.
@@ -29,7 +29,7 @@ impl Engine {
             return self.read_message(now, id, room, control_room, peek);
         }
         if let Some(Item::Notification { .. }) = socket.queue.front() {
-            return self.read_notification(id, room, peek);
+            return self.read_notification(now, id, room, control_room, peek);
         }
         if let Some(error) = socket.take_error() {
             return Err(error);
@@ -90,13 +90,13 @@ impl Engine {
 
     fn read_message(&mut self, now: Time, id: SocketId, room: usize, control_room: usize, peek: bool) -> Outcome {
         // The next message is looked for where SCTP_RECVNXTINFO asks for it.
-        let next = if self.socket(id)?.settings.tell_next { self.next_info(now, id) } else { None };
+        let next = self.next_info(id, peek);
         let context = |engine: &Self, assoc| engine.held(assoc).map_or(0, |held| held.settings.context);
         let socket = self.socket(id)?;
         let partial = socket.partial.as_ref().ok_or(Errno::EAGAIN)?;
         let told = context(self, partial.association);
-        let events =
-            self.held(partial.association).map_or(socket.settings.association.events, |held| held.settings.events);
+        // Linux asks the socket here, not the association.
+        let events = socket.settings.association.events;
         let (control, truncated) = control_of(socket, partial, events, told, next, control_room);
         let name = address::write(socket.family, socket.is_mapped(), partial.from);
         let payload = &partial.message.payload;
@@ -134,12 +134,13 @@ impl Engine {
         }
     }
 
-    fn read_notification(&mut self, id: SocketId, room: usize, peek: bool) -> Outcome {
+    fn read_notification(&mut self, now: Time, id: SocketId, room: usize, control_room: usize, peek: bool) -> Outcome {
         let from = match self.socket(id)?.queue.front() {
             Some(Item::Notification { association, .. }) => self.numbers.get(association).copied(),
             _ => None,
         };
         let from = from.and_then(|assoc| self.held(assoc)).map(|held| held.peer);
+        let mut next = if peek { self.next_info(id, true) } else { None };
         let socket = self.socket_mut(id)?;
         let name = from.or(socket.peer).map(|named| address::write(socket.family, socket.is_mapped(), named));
         let Some(Item::Notification { bytes, read, .. }) = socket.queue.front_mut() else { return Err(Errno::EAGAIN) };
@@ -153,27 +154,49 @@ impl Engine {
                 *read = end;
             }
         }
-        let flags = c::MSG_NOTIFICATION | if whole { libc::MSG_EOR } else { 0 };
-        Ok(Reply { result: data.len() as i32, flags, name: name.unwrap_or_default(), data, ..Reply::default() })
+        if !peek && whole && self.socket(id)?.settings.tell_next {
+            self.advance(now, id)?;
+            next = self.next_info(id, true);
+        }
+        let mut control = Vec::new();
+        let all = next.is_none_or(|next| control::push(&mut control, control_room, c::SCTP_NXTINFO, &next.bytes()));
+        let mut flags = c::MSG_NOTIFICATION | if whole { libc::MSG_EOR } else { 0 };
+        flags |= if all { 0 } else { libc::MSG_CTRUNC };
+        Ok(Reply {
+            result: data.len() as i32,
+            flags,
+            name: name.unwrap_or_default(),
+            control,
+            data,
+            ..Reply::default()
+        })
     }
 
-    /// What SCTP_NXTINFO tells: only of a message that is there.
-    fn next_info(&self, _now: Time, id: SocketId) -> Option<abi::sctp_nxtinfo> {
-        let socket = self.sockets.get(&id)?;
+    /// What SCTP_NXTINFO tells, where it is asked for: of the message, or notification, behind the one that is being
+    /// read, or, with `this`, of that one: who only looks has not taken it out.
+    fn next_info(&self, id: SocketId, this: bool) -> Option<abi::sctp_nxtinfo> {
+        let socket = self.sockets.get(&id).filter(|socket| socket.settings.tell_next)?;
         let mut info = abi::sctp_nxtinfo::zeroed();
+        let mut message = |message: &Message, read: usize, number: i32| {
+            info.nxt_sid = message.stream.0;
+            info.nxt_flags = if message.unordered { c::SCTP_UNORDERED } else { 0 };
+            info.nxt_ppid = message.ppid.0.to_be();
+            info.nxt_length = (message.payload.len() - read) as u32;
+            info.nxt_assoc_id = number;
+        };
+        if this && let Some(partial) = &socket.partial {
+            message(&partial.message, partial.read, partial.number);
+            return Some(info);
+        }
         match socket.queue.iter().find(|item| !matches!(item, Item::Messages { count: 0, .. }))? {
-            Item::Notification { association, bytes, .. } => {
+            Item::Notification { association, bytes, read } => {
                 info.nxt_flags = c::SCTP_NOTIFICATION;
-                info.nxt_length = bytes.len() as u32;
+                info.nxt_length = (bytes.len() - read) as u32;
                 info.nxt_assoc_id = *association;
             }
             Item::Messages { association, .. } => {
-                let next = self.driver.stack().peek(*association)?;
-                info.nxt_sid = next.stream.0;
-                info.nxt_flags = if next.unordered { c::SCTP_UNORDERED } else { 0 };
-                info.nxt_ppid = next.ppid.0.to_be();
-                info.nxt_length = next.payload.len() as u32;
-                info.nxt_assoc_id = self.held(*association).map_or(0, |held| held.number);
+                let number = self.held(*association).map_or(0, |held| held.number);
+                message(self.driver.stack().peek(*association)?, 0, number);
             }
         }
         Some(info)
@@ -207,6 +230,8 @@ fn control_of(
 ) -> (Vec<u8>, bool) {
     let message = &partial.message;
     let flags = if message.unordered { c::SCTP_UNORDERED } else { 0 };
+    // Linux tells the cumulative TSN of unordered messages only (RFC 6458 §5.3.2).
+    let (ssn, cumulative) = if message.unordered { (0, message.tsn.0) } else { (message.ssn.0, 0) };
     let mut out = Vec::new();
     let mut all = true;
     if let Some(next) = next {
@@ -215,11 +240,11 @@ fn control_of(
     if socket.settings.tell_received {
         let info = abi::sctp_rcvinfo {
             rcv_sid: message.stream.0,
-            rcv_ssn: message.ssn.0,
+            rcv_ssn: ssn,
             rcv_flags: flags,
             rcv_ppid: message.ppid.0.to_be(),
             rcv_tsn: message.tsn.0,
-            rcv_cumtsn: message.tsn.0,
+            rcv_cumtsn: cumulative,
             rcv_context: context,
             rcv_assoc_id: partial.number,
         };
@@ -228,13 +253,13 @@ fn control_of(
     if events & bit(c::SCTP_DATA_IO_EVENT) != 0 {
         let info = abi::sctp_sndrcvinfo {
             sinfo_stream: message.stream.0,
-            sinfo_ssn: message.ssn.0,
+            sinfo_ssn: ssn,
             sinfo_flags: flags,
             sinfo_ppid: message.ppid.0.to_be(),
             sinfo_context: context,
             sinfo_timetolive: 0,
             sinfo_tsn: message.tsn.0,
-            sinfo_cumtsn: message.tsn.0,
+            sinfo_cumtsn: cumulative,
             sinfo_assoc_id: partial.number,
         };
         all &= control::push(&mut out, room, c::SCTP_SNDRCV, &info.bytes());

@@ -27,25 +27,22 @@ impl Engine {
             return Err(Errno::EMSGSIZE);
         }
         let given = control::parse(&body[name..name + control])?;
-        let to = if name == 0 { None } else { Some(address::parse(socket.family, &body[..name])?) };
-        let (send, number) = match given.send {
-            Some((send, number)) => (Some(send), number),
-            None => (None, 0),
-        };
-        self.check_flags(id, send.map_or(0, |send| send.flags), to, data.len())?;
-        if send.is_some_and(|send| send.flags & c::SCTP_SENDALL != 0) && self.socket(id)?.style == Style::OneToMany {
+        // A socket of one association that was taken out of another has one peer, whatever is named.
+        let named = name != 0 && socket.style != Style::PeeledOff;
+        let to = if named { Some(address::parse(socket.family, &body[..name])?) } else { None };
+        let flags = given.flags();
+        self.check_flags(id, flags, name != 0, data.len())?;
+        if flags & c::SCTP_SENDALL != 0 && self.socket(id)?.style == Style::OneToMany {
             return self.send_to_all(now, id, &given, &data);
         }
         let assoc = match to {
-            // A peeled-off or connected socket has one peer; one-to-many ones ask for the address.
             Some(named) => match self.association_to(id, named)? {
                 Some(assoc) => assoc,
                 None => self.begin_by_sending(now, id, named, &given)?,
             },
-            None => self.by_number(id, number).ok_or_else(|| self.why_none(id))?,
+            None => self.by_number(id, given.number()).ok_or_else(|| self.why_none(id))?,
         };
-        let result = self.send_to(now, id, assoc, &given, &data)?;
-        Ok(result)
+        self.send_to(now, id, assoc, &given, &data)
     }
 
     /// Why a socket has no association to send on.
@@ -54,7 +51,7 @@ impl Engine {
         self.socket_mut(id).ok().and_then(|socket| socket.take_error()).unwrap_or(Errno::EPIPE)
     }
 
-    fn check_flags(&self, id: SocketId, flags: u16, to: Option<Named>, length: usize) -> Result<(), Errno> {
+    fn check_flags(&self, id: SocketId, flags: u16, named: bool, length: usize) -> Result<(), Errno> {
         if flags == 0 && length > 0 {
             return Ok(());
         }
@@ -62,7 +59,7 @@ impl Engine {
         let bad = (self.socket(id)?.style == Style::OneToOne && ends)
             || (flags & c::SCTP_EOF != 0 && length > 0)
             || (!ends && length == 0)
-            || (flags & c::SCTP_ADDR_OVER != 0 && to.is_none());
+            || (flags & c::SCTP_ADDR_OVER != 0 && !named);
         if bad { Err(Errno::EINVAL) } else { Ok(()) }
     }
 
@@ -80,7 +77,7 @@ impl Engine {
     /// Sets an association up because somebody sends (RFC 6458 §3.1.2 and §4.1.5).
     fn begin_by_sending(&mut self, now: Time, id: SocketId, to: Named, given: &Given) -> Result<AssocId, Errno> {
         let socket = self.socket(id)?;
-        if given.send.is_some_and(|(send, _)| send.flags & (c::SCTP_EOF | c::SCTP_ABORT) != 0) {
+        if given.flags() & (c::SCTP_EOF | c::SCTP_ABORT) != 0 {
             return Err(Errno::EINVAL);
         }
         if socket.has_one() && matches!(socket.state, SocketState::Established | SocketState::Closing) {
@@ -100,12 +97,13 @@ impl Engine {
     /// SCTP_SENDALL (RFC 6458 §5.3.4).
     fn send_to_all(&mut self, now: Time, id: SocketId, given: &Given, data: &Bytes) -> Outcome {
         let all: Vec<AssocId> = self.socket(id)?.associations.values().copied().collect();
+        let mut reply = Reply::done();
         for assoc in all {
             if self.driver.stack().state(assoc) == Some(State::Established) {
-                self.send_to(now, id, assoc, given, data)?;
+                reply = self.send_to(now, id, assoc, given, data)?;
             }
         }
-        Ok(Reply::number(clamp(data.len())))
+        Ok(reply)
     }
 
     fn send_to(&mut self, now: Time, id: SocketId, assoc: AssocId, given: &Given, data: &Bytes) -> Outcome {
@@ -114,28 +112,27 @@ impl Engine {
             return Err(self.why_none(id));
         }
         let defaults = held.settings.send;
-        let send = match given.send {
-            Some((send, _)) => send,
-            None => defaults,
-        };
-        if send.flags & c::SCTP_EOF != 0 {
+        // What ends an association sends no data, and says so.
+        if given.flags() & c::SCTP_EOF != 0 {
             self.end(now, assoc);
-            return Ok(Reply::number(clamp(data.len())));
+            return Ok(Reply::done());
         }
-        if send.flags & c::SCTP_ABORT != 0 {
+        if given.flags() & c::SCTP_ABORT != 0 {
             self.abort(now, assoc, data);
-            return Ok(Reply::number(clamp(data.len())));
+            return Ok(Reply::done());
         }
         let socket = self.socket(id)?;
-        let max = self.held(assoc).map_or(0, |held| held.settings.max_segment) as usize;
-        if socket.settings.no_fragments && data.len() > self.fragment_size(now, assoc, max) {
+        if socket.settings.no_fragments && data.len() > self.fragment_size(now, assoc) {
             return Err(Errno::EMSGSIZE);
         }
         let timeout = socket.settings.send_timeout;
-        let options = options(&send);
+        let options = options(&given.send(defaults));
         self.used(now, assoc);
         match self.driver.stack_mut().send(now, assoc, options, data.clone()) {
-            Ok(()) => Ok(Reply::number(clamp(data.len()))),
+            Ok(()) => {
+                self.watch_dry(now, assoc);
+                Ok(Reply::number(clamp(data.len())))
+            }
             Err(rejected) => match rejected.error {
                 SendError::Full => {
                     self.socket_mut(id)?.blocked = true;
@@ -148,18 +145,6 @@ impl Engine {
                 _ => Err(Errno::EINVAL),
             },
         }
-    }
-
-    /// The most user data that a packet of an association takes.
-    pub(crate) fn fragment_size(&self, now: Time, assoc: AssocId, max_segment: usize) -> usize {
-        let Some(stats) = self.driver.stack().association(now, assoc) else { return 0 };
-        let smallest = stats.paths.iter().map(|path| {
-            let headers = path.remote.ip_header_bytes() + if path.encap_port.is_some() { 8 } else { 0 };
-            // The common header and that of a DATA chunk; chunks are multiples of four (RFC 9260 §3.2).
-            (usize::from(path.mtu).saturating_sub(headers + 12 + 16)) & !3
-        });
-        let size = smallest.min().unwrap_or(0);
-        if max_segment == 0 { size } else { size.min(max_segment) }
     }
 
     /// Shuts an association down.
@@ -196,6 +181,10 @@ fn options(send: &SendDefaults) -> SendOptions {
         unordered: send.flags & c::SCTP_UNORDERED != 0,
         sack_immediately: send.flags & c::SCTP_SACK_IMMEDIATELY != 0,
         context: u64::from(send.context),
+        // Other policies are about messages that were sent (RFC 7496 §3).
+        lifetime: (send.lifetime_ms != 0
+            && matches!(send.flags & c::SCTP_PR_SCTP_MASK, c::SCTP_PR_SCTP_NONE | c::SCTP_PR_SCTP_TTL))
+        .then(|| Duration::from_millis(u64::from(send.lifetime_ms))),
     }
 }
 

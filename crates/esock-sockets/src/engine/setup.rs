@@ -281,6 +281,8 @@ impl Engine {
             autoclose_at: None,
             ended_early: None,
             paths_told: BTreeMap::new(),
+            failed: Vec::new(),
+            given_up: BTreeMap::new(),
         };
         self.associations.insert(id, held);
         Ok(())

@@ -3,9 +3,9 @@
 use super::SocketId;
 use crate::address::{Family, Named};
 use crate::errno::Errno;
-use crate::options::Settings;
+use crate::options::{Parameters, PathSettings, Settings};
 use bytes::Bytes;
-use esock_proto::{Address, AssocId, Config, EndpointId, Message, Negotiated, Time};
+use esock_proto::{Address, AssocId, Config, EndpointId, Message, Negotiated, Time, Undelivered};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -97,23 +97,34 @@ pub struct AssocSettings {
     pub send: SendDefaults,
     /// `SCTP_CONTEXT`: told with messages that are received.
     pub context: u32,
-    /// The stack's parameters.
+    /// Parameters that options change.
+    pub parameters: Parameters,
+    /// Of paths that have their own.
+    pub paths: BTreeMap<Address, PathSettings>,
+    /// `SCTP_ENABLE_STREAM_RESET`: kept and told.
+    pub resets: u32,
+    /// The stack's parameters, those that options change apart.
     pub config: Config,
     /// `SCTP_AUTOCLOSE`.
     pub autoclose: Option<Duration>,
-    /// `SCTP_MAXSEG`.
-    pub max_segment: u32,
+}
+
+impl AssocSettings {
+    /// What holds for the path to an address.
+    pub fn path_settings(&self, remote: Address) -> &PathSettings {
+        self.paths.get(&remote).unwrap_or(&self.parameters.path)
+    }
 }
 
 /// `SCTP_DEFAULT_SEND_PARAM` and `SCTP_DEFAULT_SNDINFO`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendDefaults {
     pub stream: u16,
     pub flags: u16,
     /// In the order that the program gave: opaque (RFC 6458 §5.3.2).
     pub ppid: u32,
     pub context: u32,
-    #[expect(dead_code, reason = "the stack has no partial reliability yet")]
+    /// What the policy in `flags` is about; with none, and with SCTP_PR_SCTP_TTL, the lifetime; 0 is for ever.
     pub lifetime_ms: u32,
 }
 
@@ -144,6 +155,10 @@ pub struct Held {
     pub ended_early: Option<Errno>,
     /// What was last told of its paths.
     pub paths_told: BTreeMap<Address, esock_proto::PathState>,
+    /// Messages that came back and that the socket has not been told of.
+    pub failed: Vec<(Undelivered, bool)>,
+    /// Messages of each stream whose lifetime passed before they were sent.
+    pub given_up: BTreeMap<u16, u64>,
 }
 
 impl Socket {

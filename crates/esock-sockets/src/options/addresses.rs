@@ -9,7 +9,7 @@ use esock_proto::{Address, Time};
 
 impl Engine {
     /// SCTP_GET_PEER_ADDRS.
-    pub(super) fn peer_addresses(&mut self, now: Time, id: SocketId, room: usize, value: &[u8]) -> Outcome {
+    pub(super) fn peer_addresses(&self, now: Time, id: SocketId, room: usize, value: &[u8]) -> Outcome {
         let head: abi::sctp_getaddrs = structure(value)?;
         let assoc = self.by_number(id, head.assoc_id).ok_or(Errno::EINVAL)?;
         let stats = self.driver().stack().association(now, assoc).ok_or(Errno::EINVAL)?;
@@ -18,7 +18,7 @@ impl Engine {
     }
 
     /// SCTP_GET_LOCAL_ADDRS.
-    pub(super) fn local_addresses(&mut self, _now: Time, id: SocketId, room: usize, value: &[u8]) -> Outcome {
+    pub(super) fn local_addresses(&self, _now: Time, id: SocketId, room: usize, value: &[u8]) -> Outcome {
         let head: abi::sctp_getaddrs = structure(value)?;
         let socket = self.socket(id)?;
         if head.assoc_id != 0 && self.by_number(id, head.assoc_id).is_none() {

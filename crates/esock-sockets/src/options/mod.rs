@@ -2,7 +2,11 @@
 
 mod addresses;
 mod association;
+mod extensions;
 mod messages;
+mod parameters;
+mod paths;
+mod scope;
 mod sctp;
 mod system;
 
@@ -11,7 +15,8 @@ use crate::errno::Errno;
 use crate::sysctl::Sysctl;
 use esock_io::kernel::abi::{self, Structure};
 use esock_proto::{Config, Encapsulation};
-use std::collections::HashMap;
+pub use parameters::{Parameters, PathSettings};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// How a call ends.
@@ -46,13 +51,25 @@ pub struct Settings {
     pub mapped: bool,
     /// SCTP_DISABLE_FRAGMENTS.
     pub no_fragments: bool,
+    /// SCTP_NODELAY: kept and told, messages are never held back.
+    pub no_delay: bool,
+    /// SCTP_FRAGMENT_INTERLEAVE: kept and told.
+    pub fragment_interleave: bool,
+    /// SCTP_PARTIAL_DELIVERY_POINT: kept and told.
+    pub partial_delivery_point: u32,
+    /// SCTP_ADAPTATION_LAYER.
+    pub adaptation: u32,
+    /// SCTP_AUTO_ASCONF: kept and told.
+    pub auto_asconf: bool,
+    /// SCTP_REUSE_PORT: kept and told.
+    pub reuse_port: bool,
     /// SCTP_RECVRCVINFO.
     pub tell_received: bool,
     /// SCTP_RECVNXTINFO.
     pub tell_next: bool,
     /// SCTP_REMOTE_UDP_ENCAPS_PORT.
     pub encapsulation: Option<Encapsulation>,
-    /// Integers that are kept and told, and change nothing: SCTP_NODELAY, IP_TOS and their like.
+    /// Integers that are kept and told, and change nothing: IP_TOS, SO_KEEPALIVE and their like.
     pub kept: HashMap<(i32, i32), i32>,
 }
 
@@ -71,9 +88,11 @@ impl Settings {
             events: 0,
             send: SendDefaults::default(),
             context: 0,
+            parameters: Parameters::new(sysctl),
+            paths: BTreeMap::new(),
+            resets: 0,
             config,
             autoclose: None,
-            max_segment: 0,
         };
         Self {
             association,
@@ -89,6 +108,12 @@ impl Settings {
             v6_only: false,
             mapped: true,
             no_fragments: false,
+            no_delay: false,
+            fragment_interleave: false,
+            partial_delivery_point: 0,
+            adaptation: 0,
+            auto_asconf: false,
+            reuse_port: false,
             tell_received: false,
             tell_next: false,
             encapsulation: None,
@@ -99,8 +124,11 @@ impl Settings {
     /// The stack's configuration for an association to come.
     pub fn config(&self) -> Config {
         let mut config = self.association.config.clone();
+        self.association.parameters.apply(&mut config);
         crate::engine::apply_init(&self.init, &mut config);
-        config.send_buffer = self.send_buffer.max(4096);
+        // Linux tells always, also 0 (RFC 5061 §4.2.6).
+        config.adaptation = Some(self.adaptation);
+        config.send_buffer = self.stack_send_buffer();
         // A message is received whole, and must fit into half the window: until somebody asks for less, the window
         // is larger than Linux's, so that what a peer may send at all can be received.
         config.receive_window = if self.receive_buffer_set {
@@ -110,6 +138,11 @@ impl Settings {
         };
         config.max_message = config.receive_window as usize / 2;
         config
+    }
+
+    /// The stack's send buffer.
+    pub(crate) fn stack_send_buffer(&self) -> usize {
+        self.send_buffer.max(4096)
     }
 }
 
@@ -124,6 +157,16 @@ fn integer(value: &[u8]) -> Result<i32, Errno> {
 /// An option's value that is at least as long as its structure.
 fn structure<T: Structure>(value: &[u8]) -> Result<T, Errno> {
     T::parse(value).ok_or(Errno::EINVAL)
+}
+
+/// An option's value that is exactly as long as its structure.
+fn exact<T: Structure>(value: &[u8]) -> Result<T, Errno> {
+    if value.len() == T::BYTES { structure(value) } else { Err(Errno::EINVAL) }
+}
+
+/// An answer of four bytes, for which there must be room.
+fn word(value: u32, room: usize) -> Outcome {
+    if room < u32::BYTES { Err(Errno::EINVAL) } else { Ok(crate::engine::Reply::bytes(value.bytes())) }
 }
 
 /// An answer that is cut to the room that there is for it.
@@ -144,7 +187,7 @@ impl Engine {
     ) -> Outcome {
         self.socket(id)?;
         match level {
-            libc::SOL_SOCKET => self.set_system_option(id, name, value),
+            libc::SOL_SOCKET => self.set_system_option(now, id, name, value),
             libc::IPPROTO_SCTP => self.set_sctp_option(now, id, name, value),
             libc::IPPROTO_IP | libc::IPPROTO_IPV6 => self.set_ip_option(id, level, name, value),
             _ => Err(Errno::ENOPROTOOPT),

@@ -1,18 +1,81 @@
-//! `SOL_SOCKET`, `IPPROTO_IP` and `IPPROTO_IPV6`.
+//! `SOL_SOCKET`, `IPPROTO_IP` and `IPPROTO_IPV6` (socket(7), ip(7), ipv6(7)).
+//!
+//! What is below SCTP is shared by all sockets of a broker: most options of IP are checked, kept and told, and change
+//! nothing.
 
 use super::{Outcome, cut, integer};
 use crate::address::Family;
 use crate::engine::{Engine, Reply, SocketId, SocketState, Style};
 use crate::errno::Errno;
 use esock_io::kernel::abi::Structure;
+use esock_proto::Time;
 use std::time::Duration;
 
 /// The least that Linux's buffers are.
 const MIN_RECEIVE_BUFFER: usize = 2304;
 const MIN_SEND_BUFFER: usize = 4608;
 
+/// Options of `SOL_SOCKET` that are kept and told. Others there are not.
+const KEPT: &[i32] = &[
+    libc::SO_DEBUG,
+    libc::SO_DONTROUTE,
+    libc::SO_BROADCAST,
+    libc::SO_KEEPALIVE,
+    libc::SO_OOBINLINE,
+    libc::SO_NO_CHECK,
+    libc::SO_PRIORITY,
+    libc::SO_REUSEPORT,
+    libc::SO_PASSCRED,
+    libc::SO_RCVLOWAT,
+    libc::SO_TIMESTAMP,
+    libc::SO_TIMESTAMPNS,
+    libc::SO_TIMESTAMPING,
+    libc::SO_PASSSEC,
+    libc::SO_MARK,
+    libc::SO_RXQ_OVFL,
+    libc::SO_WIFI_STATUS,
+    libc::SO_NOFCS,
+    libc::SO_LOCK_FILTER,
+    libc::SO_SELECT_ERR_QUEUE,
+    libc::SO_BUSY_POLL,
+    libc::SO_INCOMING_CPU,
+    libc::SO_ZEROCOPY,
+];
+
+/// An option of IP: its level and name, what it begins with, and what it may be.
+struct Ip(i32, i32, i32, std::ops::RangeInclusive<i32>);
+
+const ANY: std::ops::RangeInclusive<i32> = i32::MIN..=i32::MAX;
+
+/// Options of `IPPROTO_IP` and `IPPROTO_IPV6` that are kept and told. Others there are not.
+const IP: &[Ip] = &[
+    Ip(libc::IPPROTO_IP, libc::IP_TOS, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_TTL, 64, -1..=255),
+    Ip(libc::IPPROTO_IP, libc::IP_RECVOPTS, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_RETOPTS, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_PKTINFO, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT, 0..=5),
+    Ip(libc::IPPROTO_IP, libc::IP_RECVERR, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_RECVTTL, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_RECVTOS, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_TRANSPARENT, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, 0, ANY),
+    Ip(libc::IPPROTO_IP, libc::IP_MINTTL, 0, 0..=255),
+    Ip(libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 64, -1..=255),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IP_PMTUDISC_WANT, 0..=5),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 0, -1..=255),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO_SEND, 0, ANY),
+    Ip(libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 1, ANY),
+];
+
 impl Engine {
-    pub(super) fn set_system_option(&mut self, id: SocketId, name: i32, value: &[u8]) -> Outcome {
+    pub(super) fn set_system_option(&mut self, now: Time, id: SocketId, name: i32, value: &[u8]) -> Outcome {
         let limit = |engine: &Self, name| usize::try_from(engine.sysctl().get(name)).unwrap_or(usize::MAX);
         let (receive_limit, send_limit) = (limit(self, "rmem_max"), limit(self, "wmem_max"));
         if matches!(name, libc::SO_LINGER | libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
@@ -34,9 +97,14 @@ impl Engine {
             libc::SO_ERROR | libc::SO_TYPE | libc::SO_PROTOCOL | libc::SO_DOMAIN | libc::SO_ACCEPTCONN => {
                 return Err(Errno::ENOPROTOOPT);
             }
-            _ => {
+            _ if KEPT.contains(&name) => {
                 settings.kept.insert((libc::SOL_SOCKET, name), number);
             }
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        if matches!(name, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) {
+            let known: Vec<_> = self.socket(id)?.associations.values().copied().collect();
+            known.into_iter().for_each(|assoc| self.reconfigure(now, assoc));
         }
         self.apply_settings(id)?;
         Ok(Reply::done())
@@ -87,7 +155,8 @@ impl Engine {
             }
             libc::SO_RCVTIMEO => return cut(time_bytes(settings.receive_timeout), room),
             libc::SO_SNDTIMEO => return cut(time_bytes(settings.send_timeout), room),
-            _ => settings.kept.get(&(libc::SOL_SOCKET, name)).copied().unwrap_or(0),
+            _ if KEPT.contains(&name) => settings.kept.get(&(libc::SOL_SOCKET, name)).copied().unwrap_or(0),
+            _ => return Err(Errno::ENOPROTOOPT),
         };
         cut(number.bytes(), room)
     }
@@ -97,8 +166,10 @@ impl Engine {
         if level == libc::IPPROTO_IPV6 && socket.family == Family::V4 {
             return Err(Errno::ENOPROTOOPT);
         }
+        // A byte is enough for IPv4, and so is nothing.
         let number = match value {
-            [one] => i32::from(*one),
+            [] if level == libc::IPPROTO_IP => 0,
+            [one, ..] if level == libc::IPPROTO_IP && value.len() < 4 => i32::from(*one),
             value => integer(value)?,
         };
         let bound = socket.port != 0;
@@ -107,6 +178,14 @@ impl Engine {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => socket.settings.v6_only = number != 0,
             (libc::IPPROTO_IP, libc::IP_FREEBIND) => socket.settings.freebind = number != 0,
             _ => {
+                let known = ip_option(level, name)?;
+                let bad =
+                    !known.3.contains(&number) || (name == libc::IP_TTL && level == libc::IPPROTO_IP && number == 0);
+                if bad {
+                    return Err(Errno::EINVAL);
+                }
+                let begins = number == -1 && known.3 != ANY;
+                let number = if begins { known.2 } else { number };
                 socket.settings.kept.insert((level, name), number);
             }
         }
@@ -121,10 +200,20 @@ impl Engine {
         let number = match (level, name) {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(socket.settings.v6_only),
             (libc::IPPROTO_IP, libc::IP_FREEBIND) => i32::from(socket.settings.freebind),
-            _ => socket.settings.kept.get(&(level, name)).copied().unwrap_or(0),
+            _ => {
+                let begins = ip_option(level, name)?.2;
+                socket.settings.kept.get(&(level, name)).copied().unwrap_or(begins)
+            }
         };
-        cut(number.bytes(), room)
+        match u8::try_from(number) {
+            Ok(byte) if level == libc::IPPROTO_IP && (1..4).contains(&room) => Ok(Reply::bytes(vec![byte])),
+            _ => cut(number.bytes(), room),
+        }
     }
+}
+
+fn ip_option(level: i32, name: i32) -> Result<&'static Ip, Errno> {
+    IP.iter().find(|ip| ip.0 == level && ip.1 == name).ok_or(Errno::ENOPROTOOPT)
 }
 
 fn clamp(number: usize) -> i32 {

@@ -82,7 +82,8 @@ impl Kernel {
 
 /// What the API cannot be promised here.
 fn capabilities() -> Capabilities {
-    let cannot = [Capability::StatelessAccept, Capability::Impairment, Capability::CongestionControl];
+    let cannot =
+        [Capability::StatelessAccept, Capability::Impairment, Capability::CongestionControl, Capability::Lifetime];
     cannot.into_iter().fold(Capabilities::all(), Capabilities::without)
 }
 
@@ -206,6 +207,9 @@ impl Carrier for Kernel {
         let Some(session) = sessions.get_mut(id) else {
             return Err(Rejected { error: SendError::Closed, payload });
         };
+        if options.lifetime.is_some() {
+            return Err(Rejected { error: SendError::Unsupported(Capability::Lifetime), payload });
+        }
         let count = session.negotiated.outbound_streams;
         let Some(socket) = &session.link.socket else {
             return Err(Rejected { error: SendError::NotConnected, payload });

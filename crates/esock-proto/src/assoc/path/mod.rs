@@ -242,8 +242,14 @@ impl Path {
         if let Some(threshold) = parameters.pf_threshold {
             self.pf_threshold = threshold;
         }
+        if parameters.pmtud == Some(false) {
+            self.change_mtu(Pmtud::hold);
+        }
         if let Some(mtu) = parameters.mtu {
             self.change_mtu(|pmtud| pmtud.fix(mtu.max(576)));
+        }
+        if let Some(port) = parameters.encap_port {
+            self.change_encapsulation(port);
         }
     }
 

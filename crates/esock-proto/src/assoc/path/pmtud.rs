@@ -25,6 +25,8 @@ pub struct Pmtud {
     too_large: u32,
     phase: Phase,
     timeouts: u8,
+    /// What may be tried once the search goes on, while it is switched off.
+    held: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,7 @@ impl Pmtud {
             too_large: u32::from(u16::MAX) + 1,
             phase: Phase::Off,
             timeouts: 0,
+            held: None,
         }
     }
 
@@ -57,13 +60,30 @@ impl Pmtud {
     pub fn fix(&mut self, mtu: u16) {
         self.mtu = mtu;
         self.base = self.base.min(mtu);
-        self.phase = Phase::Off;
+        self.hold();
         self.max = mtu;
+    }
+
+    /// Stops the search: what is used now stays.
+    pub fn hold(&mut self) {
+        self.held.get_or_insert(self.max);
+        self.phase = Phase::Off;
+        self.max = self.mtu;
+    }
+
+    /// Takes a search up again that was stopped. Returns whether it was, and a probe is wanted.
+    pub fn resume(&mut self, now: Time) -> bool {
+        let Some(max) = self.held.take() else { return false };
+        self.max = max.max(self.mtu);
+        self.too_large = u32::from(u16::MAX) + 1;
+        self.start(now)
     }
 
     /// Begins the search; the path is confirmed. Returns whether a probe is wanted.
     pub fn start(&mut self, now: Time) -> bool {
-        self.next_size(now);
+        if self.held.is_none() {
+            self.next_size(now);
+        }
         self.wants_probe()
     }
 
@@ -206,6 +226,17 @@ mod tests {
         assert_eq!(pmtud.mtu(), 1500);
         assert!(!pmtud.on_too_big(NOW, 40), "nonsense is ignored");
         assert_eq!(pmtud.probe_size(), None);
+    }
+
+    #[test]
+    fn a_search_that_was_stopped_stays_so_until_it_is_taken_up_again() {
+        let mut pmtud = search(1500);
+        pmtud.fix(1300);
+        assert!(!pmtud.start(NOW));
+        assert_eq!((pmtud.mtu(), pmtud.deadline()), (1300, None));
+        assert!(pmtud.resume(NOW));
+        assert_eq!(pmtud.probe_size(), Some(1400));
+        assert!(!pmtud.resume(NOW), "it was not stopped");
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl TsnMap {
         self.end > 0
     }
 
+    /// How many TSNs are missing below the highest that has arrived. Walks the gaps.
+    pub fn missing(&self) -> usize {
+        let arrived = self.gaps(usize::MAX).map(|gap| usize::from(gap.end - gap.start) + 1).sum::<usize>();
+        self.end.saturating_sub(arrived)
+    }
+
     /// How far a TSN lies beyond the cumulative one, 0 for the very next; `None` if it has arrived,
     /// or is too far off to be reported.
     pub fn offset_of(&self, tsn: Tsn) -> Option<usize> {

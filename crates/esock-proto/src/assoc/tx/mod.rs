@@ -70,6 +70,10 @@ pub struct Tx {
     limit: usize,
     /// Somebody waits for room.
     blocked: bool,
+    /// Somebody wants to know when everything is acknowledged.
+    pub drained_asked: bool,
+    /// See `Config::max_segment`; no limit is a large one.
+    max_segment: usize,
     /// When the cumulative TSN last moved, or data was first in flight.
     pub progress: Time,
     /// The peer's window as it was last told.
@@ -109,6 +113,11 @@ pub struct TxCounters {
     pub window_probes: u64,
 }
 
+fn max_segment(config: &Config) -> usize {
+    // A chunk that is not a message's last is a multiple of four.
+    if config.max_segment == 0 { usize::MAX } else { config.max_segment & !3 }
+}
+
 impl Tx {
     pub fn new(now: Time, initial_tsn: Tsn, negotiated: &Negotiated, config: &Config) -> Self {
         Self {
@@ -133,6 +142,8 @@ impl Tx {
             charged: 0,
             limit: config.send_buffer,
             blocked: false,
+            drained_asked: false,
+            max_segment: max_segment(config),
             progress: now,
             a_rwnd: negotiated.peer_rwnd as usize,
             heard: Heard::Nothing,
@@ -172,11 +183,40 @@ impl Tx {
     }
 
     /// Takes a message that [`Tx::check`] let pass.
-    pub fn push(&mut self, options: SendOptions, payload: Bytes) {
+    pub fn push(&mut self, now: Time, options: SendOptions, payload: Bytes) {
         self.buffered += payload.len();
         self.charged += payload.len() + MESSAGE_OVERHEAD;
         self.counters.messages += 1;
-        self.queue.push(options, payload);
+        self.queue.push(now, options, payload);
+    }
+
+    /// Takes what of a configuration can change.
+    pub fn configure(&mut self, config: &Config) {
+        self.limit = config.send_buffer;
+        self.max_segment = max_segment(config);
+    }
+
+    /// Whether the message that is next is not worth sending any more. One that has begun to leave is.
+    pub fn next_is_expired(&self, now: Time) -> bool {
+        self.unsent_of_last == 0 && self.queue.next_is_expired(now)
+    }
+
+    /// Takes such a message back.
+    pub fn take_expired(&mut self, now: Time) -> Option<Undelivered> {
+        let (options, payload) = if self.next_is_expired(now) { self.queue.pop()? } else { return None };
+        self.buffered -= payload.len();
+        self.charged -= payload.len() + MESSAGE_OVERHEAD;
+        Some(Undelivered { maybe_received: false, options, payload })
+    }
+
+    /// Whether everything is acknowledged and somebody waits for that; told once.
+    pub fn take_drained(&mut self) -> bool {
+        self.is_drained() && std::mem::take(&mut self.drained_asked)
+    }
+
+    /// Chunks of which the peer has reported nothing.
+    pub fn unacked_chunks(&self) -> usize {
+        self.sent.len() - self.gap_acked
     }
 
     /// Whether somebody who was told `Full` should try again; told once.

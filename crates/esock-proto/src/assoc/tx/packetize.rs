@@ -126,7 +126,7 @@ impl Tx {
 
     /// Writes new chunks while the path, the peer's window and the packet have room. Returns whether any was written.
     pub fn write_new(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths) -> bool {
-        let largest = paths.amdcs().min(paths.list[index].pmdcs()) - DATA_HEADER_BYTES;
+        let largest = (paths.amdcs().min(paths.list[index].pmdcs()) - DATA_HEADER_BYTES).min(self.max_segment);
         let min_fill = if self.peer_reads_pad { MIN_FILL_BYTES } else { MIN_ODD_FILL_BYTES };
         let mut any = false;
         loop {
@@ -135,6 +135,9 @@ impl Tx {
                 break;
             }
             let starts = self.unsent_of_last == 0;
+            if starts && self.queue.next_is_expired(now) {
+                break;
+            }
             let waiting = if starts { self.queue.next_len().unwrap_or(0) } else { self.unsent_of_last };
             let Some(room) = packet.room().checked_sub(DATA_HEADER_BYTES).filter(|_| waiting > 0) else { break };
             let mut len = waiting;

@@ -2,17 +2,27 @@
 //! decided here: first come, first served (RFC 8260's other schedulers have their place here).
 
 use crate::api::SendOptions;
+use crate::time::Time;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Longer lifetimes are for ever.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug, Default)]
 pub struct SendQueue {
     messages: VecDeque<(SendOptions, Bytes)>,
+    /// When each of those that have a lifetime is given up, in the order of `messages`.
+    expiries: VecDeque<Time>,
     bytes: usize,
 }
 
 impl SendQueue {
-    pub fn push(&mut self, options: SendOptions, payload: Bytes) {
+    pub fn push(&mut self, now: Time, options: SendOptions, payload: Bytes) {
+        if let Some(lifetime) = options.lifetime {
+            self.expiries.push_back(now + lifetime.min(LONGEST));
+        }
         self.bytes += payload.len();
         self.messages.push_back((options, payload));
     }
@@ -20,6 +30,7 @@ impl SendQueue {
     /// Gives back the room of what has left.
     pub fn compact(&mut self) {
         self.messages.shrink_to_fit();
+        self.expiries.shrink_to_fit();
     }
 
     pub fn bytes(&self) -> usize {
@@ -31,9 +42,18 @@ impl SendQueue {
         self.messages.front().map(|(_, payload)| payload.len())
     }
 
+    /// Whether the message that is next has waited for longer than its lifetime.
+    pub fn next_is_expired(&self, now: Time) -> bool {
+        let has_lifetime = self.messages.front().is_some_and(|(options, _)| options.lifetime.is_some());
+        has_lifetime && self.expiries.front().is_some_and(|at| *at < now)
+    }
+
     pub fn pop(&mut self) -> Option<(SendOptions, Bytes)> {
         let next = self.messages.pop_front()?;
         self.bytes -= next.1.len();
+        if next.0.lifetime.is_some() {
+            self.expiries.pop_front();
+        }
         Some(next)
     }
 
@@ -47,16 +67,25 @@ impl SendQueue {
 
     /// Takes out what is for streams that do not exist.
     pub fn take_beyond(&mut self, streams: u16) -> VecDeque<(SendOptions, Bytes)> {
-        let all = std::mem::take(&mut self.messages);
-        let (keep, gone): (VecDeque<_>, VecDeque<_>) =
-            all.into_iter().partition(|(options, _)| options.stream.0 < streams);
-        self.bytes = keep.iter().map(|(_, payload)| payload.len()).sum();
-        self.messages = keep;
+        let mut expiries = std::mem::take(&mut self.expiries);
+        let mut gone = VecDeque::new();
+        self.bytes = 0;
+        for (options, payload) in std::mem::take(&mut self.messages) {
+            let expiry = options.lifetime.and_then(|_| expiries.pop_front());
+            if options.stream.0 < streams {
+                self.bytes += payload.len();
+                self.expiries.extend(expiry);
+                self.messages.push_back((options, payload));
+            } else {
+                gone.push_back((options, payload));
+            }
+        }
         gone
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = (SendOptions, Bytes)> + use<> {
         self.bytes = 0;
+        self.expiries = VecDeque::new();
         std::mem::take(&mut self.messages).into_iter()
     }
 }
