@@ -1,273 +1,327 @@
-//! Calls to the broker: a connection for each thread, a call at a time.
+//! Calls to the broker: each takes one of a few connections for as long as it lasts.
 //!
-//! System calls are made by number here: they are nobody's to intercept, and no points at which a thread is cancelled.
+//! Nothing here allocates or takes a lock that a signal handler, which may make calls of its own, could find taken:
+//! signals are held back while a call is under way. It lasts as long as the broker needs to answer at once; whoever
+//! has to wait does so elsewhere (`wait`), with signals, and holds nothing.
 
-use crate::table;
+use crate::errno::check;
+use crate::memory::Parts;
+use crate::signals::Held;
+use crate::{broker, life, table};
 use esock_sockets::SocketId;
-use esock_sockets::protocol::{self, Op, REPLY_BYTES, ReplyHead, Request};
-use libc::{c_int, c_long, c_void, iovec};
-use std::cell::Cell;
-use std::ffi::CStr;
-use std::mem::offset_of;
-use std::sync::atomic::{AtomicBool, Ordering};
+use esock_sockets::protocol::{self, Op, REPLY_BYTES, REQUEST_BYTES, ReplyHead, Request};
+use libc::{c_int, c_void, iovec};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-/// Descriptors of channels are at least this: out of the way of what programs expect.
+/// Calls at once: the broker does one after the other anyway.
+const SLOTS: usize = 16;
+
+/// Descriptors of channels are at least this, if the limit allows: out of the way of what programs expect.
 const HIGH: c_int = 900;
 
-/// A thread's connection.
-#[derive(Debug, Clone, Copy)]
-struct Channel {
-    fd: c_int,
-    /// The process that made it: after a `fork` it is the parent's.
-    process: c_int,
-    /// A call is under way: a signal came in its midst, or a signal handler has jumped out of it.
-    busy: bool,
+/// Parts of one system call.
+const AT_ONCE: usize = 16;
+
+/// A connection. After a `fork` it is the parent's, and so is whoever uses it.
+struct Slot {
+    /// The generation of the process in which a thread uses it now.
+    taken: AtomicU64,
+    /// The generation of the process that made it; 0 for none.
+    made: AtomicU64,
+    fd: AtomicI32,
+    inode: AtomicU64,
 }
 
-/// Closes a thread's connection when the thread ends.
-struct Own(Cell<Option<Channel>>);
+static POOL: [Slot; SLOTS] = [const {
+    Slot { taken: AtomicU64::new(0), made: AtomicU64::new(0), fd: AtomicI32::new(-1), inode: AtomicU64::new(0) }
+}; SLOTS];
 
-impl Drop for Own {
+/// Changes when a slot is free again and somebody waits.
+static FREED: AtomicU32 = AtomicU32::new(0);
+/// Threads that wait for a slot.
+static WAITING: AtomicU32 = AtomicU32::new(0);
+
+/// A slot that is ours until this is dropped.
+struct Taken(&'static Slot);
+
+impl Drop for Taken {
     fn drop(&mut self) {
-        if let Some(channel) = self.0.get() {
-            close(channel);
+        self.0.taken.store(0, Ordering::SeqCst);
+        if WAITING.load(Ordering::SeqCst) > 0 {
+            FREED.fetch_add(1, Ordering::SeqCst);
+            // SAFETY: the word is static.
+            unsafe { libc::syscall(libc::SYS_futex, FREED.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
         }
     }
 }
 
-thread_local! {
-    static OWN: Own = const { Own(Cell::new(None)) };
-}
-
-/// A thread's process, which `fork` changes.
-fn process() -> c_int {
-    // SAFETY: it takes nothing and cannot fail.
-    unsafe { libc::syscall(libc::SYS_getpid) as c_int }
-}
-
-fn close(channel: Channel) {
-    table::forget(channel.fd);
-    // SAFETY: the descriptor is our own, and closed once.
-    unsafe { libc::syscall(libc::SYS_close, channel.fd) };
-}
-
-/// The value of an environment variable.
-fn variable(name: &CStr) -> Option<String> {
-    // SAFETY: the name is a string.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    if value.is_null() {
-        return None;
+impl Taken {
+    fn new() -> Self {
+        let generation = life::generation();
+        if let Some(slot) = Self::free(generation) {
+            return Self(slot);
+        }
+        WAITING.fetch_add(1, Ordering::SeqCst);
+        let slot = loop {
+            let seen = FREED.load(Ordering::SeqCst);
+            if let Some(slot) = Self::free(generation) {
+                break slot;
+            }
+            // Others' calls are short, so this wait is: it is never for a peer.
+            let limit = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+            let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+            // SAFETY: the word is static, and the limit lives through the call.
+            unsafe { libc::syscall(libc::SYS_futex, FREED.as_ptr(), wait, seen, &raw const limit) };
+        };
+        WAITING.fetch_sub(1, Ordering::SeqCst);
+        Self(slot)
     }
-    // SAFETY: it is not null, so a string, and is copied at once.
-    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
-}
 
-/// The abstract name at which the broker listens.
-fn broker() -> String {
-    // SAFETY: it takes nothing and cannot fail.
-    let user = unsafe { libc::syscall(libc::SYS_geteuid) } as u32;
-    variable(c"ESOCK_BROKER").unwrap_or_else(|| protocol::broker_name(user))
-}
+    fn free(generation: u64) -> Option<&'static Slot> {
+        POOL.iter().find(|slot| {
+            let taken = slot.taken.load(Ordering::Relaxed);
+            taken != generation
+                && slot.taken.compare_exchange(taken, generation, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        })
+    }
 
-/// Says once why there are no SCTP sockets.
-fn complain(problem: &str) {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    if !SAID.swap(true, Ordering::Relaxed) {
-        let text = format!("esock: {problem}\n");
-        // SAFETY: the text lives through the call.
-        unsafe { libc::syscall(libc::SYS_write, 2, text.as_ptr(), text.len()) };
+    /// The connection; a new one if there is none, or if it cannot be used.
+    fn connection(&self) -> Result<c_int, c_int> {
+        let fd = self.0.fd.load(Ordering::Relaxed);
+        let made = self.0.made.load(Ordering::Relaxed);
+        let hidden = fd >= 0 && table::is_hidden(fd);
+        if made == life::generation() && hidden {
+            return Ok(fd);
+        }
+        // The parent's; or somebody has closed it, and the number may be another's by now.
+        if hidden && made != 0 && table::inode(fd) == Some(self.0.inode.load(Ordering::Relaxed)) {
+            self.close();
+        }
+        self.0.made.store(0, Ordering::Relaxed);
+        let fd = open()?;
+        self.0.fd.store(fd, Ordering::Relaxed);
+        self.0.inode.store(table::inode(fd).unwrap_or(0), Ordering::Relaxed);
+        self.0.made.store(life::generation(), Ordering::Relaxed);
+        Ok(fd)
+    }
+
+    /// Gives the connection up: what was on its way is lost, or nobody knows how much of it was sent.
+    fn close(&self) {
+        self.0.made.store(0, Ordering::Relaxed);
+        let fd = self.0.fd.swap(-1, Ordering::Relaxed);
+        table::forget(fd);
+        broker::close(fd);
     }
 }
 
-/// A socket address of an abstract name, and its length.
-fn abstract_address(name: &[u8]) -> (libc::sockaddr_un, libc::socklen_t) {
-    // SAFETY: integers only, for which zero is valid.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    for (place, byte) in address.sun_path[1..].iter_mut().zip(name) {
-        *place = *byte as libc::c_char;
-    }
-    let length = offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len().min(address.sun_path.len() - 1);
-    (address, length as libc::socklen_t)
+/// Where channels' descriptors begin.
+fn high() -> c_int {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for what is asked.
+    let code = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if code != 0 { HIGH } else { c_int::try_from(limit.rlim_cur.saturating_sub(32)).unwrap_or(HIGH).min(HIGH) }
 }
 
-/// Connects to the broker, with a name of one's own if there is one. The descriptor is closed on `exec` if `private`.
-pub fn connect(own: Option<&[u8]>, private: bool) -> Result<c_int, c_int> {
-    let kind = libc::SOCK_STREAM | if private { libc::SOCK_CLOEXEC } else { 0 };
+fn open() -> Result<c_int, c_int> {
+    let low = broker::connect(None, true)?;
     // SAFETY: no memory is involved.
-    let fd = check(unsafe { libc::syscall(libc::SYS_socket, libc::AF_UNIX, kind, 0) })? as c_int;
-    let connected = own.map_or(Ok(0), |own| {
-        let (address, length) = abstract_address(own);
-        // SAFETY: the address lives through the call, and the length is its own.
-        check(unsafe { libc::syscall(libc::SYS_bind, fd, &raw const address, length) })
-    });
-    let connected = connected.and_then(|_| {
-        let name = broker();
-        let (address, length) = abstract_address(name.as_bytes());
-        // SAFETY: as above.
-        check(unsafe { libc::syscall(libc::SYS_connect, fd, &raw const address, length) })
-            .inspect_err(|_| complain(&format!("no broker at {name}: start programs with `esock run`")))
-    });
-    match connected {
-        Ok(_) => Ok(fd),
-        Err(errno) => {
-            // SAFETY: the descriptor is our own, and closed once.
-            unsafe { libc::syscall(libc::SYS_close, fd) };
-            Err(errno)
-        }
-    }
-}
-
-fn check(result: c_long) -> Result<c_long, c_int> {
-    if result < 0 { Err(crate::errno::get()) } else { Ok(result) }
-}
-
-/// This thread's connection; a new one if there is none, or if it cannot be used.
-fn own() -> Result<Channel, c_int> {
-    let process = process();
-    let known = OWN.try_with(|own| own.0.get()).ok().flatten();
-    if let Some(channel) = known {
-        if channel.process == process && !channel.busy {
-            return Ok(channel);
-        }
-        // What is under way there is lost, or is the parent's.
-        close(channel);
-    }
-    let low = connect(None, true)?;
-    // SAFETY: no memory is involved.
-    let high = unsafe { libc::syscall(libc::SYS_fcntl, low, libc::F_DUPFD_CLOEXEC, HIGH) } as c_int;
+    let high = unsafe { libc::syscall(libc::SYS_fcntl, low, libc::F_DUPFD_CLOEXEC, high()) } as c_int;
     let fd = if high < 0 {
         low
     } else {
-        // SAFETY: the descriptor is our own, and closed once.
-        unsafe { libc::syscall(libc::SYS_close, low) };
+        broker::close(low);
         high
     };
     table::hide(fd);
-    let channel = Channel { fd, process, busy: false };
-    let hello =
-        Request { args: [protocol::VERSION.cast_signed(), process, 0, 0], ..Request::new(Op::Hello, SocketId(0)) };
-    let head = exchange(channel, &hello, &[], &mut |_| Vec::new())?;
-    if head.result < 0 {
-        complain("the broker is of another version: end it, and start programs with one `esock run`");
-        close(channel);
-        return Err(libc::EPROTO);
-    }
-    Ok(channel)
-}
-
-fn keep(channel: Option<Channel>) {
-    let _ = OWN.try_with(|own| own.0.set(channel));
-}
-
-/// Calls the broker: sends the request with its body, which may be in many parts, and takes the reply. `places` says,
-/// from the head of the reply, where the bytes of its body go.
-pub fn call(
-    request: &Request,
-    body: &[iovec],
-    places: &mut dyn FnMut(&ReplyHead) -> Vec<iovec>,
-) -> Result<ReplyHead, c_int> {
-    let channel = own()?;
-    keep(Some(Channel { busy: true, ..channel }));
-    let done = exchange(channel, request, body, places);
-    match done {
-        Ok(_) => keep(Some(channel)),
-        Err(_) => {
-            keep(None);
-            close(channel);
+    let key = broker::key();
+    let hello = Request {
+        args: [protocol::VERSION.cast_signed(), life::process(), 0, 0],
+        ..Request::new(Op::Hello, SocketId(0))
+    };
+    let said = exchange(fd, &hello, &Out::bytes(key.as_bytes()), &mut In::nothing());
+    let refused = match said {
+        Ok(head) if head.result >= 0 => return Ok(fd),
+        Ok(head) if head.result == -libc::EPROTO => {
+            broker::complain("the broker is of another version: end it, and start programs with one `esock run`");
+            libc::EPROTO
         }
+        Ok(head) => {
+            broker::complain("the broker is another user's, and does not know this program");
+            -head.result
+        }
+        Err(errno) => errno,
+    };
+    table::forget(fd);
+    broker::close(fd);
+    Err(refused)
+}
+
+/// What follows a request's header: up to two parts by themselves, then the program's data.
+pub struct Out<'a> {
+    pub parts: [iovec; 2],
+    pub data: &'a Parts,
+}
+
+const NOTHING: iovec = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+
+fn none() -> &'static Parts {
+    struct Shared(Parts);
+    // SAFETY: an empty part points at nothing.
+    unsafe impl Sync for Shared {}
+    static NONE: Shared = Shared(Parts::NONE);
+    &NONE.0
+}
+
+impl Out<'_> {
+    /// Bytes of ours.
+    pub fn bytes(bytes: &[u8]) -> Self {
+        Self {
+            parts: [iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }, NOTHING],
+            data: none(),
+        }
+    }
+}
+
+/// Where what follows a reply's header goes: first to bytes of ours, then to the program's memory.
+pub struct In<'a> {
+    pub ours: &'a mut [u8],
+    pub theirs: &'a Parts,
+    /// The program's memory could not be written.
+    pub fault: bool,
+}
+
+impl<'a> In<'a> {
+    /// Nothing follows.
+    pub fn nothing() -> Self {
+        Self::bytes(&mut [])
+    }
+
+    /// All of it comes to us.
+    pub fn bytes(ours: &'a mut [u8]) -> Self {
+        Self { ours, theirs: none(), fault: false }
+    }
+}
+
+/// Calls the broker and takes its reply. An error means that nothing is known of what became of the call, or that
+/// memory of the program's could not be read.
+pub fn call(request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
+    let _held = Held::new();
+    let taken = Taken::new();
+    let fd = taken.connection()?;
+    let done = exchange(fd, request, out, into);
+    if done.is_err() || into.fault {
+        taken.close();
     }
     done
 }
 
-fn exchange(
-    channel: Channel,
-    request: &Request,
-    body: &[iovec],
-    places: &mut dyn FnMut(&ReplyHead) -> Vec<iovec>,
-) -> Result<ReplyHead, c_int> {
-    let length: usize = body.iter().map(|part| part.iov_len).sum();
+fn exchange(fd: c_int, request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
+    let length = out.parts[0].iov_len + out.parts[1].iov_len + out.data.length;
     if length > protocol::MAX_BODY {
         return Err(libc::EMSGSIZE);
     }
-    let mut head = Request { body: length as u32, ..*request }.to_bytes();
-    let mut parts = Vec::with_capacity(body.len() + 1);
-    parts.push(iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() });
-    parts.extend_from_slice(body);
-    transfer(channel.fd, &mut parts, true)?;
-    let mut head = [0_u8; REPLY_BYTES];
-    transfer(channel.fd, &mut [iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() }], false)?;
-    let head = ReplyHead::from_bytes(&head);
-    let mut parts = places(&head);
-    let room: usize = parts.iter().map(|part| part.iov_len).sum();
-    let mut rest = vec![0_u8; (head.body as usize).saturating_sub(room)];
-    if room > head.body as usize {
-        shorten(&mut parts, head.body as usize);
-    }
-    if !rest.is_empty() {
-        parts.push(iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() });
-    }
-    transfer(channel.fd, &mut parts, false)?;
-    Ok(head)
+    send(fd, &Request { body: length as u32, ..*request }.to_bytes(), out, length)?;
+    receive(fd, into)
 }
 
-/// Cuts parts to a length in all.
-fn shorten(parts: &mut Vec<iovec>, mut length: usize) {
-    for part in parts.iter_mut() {
-        part.iov_len = part.iov_len.min(length);
-        length -= part.iov_len;
-    }
-    parts.retain(|part| part.iov_len > 0);
-}
-
-/// Sends or receives all of the parts.
-fn transfer(fd: c_int, parts: &mut [iovec], out: bool) -> Result<(), c_int> {
-    let mut first = 0;
-    while first < parts.len() {
-        if parts[first].iov_len == 0 {
-            first += 1;
-            continue;
-        }
-        let count = (parts.len() - first).min(1024);
-        // SAFETY: integers and pointers, for which zero is valid.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = parts[first..].as_mut_ptr();
-        message.msg_iovlen = count as _;
-        let (call, flags) =
-            if out { (libc::SYS_sendmsg, libc::MSG_NOSIGNAL) } else { (libc::SYS_recvmsg, libc::MSG_WAITALL) };
-        // SAFETY: the parts are whoever calls' own, and live through the call.
-        let moved = unsafe { libc::syscall(call, fd, &raw mut message, flags) };
-        match check(moved) {
-            Ok(0) => return Err(libc::ECONNRESET),
-            Ok(moved) => advance(parts, &mut first, moved as usize),
-            Err(libc::EINTR) => {}
+fn send(fd: c_int, head: &[u8; REQUEST_BYTES], out: &Out<'_>, length: usize) -> Result<(), c_int> {
+    let goal = REQUEST_BYTES + length;
+    let mut gone = 0;
+    while gone < goal {
+        let mut parts = [NOTHING; AT_ONCE];
+        let front =
+            [iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: REQUEST_BYTES }, out.parts[0], out.parts[1]];
+        let mut made = Made { parts: &mut parts, count: 0, skip: gone };
+        front.into_iter().for_each(|part| made.push(part));
+        let (count, skip) = (made.count, made.skip);
+        let before: usize = parts[..count].iter().map(|part| part.iov_len).sum();
+        let count = count + out.data.after(skip, goal - gone - before, &mut parts[count..])?;
+        gone += match transfer(fd, &mut parts[..count], libc::SYS_sendmsg, libc::MSG_NOSIGNAL) {
+            // The program has changed its parts in the meantime.
+            Ok(0) => return Err(libc::EFAULT),
+            Ok(moved) => moved,
+            Err(libc::EINTR) => 0,
             Err(errno) => return Err(errno),
-        }
+        };
     }
     Ok(())
 }
 
-/// What is left of parts when so many bytes have gone.
-fn advance(parts: &mut [iovec], first: &mut usize, mut moved: usize) {
-    while moved > 0 {
-        let part = &mut parts[*first];
-        let of_this = moved.min(part.iov_len);
-        part.iov_base = part.iov_base.cast::<u8>().wrapping_add(of_this).cast::<c_void>();
-        part.iov_len -= of_this;
-        moved -= of_this;
-        if part.iov_len == 0 {
-            *first += 1;
+/// Parts of a system call, without the bytes that have gone already.
+struct Made<'a> {
+    parts: &'a mut [iovec],
+    count: usize,
+    skip: usize,
+}
+
+impl Made<'_> {
+    fn push(&mut self, part: iovec) {
+        if self.skip >= part.iov_len {
+            self.skip -= part.iov_len;
+            return;
         }
+        let at = part.iov_base.cast::<u8>().wrapping_add(self.skip).cast::<c_void>();
+        self.parts[self.count] = iovec { iov_base: at, iov_len: part.iov_len - self.skip };
+        (self.count, self.skip) = (self.count + 1, 0);
     }
 }
 
-/// A call whose reply is a number, or bytes that are taken whole.
-pub fn ask(request: &Request, body: &[u8]) -> Result<(ReplyHead, Vec<u8>), c_int> {
-    let mut bytes = Vec::new();
-    let part = iovec { iov_base: body.as_ptr().cast_mut().cast(), iov_len: body.len() };
-    let head = call(request, &[part], &mut |head| {
-        bytes = vec![0_u8; head.body as usize];
-        vec![iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() }]
-    })?;
-    Ok((head, bytes))
+fn receive(fd: c_int, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
+    let mut head = [0_u8; REPLY_BYTES];
+    let mut rest = [0_u8; 256];
+    let (mut got, mut goal) = (0, REPLY_BYTES);
+    while got < goal {
+        let mut parts = [NOTHING; AT_ONCE];
+        let mut made = Made { parts: &mut parts, count: 0, skip: got };
+        made.push(iovec { iov_base: head.as_mut_ptr().cast(), iov_len: REPLY_BYTES });
+        made.push(iovec { iov_base: into.ours.as_mut_ptr().cast(), iov_len: into.ours.len() });
+        let (mut count, skip) = (made.count, made.skip);
+        if !into.fault {
+            // The broker sends no more than there is room for, and one reply at a time.
+            count += into.theirs.after(skip, usize::MAX, &mut parts[count..]).unwrap_or(0);
+        }
+        if count == 0 {
+            // Nobody wants it.
+            parts[0] = iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len().min(goal - got) };
+            count = 1;
+        }
+        got += match transfer(fd, &mut parts[..count], libc::SYS_recvmsg, 0) {
+            Ok(0) => return Err(libc::ECONNRESET),
+            Ok(moved) => moved,
+            Err(libc::EINTR) => 0,
+            // The head is taken alone, because of what it says of the socket.
+            Err(libc::EFAULT) if got < REPLY_BYTES && !into.fault => {
+                into.fault = true;
+                0
+            }
+            Err(libc::EFAULT) => {
+                into.fault = true;
+                break;
+            }
+            Err(errno) => return Err(errno),
+        };
+        if got >= REPLY_BYTES {
+            goal = REPLY_BYTES + ReplyHead::from_bytes(&head).body as usize;
+            let ours = REPLY_BYTES + into.ours.len();
+            if into.fault {
+                goal = goal.min(ours);
+            }
+        }
+    }
+    Ok(ReplyHead::from_bytes(&head))
+}
+
+fn transfer(fd: c_int, parts: &mut [iovec], call: libc::c_long, flags: c_int) -> Result<usize, c_int> {
+    // SAFETY: integers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = parts.len() as _;
+    // SAFETY: the parts are ours, or the program's and so the kernel's matter.
+    check(unsafe { libc::syscall(call, fd, &raw mut message, flags) }).map(|moved| moved as usize)
+}
+
+/// A call whose body and whose reply's are bytes of ours; says how many came.
+pub fn ask(request: &Request, body: &[u8], reply: &mut [u8]) -> Result<(ReplyHead, usize), c_int> {
+    let head = call(request, &Out::bytes(body), &mut In::bytes(reply))?;
+    Ok((head, head.body as usize))
 }

@@ -1,9 +1,10 @@
-//! What any descriptor can be asked: copies, closing, flags, readiness.
+//! What any descriptor can be asked: copies, closing, flags, device controls.
 
 use crate::errno::{self, Step, caught, int};
-use crate::{channel, real, table, wait};
+use crate::{channel, memory, real, table, wait};
+use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
-use libc::{c_int, c_ulong, nfds_t};
+use libc::{c_int, c_uint, c_ulong};
 
 /// See close(2).
 #[unsafe(no_mangle)]
@@ -18,11 +19,56 @@ pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
     unsafe { real::close(fd) }
 }
 
+/// See close_range(2): all but what the program does not know of.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    let close_on_exec = flags & libc::CLOSE_RANGE_CLOEXEC as c_int != 0;
+    if first > last || close_on_exec || flags & !(libc::CLOSE_RANGE_UNSHARE as c_int) != 0 {
+        // SAFETY: the caller's matter.
+        return unsafe { real::close_range(first, last, flags) };
+    }
+    let mut from = first;
+    while let Some(hidden) = table::first_hidden(from, last) {
+        if hidden > from {
+            table::forget_range(from, hidden - 1);
+            // SAFETY: the caller's matter.
+            let code = unsafe { real::close_range(from, hidden - 1, flags) };
+            if code != 0 {
+                return code;
+            }
+        }
+        from = hidden + 1;
+        if from > last {
+            return 0;
+        }
+    }
+    table::forget_range(from, last);
+    // SAFETY: the caller's matter.
+    unsafe { real::close_range(from, last, flags) }
+}
+
+/// See closefrom(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
+    let first = c_uint::try_from(first).unwrap_or(0);
+    // SAFETY: the caller's matter.
+    if unsafe { close_range(first, c_uint::MAX, 0) } != 0 {
+        // An old kernel: as many as there may be.
+        // SAFETY: it takes a number.
+        let most = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+        for fd in first as c_int..c_int::try_from(most).unwrap_or(1024) {
+            // SAFETY: the caller's matter.
+            unsafe { close(fd) };
+        }
+    }
+}
+
 /// A copy of a descriptor is of the same socket.
 fn copied(from: c_int, to: c_int) -> c_int {
     if to >= 0 {
         match table::find(from) {
             Some(id) => table::remember(to, id),
+            None if table::is_watching(from) => table::watches(to),
             None => table::forget(to),
         }
     }
@@ -50,96 +96,82 @@ pub unsafe extern "C-unwind" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_
     copied(from, unsafe { real::dup3(from, to, flags) })
 }
 
+fn controlled(fd: c_int, command: c_int, argument: usize, result: c_int) -> c_int {
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => copied(fd, result),
+        // Signals are sent for edges.
+        libc::F_SETFL if result >= 0 && argument & libc::O_ASYNC as usize != 0 => {
+            if let Some(id) = table::find(fd) {
+                say_edges(id);
+            }
+            result
+        }
+        _ => result,
+    }
+}
+
+/// Somebody waits for edges of a socket.
+pub fn say_edges(id: SocketId) {
+    caught(|| channel::ask(&Request::new(Op::Edges, id), &[], &mut []).map(|_| Step::default()));
+}
+
 /// See fcntl(2). Its third argument is passed on as it came.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the caller's matter.
-    let result = unsafe { real::fcntl(fd, command, argument) };
-    if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) { copied(fd, result) } else { result }
+    controlled(fd, command, argument, unsafe { real::fcntl(fd, command, argument) })
 }
 
 /// `fcntl` as programs call it that were built for large files.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the caller's matter.
-    let result = unsafe { real::fcntl64(fd, command, argument) };
-    if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) { copied(fd, result) } else { result }
+    controlled(fd, command, argument, unsafe { real::fcntl64(fd, command, argument) })
 }
+
+/// Controls of network devices, which any Internet socket takes.
+const DEVICES: std::ops::RangeInclusive<c_ulong> = 0x8910..=0x89ff;
 
 /// See ioctl(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
-    let asks = request == libc::FIONREAD;
+    let asks = request == libc::FIONREAD || request == libc::TIOCOUTQ || DEVICES.contains(&request);
     let Some(id) = asks.then(|| table::find(fd)).flatten() else {
         // SAFETY: the caller's matter.
         return unsafe { real::ioctl(fd, request, argument) };
     };
-    int(caught(|| match channel::ask(&Request::new(Op::Available, id), &[]) {
-        Ok((head, _)) if head.result >= 0 => {
-            wait::settle(fd, &head);
-            // SAFETY: the program gives a place for an integer.
-            unsafe { std::ptr::with_exposed_provenance_mut::<c_int>(argument).write_unaligned(head.result) };
-            Step::done(0)
+    if request == libc::TIOCOUTQ {
+        // As Linux's SCTP, which knows SIOCINQ only.
+        return int(Step::fail(libc::ENOTTY));
+    }
+    if DEVICES.contains(&request) {
+        // SAFETY: the caller's matter.
+        return unsafe { of_device(request, argument) };
+    }
+    int(caught(|| {
+        let (head, _) = channel::ask(&Request::new(Op::Available, id), &[], &mut [])?;
+        let step = wait::step(fd, id, &head);
+        if head.result < 0 {
+            return Ok(step);
         }
-        Ok((head, _)) => wait::step(fd, &head),
-        Err(errno) => Step::fail(errno),
+        memory::put(std::ptr::with_exposed_provenance_mut::<c_int>(argument), head.result)?;
+        Ok(Step::done(0))
     }))
 }
 
-/// See poll(2). Whoever looks without waiting sees what has already arrived.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn poll(entries: *mut libc::pollfd, count: nfds_t, timeout: c_int) -> c_int {
-    if timeout == 0 && table::any() {
-        wait::sync();
+/// # Safety
+///
+/// As ioctl(2).
+unsafe fn of_device(request: c_ulong, argument: usize) -> c_int {
+    // SAFETY: no memory is involved.
+    let inet = unsafe { real::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if inet < 0 {
+        return -1;
     }
     // SAFETY: the caller's matter.
-    unsafe { real::poll(entries, count, timeout) }
-}
-
-/// See ppoll(2).
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn ppoll(
-    entries: *mut libc::pollfd,
-    count: nfds_t,
-    timeout: *const libc::timespec,
-    signals: *const libc::sigset_t,
-) -> c_int {
-    // SAFETY: it is not null, and the caller's.
-    if table::any() && !timeout.is_null() && unsafe { (*timeout).tv_sec == 0 && (*timeout).tv_nsec == 0 } {
-        wait::sync();
-    }
-    // SAFETY: the caller's matter.
-    unsafe { real::ppoll(entries, count, timeout, signals) }
-}
-
-/// See select(2).
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn select(
-    count: c_int,
-    read: *mut libc::fd_set,
-    write: *mut libc::fd_set,
-    except: *mut libc::fd_set,
-    timeout: *mut libc::timeval,
-) -> c_int {
-    // SAFETY: it is not null, and the caller's.
-    if table::any() && !timeout.is_null() && unsafe { (*timeout).tv_sec == 0 && (*timeout).tv_usec == 0 } {
-        wait::sync();
-    }
-    // SAFETY: the caller's matter.
-    unsafe { real::select(count, read, write, except, timeout) }
-}
-
-/// See epoll_wait(2).
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn epoll_wait(
-    fd: c_int,
-    events: *mut libc::epoll_event,
-    count: c_int,
-    timeout: c_int,
-) -> c_int {
-    if timeout == 0 && table::any() {
-        wait::sync();
-    }
-    // SAFETY: the caller's matter.
-    unsafe { real::epoll_wait(fd, events, count, timeout) }
+    let code = unsafe { real::ioctl(inet, request, argument) };
+    let errno = errno::get();
+    crate::broker::close(inet);
+    errno::set(errno);
+    code
 }

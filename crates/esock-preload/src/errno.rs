@@ -1,6 +1,6 @@
 //! `errno`, and how results of calls become the C library's.
 
-use libc::{c_int, ssize_t};
+use libc::{c_int, c_long, ssize_t};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a step of a call comes to: plain values, so that a thread may be cancelled while it waits.
@@ -31,6 +31,12 @@ impl Step {
     }
 }
 
+impl From<c_int> for Step {
+    fn from(errno: c_int) -> Self {
+        Self::fail(errno)
+    }
+}
+
 /// Sets `errno`.
 pub fn set(errno: c_int) {
     // SAFETY: it is this thread's own place.
@@ -41,6 +47,11 @@ pub fn set(errno: c_int) {
 pub fn get() -> c_int {
     // SAFETY: it is this thread's own place.
     unsafe { *libc::__errno_location() }
+}
+
+/// What a system call has returned.
+pub fn check(result: c_long) -> Result<c_long, c_int> {
+    if result < 0 { Err(get()) } else { Ok(result) }
 }
 
 /// The C library's result: -1 and `errno`, or the number.
@@ -57,10 +68,14 @@ pub fn int(step: Step) -> c_int {
     result(step) as c_int
 }
 
-/// Runs a step; a panic is an `EIO`. Keeps `errno` where the step succeeds, as calls do.
-pub fn caught(step: impl FnOnce() -> Step) -> Step {
+/// Runs a step; a panic is an `EIO`. Keeps `errno` as it was, as calls do that succeed.
+pub fn caught(step: impl FnOnce() -> Result<Step, c_int>) -> Step {
     let before = get();
-    let done = catch_unwind(AssertUnwindSafe(step)).unwrap_or(Step::fail(libc::EIO));
+    let done = match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(step)) => step,
+        Ok(Err(errno)) => Step::fail(errno),
+        Err(_) => Step::fail(libc::EIO),
+    };
     set(before);
     done
 }

@@ -1,14 +1,15 @@
 //! `setsockopt` and `getsockopt`, through which the SCTP library makes most of its calls.
 
+use crate::channel::{self, In, Out};
 use crate::errno::{Step, caught, int};
-use crate::{channel, real, socket, table, wait};
-use esock_io_constants as c;
+use crate::memory::{self, Parts};
+use crate::{broker, real, socket, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
-use libc::{c_int, c_void, socklen_t};
+use libc::{c_int, c_void, iovec, socklen_t};
 
 /// Options that are calls: numbers of `<linux/sctp.h>`.
-mod esock_io_constants {
+mod calls {
     use libc::c_int;
 
     pub const PEELOFF: c_int = 102;
@@ -18,16 +19,14 @@ mod esock_io_constants {
     pub const PEELOFF_FLAGS: c_int = 122;
 }
 
-/// # Safety
-///
-/// The value has so many bytes.
-unsafe fn bytes<'a>(value: *const c_void, length: socklen_t) -> &'a [u8] {
-    if value.is_null() {
-        return &[];
-    }
-    // SAFETY: the caller vouches for it.
-    unsafe { std::slice::from_raw_parts(value.cast(), length as usize) }
-}
+/// The longest value of an SCTP option; what is longer, Linux cuts off before it looks at it.
+const LONGEST: usize = 69_632;
+/// The longest value of another option: of those, Linux copies what it needs.
+const LONGEST_PLAIN: usize = 256;
+/// What a value that is asked for can tell beforehand: which association and address, at most.
+const ASKED: usize = 512;
+/// The most addresses of one call, in bytes.
+const MOST_NAMES: usize = 1 << 20;
 
 /// See setsockopt(2).
 #[unsafe(no_mangle)]
@@ -42,39 +41,63 @@ pub unsafe extern "C-unwind" fn setsockopt(
         // SAFETY: the caller's matter.
         return unsafe { real::setsockopt(fd, level, name, value, length) };
     };
-    // SAFETY: the caller's matter.
-    let value = unsafe { bytes(value, length) };
-    if level == libc::IPPROTO_SCTP && matches!(name, c::CONNECTX | c::CONNECTX_OLD) {
-        let (step, number) = connect_many(fd, id, value);
+    let Ok(length) = usize::try_from(length.cast_signed()) else { return int(Step::fail(libc::EINVAL)) };
+    table::set_patience(fd, 0);
+    if level != libc::IPPROTO_SCTP {
+        return int(caught(|| set_plain(fd, id, (level, name), value, length)));
+    }
+    let length = length.min(LONGEST);
+    if matches!(name, calls::CONNECTX | calls::CONNECTX_OLD) {
+        let (step, number) = connect_many(fd, id, value, length);
         // SAFETY: plain values.
         let step = unsafe { socket::finish_connect(fd, id, step) };
-        // The old form returns the association.
-        let old = Step {
-            result: if step.result == 0 && name == c::CONNECTX { number as isize } else { step.result },
-            ..step
-        };
-        return int(old);
+        // The newer one returns the association.
+        let made = step.result == 0 && name == calls::CONNECTX;
+        return int(if made { Step::done(number as usize) } else { step });
     }
     int(caught(|| {
-        let request = Request { args: [level, name, 0, 0], ..Request::new(Op::SetOption, id) };
-        match channel::ask(&request, value) {
-            Ok((head, _)) => wait::step(fd, &head),
-            Err(errno) => Step::fail(errno),
-        }
+        let part = iovec { iov_base: value.cast_mut(), iov_len: length };
+        set(fd, id, (level, name), part)
     }))
 }
 
+fn set(fd: c_int, id: SocketId, (level, name): (c_int, c_int), value: iovec) -> Result<Step, c_int> {
+    let request = Request { args: [level, name, 0, 0], ..Request::new(Op::SetOption, id) };
+    let out = Out { parts: [value, iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }], data: &Parts::NONE };
+    let head = channel::call(&request, &out, &mut In::nothing())?;
+    Ok(wait::step(fd, id, &head))
+}
+
+/// An option of another level: Linux copies as much as the option needs, whatever the length says.
+fn set_plain(
+    fd: c_int,
+    id: SocketId,
+    option: (c_int, c_int),
+    value: *const c_void,
+    length: usize,
+) -> Result<Step, c_int> {
+    let mut bytes = [0; LONGEST_PLAIN];
+    let length = length.min(LONGEST_PLAIN);
+    let got = memory::read(value, &mut bytes[..length]);
+    if got == 0 && length >= size_of::<c_int>() {
+        return Err(libc::EFAULT);
+    }
+    set(fd, id, option, iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: got })
+}
+
 /// Begins to connect to many addresses; the association's number comes with it.
-fn connect_many(fd: c_int, id: SocketId, names: &[u8]) -> (Step, c_int) {
-    let mut number = 0;
-    let step = caught(|| match channel::ask(&Request::new(Op::ConnectMany, id), names) {
-        Ok((head, body)) => {
-            number = body.first_chunk().map_or(0, |number| c_int::from_ne_bytes(*number));
-            wait::step(fd, &head)
+fn connect_many(fd: c_int, id: SocketId, names: *const c_void, length: usize) -> (Step, c_int) {
+    let mut number = [0; size_of::<c_int>()];
+    let step = caught(|| {
+        if length > MOST_NAMES {
+            return Err(libc::ENOMEM);
         }
-        Err(errno) => Step::fail(errno),
+        let data = Parts::one(names, length);
+        let out = Out { data: &data, ..Out::bytes(&[]) };
+        let head = channel::call(&Request::new(Op::ConnectMany, id), &out, &mut In::bytes(&mut number))?;
+        Ok(wait::step(fd, id, &head))
     });
-    (step, number)
+    (step, c_int::from_ne_bytes(number))
 }
 
 /// See getsockopt(2).
@@ -90,83 +113,98 @@ pub unsafe extern "C-unwind" fn getsockopt(
         // SAFETY: the caller's matter.
         return unsafe { real::getsockopt(fd, level, name, value, length) };
     };
-    if length.is_null() {
-        return int(Step::fail(libc::EFAULT));
+    let room = memory::take(length).and_then(|room| usize::try_from(room.cast_signed()).map_err(|_| libc::EINVAL));
+    let room = match room {
+        Ok(room) => room,
+        Err(errno) => return int(Step::fail(errno)),
+    };
+    if level == libc::IPPROTO_SCTP && matches!(name, calls::PEELOFF | calls::PEELOFF_FLAGS) {
+        return int(caught(|| peel_off(fd, id, value.cast(), length, room, name == calls::PEELOFF_FLAGS)));
     }
-    // SAFETY: it is not null, and the caller's.
-    let room = unsafe { *length };
-    if level == libc::IPPROTO_SCTP && matches!(name, c::PEELOFF | c::PEELOFF_FLAGS) {
-        // SAFETY: the caller's matter.
-        return int(caught(|| unsafe { peel_off(fd, id, value, room, name == c::PEELOFF_FLAGS) }));
-    }
-    if level == libc::IPPROTO_SCTP && name == c::CONNECTX3 {
-        // SAFETY: the caller's matter.
-        return int(unsafe { connectx3(fd, id, value, room) });
+    if level == libc::IPPROTO_SCTP && name == calls::CONNECTX3 {
+        // SAFETY: plain values.
+        return int(unsafe { connectx3(fd, id, value.cast(), room) });
     }
     int(caught(|| {
-        let request = Request { args: [level, name, room as c_int, 0], ..Request::new(Op::GetOption, id) };
-        // SAFETY: the caller's matter.
-        match channel::ask(&request, unsafe { bytes(value, room) }) {
-            Ok((head, body)) => {
-                if head.result >= 0 {
-                    let given = body.len().min(room as usize);
-                    // SAFETY: there is room for so many bytes.
-                    unsafe {
-                        std::ptr::copy_nonoverlapping(body.as_ptr(), value.cast(), given);
-                        *length = given as socklen_t;
-                    }
-                }
-                wait::step(fd, &head)
-            }
-            Err(errno) => Step::fail(errno),
+        let mut asked = [0; ASKED];
+        let wanted = room.min(ASKED);
+        let got = memory::read(value, &mut asked[..wanted]);
+        if got == 0 && wanted > 0 {
+            return Err(libc::EFAULT);
         }
+        let request = Request { args: [level, name, room as c_int, 0], ..Request::new(Op::GetOption, id) };
+        let place = Parts::one(value, room);
+        let mut into = In { ours: &mut [], theirs: &place, fault: false };
+        let head = channel::call(&request, &Out::bytes(&asked[..got]), &mut into)?;
+        let fault = into.fault;
+        let step = wait::step(fd, id, &head);
+        if fault {
+            return Err(libc::EFAULT);
+        }
+        if step.result >= 0 {
+            memory::put(length, head.body)?;
+        }
+        Ok(step)
     }))
 }
 
 /// `sctp_peeloff` and `sctp_peeloff_flags`: association and descriptor, then flags.
-unsafe fn peel_off(fd: c_int, id: SocketId, value: *mut c_void, room: socklen_t, with_flags: bool) -> Step {
-    if (room as usize) < if with_flags { 12 } else { 8 } || value.is_null() {
-        return Step::fail(libc::EINVAL);
+fn peel_off(
+    fd: c_int,
+    id: SocketId,
+    value: *mut c_int,
+    length: *mut socklen_t,
+    room: usize,
+    with_flags: bool,
+) -> Result<Step, c_int> {
+    let words = if with_flags { 3 } else { 2 };
+    if room < words * size_of::<c_int>() {
+        return Err(libc::EINVAL);
     }
-    let value = value.cast::<c_int>();
-    // SAFETY: there are as many bytes.
-    let (number, flags) =
-        unsafe { (value.read_unaligned(), if with_flags { value.add(2).read_unaligned() } else { 0 }) };
-    let made = socket::new(flags, |new| {
+    let number = memory::take(value)?;
+    let flags = if with_flags { memory::take(value.wrapping_add(2))? } else { 0 };
+    let mut head = Default::default();
+    let (new, ..) = socket::new(flags, |new| {
         let request = Request { args: [number, 0, 0, 0], ..Request::new(Op::PeelOff, id) };
-        let (head, _) = channel::ask(&request, &new.0.to_ne_bytes())?;
-        wait::settle(fd, &head);
+        (head, _) = channel::ask(&request, &new.0.to_ne_bytes(), &mut [])?;
         Ok(head)
-    });
-    match made {
-        Ok((new, _)) => {
-            // SAFETY: as above.
-            unsafe { value.add(1).write_unaligned(new) };
-            Step::done(new as usize)
-        }
-        Err(errno) => Step::fail(errno),
+    })?;
+    wait::settle(fd, id, &head);
+    let told = memory::put(value.wrapping_add(1), new)
+        .and_then(|()| memory::put(length, (words * size_of::<c_int>()) as socklen_t));
+    if let Err(errno) = told {
+        table::forget(new);
+        broker::close(new);
+        return Err(errno);
     }
+    Ok(Step::done(new as usize))
 }
 
 /// `sctp_connectx`: association, length, and a pointer to addresses.
-unsafe fn connectx3(fd: c_int, id: SocketId, value: *mut c_void, room: socklen_t) -> Step {
-    if (room as usize) < 16 || value.is_null() {
+///
+/// # Safety
+///
+/// As `wait::until`.
+unsafe fn connectx3(fd: c_int, id: SocketId, value: *mut c_int, room: usize) -> Step {
+    if room < 2 * size_of::<c_int>() + size_of::<usize>() {
         return Step::fail(libc::EINVAL);
     }
-    let words = value.cast::<c_int>();
-    // SAFETY: there are as many bytes.
-    let (length, names) =
-        unsafe { (words.add(1).read_unaligned(), words.add(2).cast::<*const c_void>().read_unaligned()) };
-    if length <= 0 || names.is_null() {
+    let given = memory::take(value.wrapping_add(1));
+    let names = memory::take(value.wrapping_add(2).cast::<[u8; size_of::<usize>()]>()).map(usize::from_ne_bytes);
+    let (length, names) = match (given, names) {
+        (Ok(length), Ok(names)) => (length, std::ptr::with_exposed_provenance::<c_void>(names)),
+        (Err(errno), _) | (_, Err(errno)) => return Step::fail(errno),
+    };
+    let Some(length) = usize::try_from(length).ok().filter(|length| *length > 0) else {
         return Step::fail(libc::EINVAL);
-    }
-    // SAFETY: the program says that there are as many.
-    let (step, number) = connect_many(fd, id, unsafe { bytes(names, length as socklen_t) });
+    };
+    let (step, number) = connect_many(fd, id, names, length);
     // SAFETY: plain values.
     let step = unsafe { socket::finish_connect(fd, id, step) };
-    if step.result == 0 || step.result == -(libc::EINPROGRESS as isize) {
-        // SAFETY: as above.
-        unsafe { words.write_unaligned(number) };
+    if (step.result == 0 || step.result == -(libc::EINPROGRESS as isize))
+        && let Err(errno) = memory::put(value, number)
+    {
+        return Step::fail(errno);
     }
     step
 }

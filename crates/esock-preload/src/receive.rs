@@ -1,86 +1,98 @@
 //! `recvmsg` and all that is a form of it.
 
-use crate::errno::{Step, result};
+use crate::channel::{In, Out};
+use crate::errno::{self, Step, result};
+use crate::memory::{self, Parts};
+use crate::wait::For;
 use crate::{channel, control, names, real, table, wait};
 use esock_sockets::SocketId;
-use esock_sockets::protocol::{Op, Request};
+use esock_sockets::protocol::{self, Op, Request};
 use libc::{c_int, c_void, iovec, size_t, sockaddr, socklen_t, ssize_t};
+use std::mem::offset_of;
+use std::time::{Duration, Instant};
 
-/// Room for any address.
-const NAME: usize = 128;
-
-/// Where a message goes.
+/// What of a message is not data, and where it goes.
 #[derive(Clone, Copy)]
-struct Into {
-    parts: *const iovec,
-    count: usize,
-    name: *mut sockaddr,
-    name_room: *mut socklen_t,
-    control: *mut c_void,
-    control_room: usize,
-}
-
-/// What of a message is not data.
-#[derive(Clone, Copy, Default)]
-struct Told {
-    flags: c_int,
-    control: usize,
+enum Told {
+    /// `read`, `recv`.
+    Nothing,
+    /// `recvfrom`.
+    Name { name: *mut c_void, length: *mut socklen_t },
+    /// `recvmsg`: the header, as it is, and where it is.
+    Header { at: *mut libc::msghdr, header: libc::msghdr },
 }
 
 /// # Safety
 ///
-/// As recvmsg(2).
-unsafe fn receive(fd: c_int, id: SocketId, into: Into, flags: c_int, told: *mut Told) -> ssize_t {
+/// As `wait::until`.
+unsafe fn receive(fd: c_int, id: SocketId, into: Result<(Parts, Told), c_int>, flags: c_int) -> ssize_t {
+    let (parts, told) = match into {
+        Ok(into) => into,
+        Err(errno) => return result(Step::fail(errno)),
+    };
     let dont_wait = flags & libc::MSG_DONTWAIT != 0;
-    // SAFETY: the step copies numbers and pointers, which are the caller's.
-    result(unsafe { wait::until(fd, libc::POLLIN, dont_wait, move || once(fd, id, into, flags, told)) })
+    // SAFETY: the step copies numbers and pointers.
+    result(unsafe { wait::until(fd, For::Input, dont_wait, move || once(fd, id, &parts, told, flags)) })
 }
 
-unsafe fn once(fd: c_int, id: SocketId, into: Into, flags: c_int, told: *mut Told) -> Step {
-    // SAFETY: the caller's matter.
-    let parts = unsafe { std::slice::from_raw_parts(into.parts, into.count) };
-    let room: usize = parts.iter().map(|part| part.iov_len).sum();
-    let room = c_int::try_from(room).unwrap_or(c_int::MAX);
-    let control_room = c_int::try_from(into.control_room).unwrap_or(c_int::MAX);
-    let request = Request { args: [flags, room, control_room, 0], ..Request::new(Op::Recv, id) };
-    let mut name = [0_u8; NAME];
-    let at = name.as_mut_ptr();
-    let reply = channel::call(&request, &[], &mut |head| {
-        let mut places = vec![
-            iovec { iov_base: at.cast(), iov_len: (head.name as usize).min(NAME) },
-            iovec { iov_base: into.control, iov_len: head.control as usize },
-        ];
-        places.extend_from_slice(parts);
-        places
-    });
-    match reply {
-        Ok(head) => {
-            if head.result >= 0 {
-                // SAFETY: the caller's matter.
-                unsafe {
-                    names::give(&name[..(head.name as usize).min(NAME)], into.name, into.name_room);
-                    *told = Told { flags: head.flags, control: head.control as usize };
-                }
-            }
-            wait::step(fd, &head)
+fn once(fd: c_int, id: SocketId, parts: &Parts, told: Told, flags: c_int) -> Result<Step, c_int> {
+    let control_room = match told {
+        Told::Header { header, .. } if !header.msg_control.is_null() => {
+            header.msg_controllen.min(protocol::MAX_CONTROL)
         }
-        Err(errno) => Step::fail(errno),
+        _ => 0,
+    };
+    let args = [flags, parts.length as c_int, control_room as c_int, 0];
+    let request = Request { args, ..Request::new(Op::Recv, id) };
+    let mut front = [0_u8; protocol::FRONT];
+    let mut into = In { ours: &mut front, theirs: parts, fault: false };
+    let head = channel::call(&request, &Out::bytes(&[]), &mut into)?;
+    let fault = into.fault;
+    table::set_patience(fd, if head.patient { For::Input as u8 } else { 0 });
+    let step = wait::step(fd, id, &head);
+    if step.result < 0 {
+        return Ok(step);
+    }
+    if fault {
+        return Err(libc::EFAULT);
+    }
+    let (name, control) = front.split_at(protocol::FRONT - protocol::MAX_CONTROL);
+    let name = &name[..(head.name as usize).min(name.len())];
+    let control = &control[..(head.control as usize).min(control_room)];
+    tell(told, name, control, head.flags)?;
+    Ok(step)
+}
+
+fn tell(told: Told, name: &[u8], control: &[u8], flags: c_int) -> Result<(), c_int> {
+    match told {
+        Told::Nothing => Ok(()),
+        Told::Name { name: at, .. } if at.is_null() => Ok(()),
+        Told::Name { name: at, length } => names::give(name, at, length),
+        Told::Header { at, header } => {
+            let place = |offset| at.wrapping_byte_add(offset).cast::<c_void>();
+            let named = !header.msg_name.is_null();
+            let shown = if named { &name[..name.len().min(header.msg_namelen as usize)] } else { &[] };
+            let length = (if named { name.len() as u32 } else { header.msg_namelen }).to_ne_bytes();
+            let controlled = control.len().to_ne_bytes();
+            memory::give(&[
+                (header.msg_name, shown),
+                (header.msg_control, control),
+                (place(offset_of!(libc::msghdr, msg_namelen)), &length),
+                (place(offset_of!(libc::msghdr, msg_controllen)), &controlled[..size_of_val(&header.msg_controllen)]),
+                (place(offset_of!(libc::msghdr, msg_flags)), &flags.to_ne_bytes()),
+            ])
+        }
     }
 }
 
 /// Data alone.
-unsafe fn plain(fd: c_int, id: SocketId, parts: *const iovec, count: usize, flags: c_int) -> ssize_t {
-    let into = Into {
-        parts,
-        count,
-        name: std::ptr::null_mut(),
-        name_room: std::ptr::null_mut(),
-        control: std::ptr::null_mut(),
-        control_room: 0,
-    };
-    let mut told = Told::default();
+///
+/// # Safety
+///
+/// As `wait::until`.
+pub unsafe fn plain(fd: c_int, id: SocketId, parts: Result<Parts, c_int>, flags: c_int) -> ssize_t {
     // SAFETY: the caller's matter.
-    unsafe { receive(fd, id, into, flags, &raw mut told) }
+    unsafe { receive(fd, id, parts.map(|parts| (parts, Told::Nothing)), flags) }
 }
 
 /// See read(2).
@@ -89,22 +101,11 @@ pub unsafe extern "C-unwind" fn read(fd: c_int, buffer: *mut c_void, length: siz
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::read(fd, buffer, length) },
-        Some(id) => {
-            let part = iovec { iov_base: buffer, iov_len: length };
-            // SAFETY: the caller's matter.
-            unsafe { plain(fd, id, &raw const part, 1, 0) }
-        }
+        // Reading nothing is nothing (read(2)).
+        Some(_) if length == 0 => 0,
+        // SAFETY: plain values.
+        Some(id) => unsafe { plain(fd, id, Ok(Parts::one(buffer, length)), 0) },
     }
-}
-
-/// `read` as programs call it that were built with checks.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t {
-    if length > room {
-        std::process::abort();
-    }
-    // SAFETY: the caller's matter.
-    unsafe { read(fd, buffer, length) }
 }
 
 /// See readv(2).
@@ -113,9 +114,14 @@ pub unsafe extern "C-unwind" fn readv(fd: c_int, parts: *const iovec, count: c_i
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::readv(fd, parts, count) },
-        // SAFETY: the caller's matter.
-        Some(id) => unsafe { plain(fd, id, parts, usize::try_from(count).unwrap_or(0), 0) },
+        // SAFETY: plain values.
+        Some(id) => unsafe { plain(fd, id, counted(parts, count), 0) },
     }
+}
+
+/// The parts of `readv` and `writev`.
+pub fn counted(parts: *const iovec, count: c_int) -> Result<Parts, c_int> {
+    usize::try_from(count).map_err(|_| libc::EINVAL).and_then(|count| Parts::many(parts, count, libc::EINVAL))
 }
 
 /// See recv(2).
@@ -124,28 +130,9 @@ pub unsafe extern "C-unwind" fn recv(fd: c_int, buffer: *mut c_void, length: siz
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::recv(fd, buffer, length, flags) },
-        Some(id) => {
-            let part = iovec { iov_base: buffer, iov_len: length };
-            // SAFETY: the caller's matter.
-            unsafe { plain(fd, id, &raw const part, 1, flags) }
-        }
+        // SAFETY: plain values.
+        Some(id) => unsafe { plain(fd, id, Ok(Parts::one(buffer, length)), flags) },
     }
-}
-
-/// `recv` with checks.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn __recv_chk(
-    fd: c_int,
-    buffer: *mut c_void,
-    length: size_t,
-    room: size_t,
-    flags: c_int,
-) -> ssize_t {
-    if length > room {
-        std::process::abort();
-    }
-    // SAFETY: the caller's matter.
-    unsafe { recv(fd, buffer, length, flags) }
 }
 
 /// See recvfrom(2).
@@ -162,36 +149,9 @@ pub unsafe extern "C-unwind" fn recvfrom(
         // SAFETY: the caller's matter.
         return unsafe { real::recvfrom(fd, buffer, length, flags, name, room) };
     };
-    let part = iovec { iov_base: buffer, iov_len: length };
-    let into = Into {
-        parts: &raw const part,
-        count: 1,
-        name,
-        name_room: room,
-        control: std::ptr::null_mut(),
-        control_room: 0,
-    };
-    let mut told = Told::default();
-    // SAFETY: the caller's matter.
-    unsafe { receive(fd, id, into, flags, &raw mut told) }
-}
-
-/// `recvfrom` with checks.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn __recvfrom_chk(
-    fd: c_int,
-    buffer: *mut c_void,
-    length: size_t,
-    room: size_t,
-    flags: c_int,
-    name: *mut sockaddr,
-    name_room: *mut socklen_t,
-) -> ssize_t {
-    if length > room {
-        std::process::abort();
-    }
-    // SAFETY: the caller's matter.
-    unsafe { recvfrom(fd, buffer, length, flags, name, name_room) }
+    let told = Told::Name { name: name.cast(), length: room };
+    // SAFETY: plain values.
+    unsafe { receive(fd, id, Ok((Parts::one(buffer, length), told)), flags) }
 }
 
 /// See recvmsg(2).
@@ -206,33 +166,18 @@ pub unsafe extern "C-unwind" fn recvmsg(fd: c_int, message: *mut libc::msghdr, f
         }
         return got;
     };
-    if message.is_null() {
-        return result(Step::fail(libc::EFAULT));
-    }
-    // SAFETY: it is not null, and the caller's.
-    unsafe {
-        let header = &mut *message;
-        let mut room = header.msg_namelen;
-        let into = Into {
-            parts: header.msg_iov,
-            count: header.msg_iovlen,
-            name: header.msg_name.cast(),
-            name_room: &raw mut room,
-            control: header.msg_control,
-            control_room: if header.msg_control.is_null() { 0 } else { header.msg_controllen },
-        };
-        let mut told = Told::default();
-        let got = receive(fd, id, into, flags, &raw mut told);
-        if got >= 0 {
-            header.msg_namelen = room;
-            header.msg_controllen = told.control as _;
-            header.msg_flags = told.flags;
+    let into = memory::take(message).and_then(|header| {
+        if header.msg_namelen.cast_signed() < 0 {
+            return Err(libc::EINVAL);
         }
-        got
-    }
+        let parts = Parts::many(header.msg_iov, header.msg_iovlen, libc::EMSGSIZE)?;
+        Ok((parts, Told::Header { at: message, header }))
+    });
+    // SAFETY: plain values.
+    unsafe { receive(fd, id, into, flags) }
 }
 
-/// See recvmmsg(2).
+/// See recvmmsg(2). As there, the time is looked at after each message only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn recvmmsg(
     fd: c_int,
@@ -250,21 +195,41 @@ pub unsafe extern "C-unwind" fn recvmmsg(
         }
         return got;
     }
-    let mut flags = flags;
+    let begun = Instant::now();
+    let limit = if timeout.is_null() { Ok(None) } else { memory::take(timeout).and_then(duration).map(Some) };
+    let limit = match limit {
+        Ok(limit) => limit,
+        Err(errno) => return errno::int(Step::fail(errno)),
+    };
     let wait_for_one = flags & libc::MSG_WAITFORONE != 0;
-    flags &= !libc::MSG_WAITFORONE;
-    for place in 0..count {
-        // SAFETY: the caller's matter.
-        let entry = unsafe { &mut *messages.add(place as usize) };
-        // SAFETY: the caller's matter.
-        let got = unsafe { recvmsg(fd, &raw mut entry.msg_hdr, flags) };
+    let mut flags = flags & !libc::MSG_WAITFORONE;
+    let mut done = 0;
+    for place in 0..count.min(memory::MOST_PARTS as u32) {
+        let entry = messages.wrapping_add(place as usize);
+        // SAFETY: `recvmsg` looks at it through the kernel.
+        let got = unsafe { recvmsg(fd, entry.cast(), flags) };
         if got < 0 {
-            return if place == 0 { -1 } else { place as c_int };
+            return if done == 0 { -1 } else { done };
         }
-        entry.msg_len = got as u32;
+        let length = entry.wrapping_byte_add(offset_of!(libc::mmsghdr, msg_len)).cast::<u32>();
+        if let Err(errno) = memory::put(length, got as u32) {
+            return if done == 0 { errno::int(Step::fail(errno)) } else { done };
+        }
+        done += 1;
         if wait_for_one {
             flags |= libc::MSG_DONTWAIT;
         }
+        if limit.is_some_and(|limit| begun.elapsed() >= limit) {
+            break;
+        }
     }
-    count as c_int
+    done
+}
+
+fn duration(time: libc::timespec) -> Result<Duration, c_int> {
+    let nanos = u32::try_from(time.tv_nsec).ok().filter(|nanos| *nanos < 1_000_000_000);
+    match (u64::try_from(time.tv_sec), nanos) {
+        (Ok(seconds), Some(nanos)) => Ok(Duration::new(seconds, nanos)),
+        _ => Err(libc::EINVAL),
+    }
 }

@@ -1,56 +1,87 @@
 //! `sendmsg` and all that is a form of it.
 
-use crate::errno::{Step, result};
-use crate::{channel, real, table, wait};
+use crate::channel::{In, Out};
+use crate::errno::{self, Step, result};
+use crate::memory::{self, Parts};
+use crate::names::ROOM;
+use crate::receive::counted;
+use crate::wait::For;
+use crate::{channel, real, signals, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
 use libc::{c_int, c_void, iovec, size_t, sockaddr, socklen_t, ssize_t};
+use std::mem::offset_of;
+
+/// The most bytes of control messages that Linux takes (`net.core.optmem_max`).
+const MOST_CONTROL: usize = 20_480;
 
 /// What is to be sent.
 #[derive(Clone, Copy)]
 struct From {
-    parts: *const iovec,
-    count: usize,
-    name: *const c_void,
-    name_length: usize,
-    control: *const c_void,
-    control_length: usize,
+    data: Parts,
+    name: iovec,
+    control: iovec,
 }
+
+const NOTHING: iovec = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 
 /// # Safety
 ///
-/// As sendmsg(2).
-unsafe fn transmit(fd: c_int, id: SocketId, from: From, flags: c_int) -> ssize_t {
+/// As `wait::until`.
+unsafe fn transmit(fd: c_int, id: SocketId, from: Result<From, c_int>, flags: c_int) -> ssize_t {
+    let from = match from {
+        Ok(from) => from,
+        Err(errno) => return result(Step::fail(errno)),
+    };
     let dont_wait = flags & libc::MSG_DONTWAIT != 0;
-    // SAFETY: the step copies numbers and pointers, which are the caller's.
-    let step = unsafe { wait::until(fd, libc::POLLOUT, dont_wait, move || once(fd, id, from, flags)) };
+    // SAFETY: the step copies numbers and pointers.
+    let step = unsafe { wait::until(fd, For::Output, dont_wait, move || once(fd, id, &from, flags)) };
     if step.result == -(libc::EPIPE as isize) && flags & libc::MSG_NOSIGNAL == 0 {
-        // SAFETY: it takes a number.
-        unsafe { libc::raise(libc::SIGPIPE) };
+        signals::broken_pipe();
     }
     result(step)
 }
 
-unsafe fn once(fd: c_int, id: SocketId, from: From, flags: c_int) -> Step {
-    let lengths = [from.name_length as c_int, from.control_length as c_int];
+fn once(fd: c_int, id: SocketId, from: &From, flags: c_int) -> Result<Step, c_int> {
+    let lengths = [from.name.iov_len as c_int, from.control.iov_len as c_int];
     let request = Request { args: [flags, lengths[0], lengths[1], 0], ..Request::new(Op::Send, id) };
-    let mut body = Vec::with_capacity(from.count + 2);
-    body.push(iovec { iov_base: from.name.cast_mut(), iov_len: from.name_length });
-    body.push(iovec { iov_base: from.control.cast_mut(), iov_len: from.control_length });
-    // SAFETY: the caller's matter.
-    body.extend_from_slice(unsafe { std::slice::from_raw_parts(from.parts, from.count) });
-    match channel::call(&request, &body, &mut |_| Vec::new()) {
-        Ok(head) => wait::step(fd, &head),
-        Err(errno) => Step::fail(errno),
-    }
+    let out = Out { parts: [from.name, from.control], data: &from.data };
+    let head = channel::call(&request, &out, &mut In::nothing())?;
+    Ok(wait::step(fd, id, &head))
 }
 
 impl From {
     /// Data alone.
-    fn plain(parts: *const iovec, count: usize) -> Self {
-        let none = std::ptr::null();
-        Self { parts, count, name: none, name_length: 0, control: none, control_length: 0 }
+    fn plain(data: Parts) -> Self {
+        Self { data, name: NOTHING, control: NOTHING }
     }
+
+    /// `sendmsg`, with the kernel's checks in its order.
+    fn message(at: *const libc::msghdr) -> Result<Self, c_int> {
+        let header = memory::take(at)?;
+        if header.msg_namelen.cast_signed() < 0 {
+            return Err(libc::EINVAL);
+        }
+        let named = if header.msg_name.is_null() { 0 } else { (header.msg_namelen as usize).min(ROOM) };
+        let data = Parts::many(header.msg_iov, header.msg_iovlen, libc::EMSGSIZE)?;
+        let controlled = header.msg_controllen;
+        if controlled > MOST_CONTROL {
+            return Err(libc::ENOBUFS);
+        }
+        let name = iovec { iov_base: header.msg_name, iov_len: named };
+        let control = iovec { iov_base: header.msg_control, iov_len: controlled };
+        Ok(Self { data, name, control })
+    }
+}
+
+/// Data alone.
+///
+/// # Safety
+///
+/// As `wait::until`.
+pub unsafe fn plain(fd: c_int, id: SocketId, data: Parts, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's matter.
+    unsafe { transmit(fd, id, Ok(From::plain(data)), flags) }
 }
 
 /// See write(2).
@@ -59,11 +90,8 @@ pub unsafe extern "C-unwind" fn write(fd: c_int, buffer: *const c_void, length: 
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::write(fd, buffer, length) },
-        Some(id) => {
-            let part = iovec { iov_base: buffer.cast_mut(), iov_len: length };
-            // SAFETY: the caller's matter.
-            unsafe { transmit(fd, id, From::plain(&raw const part, 1), 0) }
-        }
+        // SAFETY: plain values.
+        Some(id) => unsafe { plain(fd, id, Parts::one(buffer, length), 0) },
     }
 }
 
@@ -73,8 +101,8 @@ pub unsafe extern "C-unwind" fn writev(fd: c_int, parts: *const iovec, count: c_
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::writev(fd, parts, count) },
-        // SAFETY: the caller's matter.
-        Some(id) => unsafe { transmit(fd, id, From::plain(parts, usize::try_from(count).unwrap_or(0)), 0) },
+        // SAFETY: plain values.
+        Some(id) => unsafe { transmit(fd, id, counted(parts, count).map(From::plain), 0) },
     }
 }
 
@@ -84,11 +112,8 @@ pub unsafe extern "C-unwind" fn send(fd: c_int, buffer: *const c_void, length: s
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::send(fd, buffer, length, flags) },
-        Some(id) => {
-            let part = iovec { iov_base: buffer.cast_mut(), iov_len: length };
-            // SAFETY: the caller's matter.
-            unsafe { transmit(fd, id, From::plain(&raw const part, 1), flags) }
-        }
+        // SAFETY: plain values.
+        Some(id) => unsafe { plain(fd, id, Parts::one(buffer, length), flags) },
     }
 }
 
@@ -106,35 +131,22 @@ pub unsafe extern "C-unwind" fn sendto(
         // SAFETY: the caller's matter.
         return unsafe { real::sendto(fd, buffer, length, flags, name, name_length) };
     };
-    let part = iovec { iov_base: buffer.cast_mut(), iov_len: length };
-    let name_length = if name.is_null() { 0 } else { name_length as usize };
-    let from = From { name: name.cast(), name_length, ..From::plain(&raw const part, 1) };
-    // SAFETY: the caller's matter.
+    let named = if name.is_null() { 0 } else { name_length as usize };
+    let from = if named > ROOM { Err(libc::EINVAL) } else { Ok(From::plain(Parts::one(buffer, length))) };
+    let from = from.map(|from| From { name: iovec { iov_base: name.cast_mut().cast(), iov_len: named }, ..from });
+    // SAFETY: plain values.
     unsafe { transmit(fd, id, from, flags) }
 }
 
 /// See sendmsg(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> ssize_t {
-    let Some(id) = table::find(fd) else {
+    match table::find(fd) {
         // SAFETY: the caller's matter.
-        return unsafe { real::sendmsg(fd, message, flags) };
-    };
-    if message.is_null() {
-        return result(Step::fail(libc::EFAULT));
+        None => unsafe { real::sendmsg(fd, message, flags) },
+        // SAFETY: plain values.
+        Some(id) => unsafe { transmit(fd, id, From::message(message), flags) },
     }
-    // SAFETY: it is not null, and the caller's.
-    let header = unsafe { &*message };
-    let from = From {
-        parts: header.msg_iov,
-        count: header.msg_iovlen,
-        name: header.msg_name,
-        name_length: if header.msg_name.is_null() { 0 } else { header.msg_namelen as usize },
-        control: header.msg_control,
-        control_length: if header.msg_control.is_null() { 0 } else { header.msg_controllen },
-    };
-    // SAFETY: the caller's matter.
-    unsafe { transmit(fd, id, from, flags) }
 }
 
 /// See sendmmsg(2).
@@ -144,15 +156,19 @@ pub unsafe extern "C-unwind" fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr
         // SAFETY: the caller's matter.
         return unsafe { real::sendmmsg(fd, messages, count, flags) };
     }
-    for place in 0..count {
-        // SAFETY: the caller's matter.
-        let entry = unsafe { &mut *messages.add(place as usize) };
-        // SAFETY: the caller's matter.
-        let sent = unsafe { sendmsg(fd, &raw const entry.msg_hdr, flags) };
+    let mut done = 0;
+    for place in 0..count.min(memory::MOST_PARTS as u32) {
+        let entry = messages.wrapping_add(place as usize);
+        // SAFETY: `sendmsg` looks at it through the kernel.
+        let sent = unsafe { sendmsg(fd, entry.cast(), flags) };
         if sent < 0 {
-            return if place == 0 { -1 } else { place as c_int };
+            return if done == 0 { -1 } else { done };
         }
-        entry.msg_len = sent as u32;
+        let length = entry.wrapping_byte_add(offset_of!(libc::mmsghdr, msg_len)).cast::<u32>();
+        if let Err(errno) = memory::put(length, sent as u32) {
+            return if done == 0 { errno::int(Step::fail(errno)) } else { done };
+        }
+        done += 1;
     }
-    count as c_int
+    done
 }

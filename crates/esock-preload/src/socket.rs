@@ -1,30 +1,25 @@
 //! `socket`, `accept`, and what gives sockets their names and peers.
 
 use crate::errno::{self, Step, caught, int};
-use crate::{channel, real, table, wait};
+use crate::names::{self, Name, ROOM};
+use crate::wait::For;
+use crate::{broker, channel, life, real, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, ReplyHead, Request, socket_name};
 use libc::{c_int, sockaddr, socklen_t};
 
 /// Makes the program's end of a socket, and the socket by `make`. Flags are those of `socket`.
-pub fn new(flags: c_int, make: impl FnOnce(SocketId) -> Result<ReplyHead, c_int>) -> Result<(c_int, ReplyHead), c_int> {
+pub fn new(
+    flags: c_int,
+    make: impl FnOnce(SocketId) -> Result<ReplyHead, c_int>,
+) -> Result<(c_int, SocketId, ReplyHead), c_int> {
     let id = table::new_id().ok_or(libc::ENOMEM)?;
-    let fd = channel::connect(Some(&socket_name(id)), flags & libc::SOCK_CLOEXEC != 0).map_err(|errno| {
-        if matches!(errno, libc::ECONNREFUSED | libc::ENOENT) { libc::EPROTONOSUPPORT } else { errno }
-    })?;
+    let fd = broker::connect(Some(&socket_name(id)), flags & libc::SOCK_CLOEXEC != 0)?;
     // The least send buffer: a single filling makes the end not writable.
     let least: c_int = 0;
+    let (level, name, size) = (libc::SOL_SOCKET, libc::SO_SNDBUF, size_of::<c_int>());
     // SAFETY: `least` lives through the call; the descriptor is our own.
-    unsafe {
-        libc::syscall(
-            libc::SYS_setsockopt,
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUF,
-            &raw const least,
-            size_of::<c_int>() as socklen_t,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_setsockopt, fd, level, name, &raw const least, size) };
     let made = make(id).and_then(|head| if head.result < 0 { Err(-head.result) } else { Ok(head) });
     match made {
         Ok(head) => {
@@ -33,11 +28,10 @@ pub fn new(flags: c_int, make: impl FnOnce(SocketId) -> Result<ReplyHead, c_int>
                 unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFL, libc::O_RDWR | libc::O_NONBLOCK) };
             }
             table::remember(fd, id);
-            Ok((fd, head))
+            Ok((fd, id, head))
         }
         Err(errno) => {
-            // SAFETY: the descriptor is our own, and closed once.
-            unsafe { libc::syscall(libc::SYS_close, fd) };
+            broker::close(fd);
             Err(errno)
         }
     }
@@ -47,6 +41,7 @@ fn is_ours(family: c_int, kind: c_int, protocol: c_int) -> bool {
     protocol == libc::IPPROTO_SCTP
         && matches!(family, libc::AF_INET | libc::AF_INET6)
         && matches!(kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK), libc::SOCK_STREAM | libc::SOCK_SEQPACKET)
+        && !life::life().kernel
 }
 
 /// See socket(2).
@@ -59,45 +54,22 @@ pub unsafe extern "C-unwind" fn socket(family: c_int, kind: c_int, protocol: c_i
         return fd;
     }
     int(caught(|| {
-        let made = new(kind, |id| {
+        let (fd, id, head) = new(kind, |id| {
             let request = Request { args: [family, kind, 0, 0], ..Request::new(Op::Socket, id) };
-            channel::ask(&request, &[]).map(|(head, _)| head)
-        });
-        match made {
-            Ok((fd, head)) => {
-                wait::settle(fd, &head);
-                Step::done(fd as usize)
-            }
-            Err(errno) => Step::fail(errno),
-        }
+            channel::ask(&request, &[], &mut []).map(|(head, _)| head)
+        })?;
+        wait::settle(fd, id, &head);
+        Ok(Step::done(fd as usize))
     }))
 }
 
-/// The bytes of a name that a program gives.
-///
-/// # Safety
-///
-/// The name is null, or has so many bytes.
-unsafe fn given<'a>(name: *const sockaddr, length: socklen_t) -> &'a [u8] {
-    if name.is_null() {
-        return &[];
-    }
-    // SAFETY: the caller vouches for it.
-    unsafe { std::slice::from_raw_parts(name.cast(), length as usize) }
-}
-
 /// A call whose body is a name.
-///
-/// # Safety
-///
-/// As `given`.
-unsafe fn with_name(fd: c_int, id: SocketId, op: Op, name: *const sockaddr, length: socklen_t) -> Step {
-    // SAFETY: the caller vouches for it.
-    let name = unsafe { given(name, length) };
-    match channel::ask(&Request::new(op, id), name) {
-        Ok((head, _)) => wait::step(fd, &head),
-        Err(errno) => Step::fail(errno),
-    }
+fn with_name(fd: c_int, id: SocketId, op: Op, name: *const sockaddr, length: socklen_t) -> Step {
+    caught(|| {
+        let name = Name::take(name.cast(), length)?;
+        let (head, _) = channel::ask(&Request::new(op, id), name.bytes(), &mut [])?;
+        Ok(wait::step(fd, id, &head))
+    })
 }
 
 /// See bind(2).
@@ -106,8 +78,7 @@ pub unsafe extern "C-unwind" fn bind(fd: c_int, name: *const sockaddr, length: s
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::bind(fd, name, length) },
-        // SAFETY: the caller's matter.
-        Some(id) => int(caught(|| unsafe { with_name(fd, id, Op::Bind, name, length) })),
+        Some(id) => int(with_name(fd, id, Op::Bind, name, length)),
     }
 }
 
@@ -132,11 +103,9 @@ pub unsafe extern "C-unwind" fn shutdown(fd: c_int, how: c_int) -> c_int {
 }
 
 /// A call without a body, whose reply is a number.
-pub fn simple(fd: c_int, request: Request) -> Step {
-    match channel::ask(&request, &[]) {
-        Ok((head, _)) => wait::step(fd, &head),
-        Err(errno) => Step::fail(errno),
-    }
+pub fn simple(fd: c_int, request: Request) -> Result<Step, c_int> {
+    let (head, _) = channel::ask(&request, &[], &mut [])?;
+    Ok(wait::step(fd, request.socket, &head))
 }
 
 /// Waits until a connection that has begun is made.
@@ -150,10 +119,10 @@ pub unsafe fn finish_connect(fd: c_int, id: SocketId, begun: Step) -> Step {
     }
     // SAFETY: the step copies a number.
     let ended = unsafe {
-        wait::until(fd, libc::POLLOUT, false, move || {
-            let step = simple(fd, Request::new(Op::Connected, id));
+        wait::until(fd, For::Output, false, move || {
+            let step = simple(fd, Request::new(Op::Connected, id))?;
             let waits = step.result == -(libc::EINPROGRESS as isize);
-            Step { result: if waits { -(libc::EAGAIN as isize) } else { step.result }, in_vain: 0, ..step }
+            Ok(Step { result: if waits { -(libc::EAGAIN as isize) } else { step.result }, in_vain: 0, ..step })
         })
     };
     // What was not made in time is made still.
@@ -167,8 +136,7 @@ pub unsafe extern "C-unwind" fn connect(fd: c_int, name: *const sockaddr, length
         // SAFETY: the caller's matter.
         return unsafe { real::connect(fd, name, length) };
     };
-    // SAFETY: the caller's matter.
-    let begun = caught(|| unsafe { with_name(fd, id, Op::Connect, name, length) });
+    let begun = with_name(fd, id, Op::Connect, name, length);
     // SAFETY: plain values.
     int(unsafe { finish_connect(fd, id, begun) })
 }
@@ -205,27 +173,50 @@ pub unsafe extern "C-unwind" fn accept4(fd: c_int, name: *mut sockaddr, length: 
 
 /// # Safety
 ///
-/// As accept(2).
+/// As `wait::until`.
 unsafe fn take(fd: c_int, id: SocketId, name: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> Step {
     // SAFETY: the step copies numbers and pointers.
     unsafe {
-        wait::until(fd, libc::POLLIN, false, move || {
-            let mut listener = ReplyHead::default();
-            let mut peer = Vec::new();
-            let made = new(flags, |new| {
-                let (head, body) = channel::ask(&Request::new(Op::Accept, id), &new.0.to_ne_bytes())?;
-                (listener, peer) = (head, body);
-                Ok(head)
-            });
-            wait::settle(fd, &listener);
-            match made {
-                Ok((new, _)) => {
-                    crate::names::give(&peer, name, length);
-                    Step::done(new as usize)
-                }
-                Err(libc::EAGAIN) => Step { timeout_ms: listener.timeout_ms, ..Step::fail(libc::EAGAIN) },
-                Err(errno) => Step::fail(errno),
+        wait::until(fd, For::Connection, false, move || {
+            // Asked first, because a descriptor is made before the socket is: one in vain is not to be made.
+            let (head, _) = channel::ask(&Request::new(Op::Acceptable, id), &[], &mut [])?;
+            table::set_patience(fd, if head.patient { For::Connection as u8 } else { 0 });
+            if head.result < 0 {
+                return Ok(wait::step(fd, id, &head));
             }
+            accept_one(fd, id, name, length, flags)
         })
+    }
+}
+
+fn accept_one(
+    fd: c_int,
+    id: SocketId,
+    name: *mut sockaddr,
+    length: *mut socklen_t,
+    flags: c_int,
+) -> Result<Step, c_int> {
+    let mut listener = ReplyHead::default();
+    let mut peer = [0; ROOM];
+    let mut came = 0;
+    let made = new(flags, |new| {
+        (listener, came) = channel::ask(&Request::new(Op::Accept, id), &new.0.to_ne_bytes(), &mut peer)?;
+        Ok(listener)
+    });
+    wait::settle(fd, id, &listener);
+    match made {
+        Ok((new, ..)) => {
+            if !name.is_null()
+                && let Err(errno) = names::give(&peer[..came.min(ROOM)], name.cast(), length)
+            {
+                // As the kernel: who cannot be told of it does not get it.
+                table::forget(new);
+                broker::close(new);
+                return Err(errno);
+            }
+            Ok(Step::done(new as usize))
+        }
+        Err(libc::EAGAIN) => Ok(Step { timeout_ms: listener.timeout_ms, ..Step::fail(libc::EAGAIN) }),
+        Err(errno) => Err(errno),
     }
 }

@@ -15,7 +15,7 @@ mod options;
 pub mod protocol;
 mod sysctl;
 
-pub use broker::{Broker, BrokerConfig, BrokerError};
+pub use broker::{Broker, BrokerConfig, BrokerError, Greeting};
 pub use engine::{Engine, Reply, SocketId};
 pub use errno::Errno;
 pub use esock_io::detach;

@@ -11,7 +11,7 @@ use crate::engine::SocketId;
 use crate::errno::Errno;
 
 /// Changes with every change of this module: both ends must be of one build.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of a request's header.
 pub const REQUEST_BYTES: usize = 40;
@@ -19,6 +19,11 @@ pub const REQUEST_BYTES: usize = 40;
 pub const REPLY_BYTES: usize = 40;
 /// The largest body.
 pub const MAX_BODY: usize = 64 << 20;
+/// The most bytes of control messages that come with a message.
+pub const MAX_CONTROL: usize = 224;
+/// Bytes that come before the data in the reply to [`Op::Recv`], if it has a body: the address and the control
+/// messages, each at a place of its own, so that whoever takes the reply knows beforehand where the data begin.
+pub const FRONT: usize = 32 + MAX_CONTROL;
 
 /// The abstract name at which the broker of a user listens.
 pub fn broker_name(user: u32) -> String {
@@ -45,7 +50,8 @@ pub fn socket_of(name: &[u8]) -> Option<SocketId> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Op {
-    /// The first request of a connection: version, process.
+    /// The first request of a connection: version, process; the body is the broker's key, or empty. The reply's is the
+    /// key, and after a line feed what the broker was started with.
     Hello = 1,
     /// `socket`: family, type.
     Socket = 2,
@@ -81,15 +87,18 @@ pub enum Op {
     PeelOff = 17,
     /// `sctp_connectx`: the body is the addresses.
     ConnectMany = 18,
-    /// What the program sees at its end of the socket: bytes that wait there. Those that the broker knows nothing
-    /// of are to be taken out.
-    Recount = 19,
+    /// A byte was taken out of the program's end of the socket that said something new.
+    SayAgain = 19,
     /// A text about the broker and its sockets, for people.
     Report = 20,
+    /// Somebody waits for edges: each news of the socket is told by a byte of its own.
+    Edges = 21,
+    /// Whether `accept` would give a socket.
+    Acceptable = 22,
 }
 
 impl Op {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::Hello,
         Self::Socket,
         Self::Bind,
@@ -108,8 +117,10 @@ impl Op {
         Self::Connected,
         Self::PeelOff,
         Self::ConnectMany,
-        Self::Recount,
+        Self::SayAgain,
         Self::Report,
+        Self::Edges,
+        Self::Acceptable,
     ];
 
     fn of(number: u16) -> Option<Self> {
@@ -139,14 +150,18 @@ pub struct ReplyHead {
     pub timeout_ms: u32,
     /// `recvmsg`: the flags of the message.
     pub flags: i32,
-    /// `recvmsg`: how many bytes of the body are the name, and how many after it control messages.
+    /// `recvmsg`: how many bytes of its place the name has, and how many the control messages have of theirs.
     pub name: u32,
     /// See `name`.
     pub control: u32,
-    /// Bytes to be taken out of the program's end of the socket: it is not readable any more.
+    /// Bytes to be taken out of the program's end of the socket: they say nothing any more.
     pub pull: u32,
+    /// The last byte that says nothing any more: the broker counts them, modulo 256.
+    pub upto: u8,
     /// Whether the program's end is to be filled: it is not writable any more.
     pub fill: bool,
+    /// Whoever wants to receive or accept next can wait at once until the program's end is readable.
+    pub patient: bool,
     /// Bytes that follow.
     pub body: u32,
 }
@@ -195,7 +210,7 @@ impl ReplyHead {
             self.name,
             self.control,
             self.pull,
-            u32::from(self.fill),
+            u32::from(self.fill) | u32::from(self.patient) << 1 | u32::from(self.upto) << 8,
         ];
         for (place, value) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&value.to_ne_bytes());
@@ -213,7 +228,9 @@ impl ReplyHead {
             name: word(bytes, 16),
             control: word(bytes, 20),
             pull: word(bytes, 24),
-            fill: word(bytes, 28) != 0,
+            fill: word(bytes, 28) & 1 != 0,
+            patient: word(bytes, 28) & 2 != 0,
+            upto: (word(bytes, 28) >> 8) as u8,
         }
     }
 }
@@ -237,7 +254,9 @@ mod tests {
             name: 16,
             control: 32,
             pull: 1,
+            upto: 255,
             fill: true,
+            patient: false,
             body: 1 << 20,
         };
         assert_eq!(ReplyHead::from_bytes(&reply.to_bytes()), reply);

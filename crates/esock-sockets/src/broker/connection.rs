@@ -1,11 +1,14 @@
 //! A connection that brings calls, one at a time.
 
 use crate::engine::Reply;
-use crate::protocol::{REQUEST_BYTES, ReplyHead, Request};
+use crate::protocol::{FRONT, MAX_CONTROL, Op, REQUEST_BYTES, ReplyHead, Request};
 use bytes::Bytes;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+
+/// Room for a call that comes whole, as nearly all do.
+pub const SCRATCH: usize = 128 << 10;
 
 /// What a connection has brought.
 pub enum Progress {
@@ -21,18 +24,17 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    head: [u8; REQUEST_BYTES],
-    have: usize,
-    request: Option<Request>,
-    body: Vec<u8>,
-    filled: usize,
+    /// Its program may make calls: it is our user's, or has shown the key.
+    pub trusted: bool,
+    /// Of a call that has not come whole.
+    begun: Vec<u8>,
     /// Of a reply that did not go at once.
     rest: Vec<u8>,
 }
 
 impl Connection {
-    pub fn new(stream: UnixStream) -> Self {
-        Self { stream, head: [0; REQUEST_BYTES], have: 0, request: None, body: Vec::new(), filled: 0, rest: Vec::new() }
+    pub fn new(stream: UnixStream, trusted: bool) -> Self {
+        Self { stream, trusted, begun: Vec::new(), rest: Vec::new() }
     }
 
     pub fn descriptor(&self) -> RawFd {
@@ -44,43 +46,64 @@ impl Connection {
     }
 
     /// Reads on, and writes what is left of the last reply.
-    pub fn progress(&mut self) -> Progress {
+    pub fn progress(&mut self, scratch: &mut [u8]) -> Progress {
         if !self.rest.is_empty() && self.write_rest().is_err() {
             return Progress::Ended;
         }
-        match self.read() {
+        match self.read(scratch) {
             Ok(Some((request, body))) => Progress::Call(request, body),
             Ok(None) => Progress::Waits,
             Err(_) => Progress::Ended,
         }
     }
 
-    fn read(&mut self) -> io::Result<Option<(Request, Bytes)>> {
-        let request = match self.request {
-            Some(request) => request,
-            None => {
-                let Self { stream, head, have, .. } = self;
-                if !fill(stream, head, have)? {
-                    return Ok(None);
-                }
-                self.have = 0;
-                let request = Request::from_bytes(&self.head).map_err(|_| ErrorKind::InvalidData)?;
-                self.body = vec![0; request.body as usize];
-                self.filled = 0;
-                *self.request.insert(request)
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<(Request, Bytes)>> {
+        loop {
+            let read = match self.stream.read(scratch) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(read) => &scratch[..read],
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if self.begun.is_empty()
+                && let Some((request, length)) = whole(read)?
+            {
+                // Nothing follows before it is answered, so that there is nothing more to be read now.
+                return match read.len() == length {
+                    true => Ok(Some((request, Bytes::copy_from_slice(&read[REQUEST_BYTES..])))),
+                    false => Err(ErrorKind::InvalidData.into()),
+                };
             }
-        };
-        if !fill(&mut self.stream, &mut self.body, &mut self.filled)? {
-            return Ok(None);
+            if self.begun.is_empty()
+                && let Some(head) = read.first_chunk()
+            {
+                self.begun.reserve_exact(REQUEST_BYTES + parse(head)?.body as usize);
+            }
+            self.begun.extend_from_slice(read);
+            if let Some((request, length)) = whole(&self.begun)? {
+                if self.begun.len() != length {
+                    return Err(ErrorKind::InvalidData.into());
+                }
+                let all = Bytes::from(std::mem::take(&mut self.begun));
+                return Ok(Some((request, all.slice(REQUEST_BYTES..))));
+            }
         }
-        self.request = None;
-        Ok(Some((request, std::mem::take(&mut self.body).into())))
     }
 
     /// Answers the last call.
-    pub fn answer(&mut self, head: &ReplyHead, reply: &Reply) -> io::Result<()> {
+    pub fn answer(&mut self, op: Op, head: &ReplyHead, reply: &Reply) -> io::Result<()> {
+        let mut front = [0; FRONT];
+        let (name, control): (&[u8], &[u8]) = if op == Op::Recv && head.body > 0 {
+            let (first, second) = front.split_at_mut(FRONT - MAX_CONTROL);
+            first[..head.name as usize].copy_from_slice(&reply.name[..head.name as usize]);
+            second[..head.control as usize].copy_from_slice(&reply.control[..head.control as usize]);
+            (&front, &[])
+        } else {
+            (&reply.name, &reply.control)
+        };
         let head = head.to_bytes();
-        let parts: [&[u8]; 4] = [&head, &reply.name, &reply.control, &reply.data];
+        let parts: [&[u8]; 4] = [&head, name, control, &reply.data];
         let all: usize = parts.iter().map(|part| part.len()).sum();
         let written = loop {
             match self.stream.write_vectored(&parts.map(IoSlice::new)) {
@@ -110,16 +133,14 @@ impl Connection {
     }
 }
 
-/// Reads until a buffer is full; says whether it is.
-fn fill(stream: &mut UnixStream, buffer: &mut [u8], have: &mut usize) -> io::Result<bool> {
-    while *have < buffer.len() {
-        match stream.read(&mut buffer[*have..]) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => *have += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
+fn parse(head: &[u8; REQUEST_BYTES]) -> io::Result<Request> {
+    Request::from_bytes(head).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+/// The request that bytes are, and its length, if it is all there.
+fn whole(bytes: &[u8]) -> io::Result<Option<(Request, usize)>> {
+    let Some(head) = bytes.first_chunk() else { return Ok(None) };
+    let request = parse(head)?;
+    let length = REQUEST_BYTES + request.body as usize;
+    Ok((bytes.len() >= length).then_some((request, length)))
 }

@@ -8,14 +8,14 @@ mod start;
 
 use crate::engine::{Engine, Reply, SocketId};
 use crate::errno::Errno;
-use crate::protocol::{self, Op, ReplyHead, Request};
+use crate::protocol::{self, FRONT, MAX_CONTROL, Op, ReplyHead, Request};
 use bytes::Bytes;
-use connection::{Connection, Progress};
+use connection::{Connection, Progress, SCRATCH};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal::Signal;
-pub use start::{BrokerConfig, BrokerError};
-use std::collections::HashMap;
+pub use start::{BrokerConfig, BrokerError, Greeting};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
@@ -32,6 +32,8 @@ const LISTENER: Token = Token(0);
 const DRIVER: usize = 1;
 /// Tokens of connections begin here.
 const FIRST: usize = 1 << 20;
+/// Ends of sockets of other users' programs that have not made a socket yet; the oldest are dropped.
+const STRANGERS: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -40,6 +42,13 @@ pub struct Broker {
     poll: Poll,
     listener: UnixListener,
     user: u32,
+    /// Whoever shows it may make calls, whatever the user: programs become other users.
+    key: String,
+    /// What we were started with, in words.
+    settings: String,
+    scratch: Vec<u8>,
+    /// Ends of sockets of other users' programs, until one that has shown the key makes a socket of it.
+    strangers: VecDeque<(SocketId, Token, UnixStream)>,
     /// What of the driver is watched: descriptor, and whether for writing too.
     watched: Vec<(RawFd, bool)>,
     programs: HashMap<Token, Connection>,
@@ -54,7 +63,7 @@ impl Broker {
     /// A broker that listens at an abstract name, see [`protocol::broker_name`].
     ///
     /// An error of kind `AddrInUse`: there is one already.
-    pub fn listen(name: &str, user: u32, engine: Engine) -> io::Result<Self> {
+    pub fn listen(name: &str, user: u32, settings: String, engine: Engine) -> io::Result<Self> {
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
         listener.set_nonblocking(true)?;
         let poll = Poll::new()?;
@@ -64,6 +73,10 @@ impl Broker {
             poll,
             listener,
             user,
+            key: format!("{user}.{}", random_text()?),
+            settings,
+            scratch: vec![0; SCRATCH],
+            strangers: VecDeque::new(),
             watched: Vec::new(),
             programs: HashMap::new(),
             signals: HashMap::new(),
@@ -113,7 +126,10 @@ impl Broker {
     /// What arrived at the host is dealt with first, then sockets that are closed, then calls: whoever calls after a
     /// packet came sees what it brought.
     fn handle(&mut self, events: &Events) -> io::Result<()> {
-        self.turn()?;
+        let due = self.more || self.deadline.is_some_and(|at| at <= self.engine.driver().now());
+        if due || events.iter().any(|event| (DRIVER..FIRST).contains(&event.token().0)) {
+            self.turn()?;
+        }
         for event in events {
             if let Some(socket) = self.by_token.get(&event.token()).copied() {
                 self.on_socket(socket, event.is_read_closed() || event.is_error());
@@ -128,6 +144,9 @@ impl Broker {
             }
         }
         self.signal();
+        let (deadline, unsent) = self.engine.due();
+        self.deadline = deadline;
+        self.more |= unsent;
         self.watch()
     }
 
@@ -135,9 +154,9 @@ impl Broker {
         for _ in 0..TURNS {
             let now = self.engine.driver().now();
             let turn = self.engine.turn(now)?;
-            self.deadline = turn.deadline;
             self.more = turn.more;
-            if !turn.more {
+            // What was sent may be answered on this host at once: whoever looks is to see that.
+            if !turn.more && turn.received == 0 {
                 break;
             }
         }
@@ -180,7 +199,8 @@ impl Broker {
                 // Too many descriptors, or a program that has gone: others go on.
                 Err(_) => return Ok(()),
             };
-            if !self.is_friend(&stream) || stream.set_nonblocking(true).is_err() {
+            let trusted = self.is_friend(&stream);
+            if stream.set_nonblocking(true).is_err() {
                 continue;
             }
             let token = Token(self.next_token);
@@ -188,20 +208,29 @@ impl Broker {
             let readable = Interest::READABLE;
             self.poll.registry().register(&mut SourceFd(&stream.as_raw_fd()), token, readable)?;
             match from.as_abstract_name().and_then(protocol::socket_of) {
+                Some(socket) if trusted => self.hold(socket, token, stream),
                 Some(socket) => {
-                    self.by_token.insert(token, socket);
-                    self.signals.insert(socket, Signal::new(stream, token));
+                    self.strangers.push_back((socket, token, stream));
+                    if self.strangers.len() > STRANGERS {
+                        self.strangers.pop_front();
+                    }
                 }
                 None => {
-                    self.programs.insert(token, Connection::new(stream));
+                    self.programs.insert(token, Connection::new(stream, trusted));
                 }
             }
         }
     }
 
+    /// Keeps our end of a socket's connection.
+    fn hold(&mut self, socket: SocketId, token: Token, stream: UnixStream) {
+        self.by_token.insert(token, socket);
+        self.signals.insert(socket, Signal::new(stream, token));
+    }
+
     /// Whether a program is of our user, or of root.
     fn is_friend(&self, stream: &UnixStream) -> bool {
-        esock_io::peer_user(stream).is_ok_and(|user| user == self.user || user == 0 || self.user == 0)
+        esock_io::peer_user(stream).is_ok_and(|user| user == self.user || user == 0)
     }
 
     /// A program's end of a socket has changed: filled, or closed by the last that had it.
@@ -217,25 +246,40 @@ impl Broker {
     }
 
     fn on_program(&mut self, token: Token) {
-        loop {
-            let Some(connection) = self.programs.get_mut(&token) else { return };
-            match connection.progress() {
-                Progress::Waits => return,
-                Progress::Ended => {
-                    self.programs.remove(&token);
-                    return;
-                }
-                Progress::Call(request, body) => {
-                    let (head, reply) = self.call(&request, body);
-                    let Some(connection) = self.programs.get_mut(&token) else { return };
-                    if connection.answer(&head, &reply).is_err() {
-                        self.programs.remove(&token);
-                        return;
-                    }
-                    self.want_writable(token);
-                }
+        let Some(connection) = self.programs.get_mut(&token) else { return };
+        let (request, body) = match connection.progress(&mut self.scratch) {
+            Progress::Waits => return,
+            Progress::Ended => {
+                self.programs.remove(&token);
+                return;
             }
+            Progress::Call(request, body) => (request, body),
+        };
+        let trusted = connection.trusted;
+        let (head, reply) = match request.op {
+            Op::Hello => self.hello(&request, &body, trusted),
+            _ if trusted => self.call(&request, body),
+            _ => head_of(Op::Hello, Errno::EACCES.into()),
+        };
+        let Some(connection) = self.programs.get_mut(&token) else { return };
+        connection.trusted |= request.op == Op::Hello && head.result >= 0;
+        if connection.answer(request.op, &head, &reply).is_err() {
+            self.programs.remove(&token);
+            return;
         }
+        self.want_writable(token);
+    }
+
+    /// The first call of a connection: whether both are of one build, and whether the program may make calls.
+    fn hello(&self, request: &Request, key: &[u8], trusted: bool) -> (ReplyHead, Reply) {
+        let reply = if request.args[0].cast_unsigned() != protocol::VERSION {
+            Errno::EPROTO.into()
+        } else if trusted || is_same(key, self.key.as_bytes()) {
+            Reply { data: format!("{}\n{}", self.key, self.settings).into(), ..Reply::default() }
+        } else {
+            Errno::EACCES.into()
+        };
+        head_of(Op::Hello, reply)
     }
 
     /// Watches for a connection that takes no more, until it does.
@@ -248,27 +292,42 @@ impl Broker {
     }
 
     fn call(&mut self, request: &Request, body: Bytes) -> (ReplyHead, Reply) {
-        if request.op == Op::Hello && request.args[0].cast_unsigned() != protocol::VERSION {
-            let reply = Reply::from(Errno::EPROTO);
-            return (head_of(&reply, 0, false), reply);
-        }
-        if matches!(request.op, Op::Socket | Op::Accept | Op::PeelOff) {
+        let op = request.op;
+        if matches!(op, Op::Socket | Op::Accept | Op::PeelOff) {
             // The new socket's connection was made before the call.
             let _ = self.accept();
+            let new = if op == Op::Socket { Some(request.socket) } else { new_socket(&body) };
+            let stranger = self.strangers.iter().position(|(socket, ..)| Some(*socket) == new);
+            if let Some((socket, token, stream)) = stranger.and_then(|place| self.strangers.remove(place)) {
+                self.hold(socket, token, stream);
+            }
         }
         let now = self.engine.driver().now();
         let mut reply = self.engine.call(now, request, body);
-        if request.op == Op::Report {
-            let programs = format!("{} programs' threads\n", self.programs.len());
-            reply.data = [reply.data, Bytes::from(programs)].concat().into();
+        match op {
+            Op::Report => {
+                let programs = format!("{} programs' connections\n", self.programs.len());
+                reply.data = [reply.data, Bytes::from(programs)].concat().into();
+            }
+            Op::GetOption => reply.data.truncate(usize::try_from(request.args[2]).unwrap_or(0)),
+            _ => {}
         }
         self.signal();
-        let (pull, fill) = match self.signals.get_mut(&request.socket) {
-            Some(signal) if request.op == Op::Recount => (signal.recount(request.args[0]), false),
-            Some(signal) => signal.settle(),
-            None => (0, false),
-        };
-        (head_of(&reply, pull, fill), reply)
+        let (mut head, reply) = head_of(op, reply);
+        if matches!(op, Op::Recv | Op::Acceptable) {
+            head.patient = self.engine.is_patient(request.socket);
+        }
+        if let Some(signal) = self.signals.get_mut(&request.socket) {
+            match op {
+                Op::SayAgain => signal.say_again(),
+                Op::Edges => signal.want_edges(),
+                _ => {
+                    (head.pull, head.upto) = signal.pull();
+                    head.fill = signal.fill(matches!(op, Op::Send | Op::Connected));
+                }
+            }
+        }
+        (head, reply)
     }
 
     /// Makes programs' ends readable and writable as their sockets are.
@@ -282,16 +341,30 @@ impl Broker {
     }
 }
 
-fn head_of(reply: &Reply, pull: u32, fill: bool) -> ReplyHead {
+fn head_of(op: Op, reply: Reply) -> (ReplyHead, Reply) {
     let timeout = reply.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1));
-    ReplyHead {
-        result: reply.result,
-        timeout_ms: timeout,
-        flags: reply.flags,
-        name: reply.name.len() as u32,
-        control: reply.control.len() as u32,
-        pull,
-        fill,
-        body: (reply.name.len() + reply.control.len() + reply.data.len()) as u32,
+    let mut head = ReplyHead { result: reply.result, timeout_ms: timeout, flags: reply.flags, ..ReplyHead::default() };
+    head.body = (reply.name.len() + reply.control.len() + reply.data.len()) as u32;
+    if op == Op::Recv {
+        head.name = reply.name.len().min(FRONT - MAX_CONTROL) as u32;
+        head.control = reply.control.len().min(MAX_CONTROL) as u32;
+        head.body = if reply.result < 0 { 0 } else { (FRONT + reply.data.len()) as u32 };
     }
+    (head, reply)
+}
+
+fn new_socket(body: &[u8]) -> Option<SocketId> {
+    body.first_chunk().map(|number| SocketId(u64::from_ne_bytes(*number)))
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+/// A text that nobody guesses.
+fn random_text() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,12 +1,18 @@
 //! The broker's end of a socket's connection: it makes the program's end readable and writable.
 //!
-//! A byte that lies at the program's end makes it readable; the program's side takes it out when a reply says so.
+//! A byte that lies at the program's end makes it readable; the program's side takes it out when a reply says so. Any
+//! of its processes may do that, at any time after the reply, or die before: so bytes are counted, modulo 256, and a
+//! reply says up to which they say nothing any more. Who takes out one that came later has us say it again; who finds
+//! nothing to read takes out what others have left.
+//!
 //! Bytes that the program's side has written and nobody reads make its end not writable; they are read when it is to
-//! be writable again.
+//! be writable again. When nothing more will ever be read, our end is shut down for writing: the program's is
+//! readable for ever, and hung up as far as reading goes.
 
 use crate::engine::Readiness;
 use mio::Token;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 /// Bytes that lie at a program's end at most: one for each edge, which nobody may be waiting for.
@@ -18,23 +24,39 @@ pub struct Signal {
     stream: UnixStream,
     pub token: Token,
     shown: Readiness,
-    /// Bytes at the program's end.
+    /// Bytes at the program's end that say something.
     lying: u32,
+    /// The last byte that was written; 0 before, and never after.
+    last: u8,
+    /// Whoever waits, waits for edges.
+    edges: bool,
     /// The program's side was told to fill its end.
     filled: bool,
+    /// Nothing more is written.
+    down: bool,
 }
 
 impl Signal {
     pub fn new(stream: UnixStream, token: Token) -> Self {
-        Self { stream, token, shown: Readiness { writable: true, ..Readiness::default() }, lying: 0, filled: false }
+        let shown = Readiness { writable: true, ..Readiness::default() };
+        Self { stream, token, shown, lying: 0, last: 0, edges: false, filled: false, down: false }
+    }
+
+    /// Each news is to be told from now on.
+    pub fn want_edges(&mut self) {
+        self.edges = true;
     }
 
     /// Shows what a socket is now.
     pub fn show(&mut self, readiness: Readiness) {
         self.shown = readiness;
-        let edge = readiness.news && self.lying < MOST;
-        if readiness.readable && (self.lying == 0 || edge) && self.stream.write(&[1]).is_ok() {
-            self.lying += 1;
+        let edge = readiness.news && self.edges && self.lying < MOST;
+        if readiness.readable && (self.lying == 0 || edge) {
+            self.say();
+        }
+        if readiness.ended && !self.down {
+            self.down = true;
+            let _ = self.stream.shutdown(Shutdown::Write);
         }
         if readiness.writable && self.filled {
             self.filled = false;
@@ -42,18 +64,44 @@ impl Signal {
         }
     }
 
-    /// What a reply tells the program's side: bytes to take out, and whether to fill its end.
-    pub fn settle(&mut self) -> (u32, bool) {
-        let pull = if self.shown.readable { 0 } else { std::mem::take(&mut self.lying) };
-        let fill = !self.shown.writable && !self.filled;
-        self.filled |= fill;
-        (pull, fill)
+    fn say(&mut self) {
+        let next = if self.last == u8::MAX { 1 } else { self.last + 1 };
+        if !self.down && self.stream.write(&[next]).is_ok() {
+            (self.last, self.lying) = (next, self.lying + 1);
+        }
     }
 
-    /// The program's side sees `seen` bytes at its end. Those that we do not know of were meant to be taken out by
-    /// somebody who died.
-    pub fn recount(&mut self, seen: i32) -> u32 {
-        u32::try_from(seen).unwrap_or(0).saturating_sub(self.lying)
+    /// A byte was taken out that said something.
+    pub fn say_again(&mut self) {
+        self.lying = self.lying.saturating_sub(1);
+        if self.shown.readable && self.lying == 0 {
+            self.say();
+        }
+    }
+
+    /// What a reply tells the program's side: how many bytes to take out, and up to which.
+    pub fn pull(&mut self) -> (u32, u8) {
+        // Of many that lie there one is enough, and leaves room for edges.
+        let keep = if !self.shown.readable {
+            0
+        } else if self.lying > MOST / 2 {
+            1
+        } else {
+            self.lying
+        };
+        let pull = self.lying - keep.min(self.lying);
+        self.lying -= pull;
+        // Zero is left out where the count begins anew.
+        let upto = (0..self.lying).fold(self.last, |at, _| if at <= 1 { u8::MAX } else { at - 1 });
+        (pull, upto)
+    }
+
+    /// Whether a reply tells the program's side to fill its end: again if it tried to send, because who was told may
+    /// have died.
+    pub fn fill(&mut self, tried: bool) -> bool {
+        let fill = !self.shown.writable && (!self.filled || tried);
+        self.filled |= fill;
+        fill
     }
 
     /// Something came from the program's side; says whether its end is still there.
@@ -71,5 +119,92 @@ impl Signal {
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (UnixStream, Signal) {
+        let (theirs, ours) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (theirs, Signal::new(ours, Token(0)))
+    }
+
+    const READABLE: Readiness = Readiness { readable: true, writable: true, news: true, ended: false };
+
+    #[test]
+    fn a_byte_is_there_exactly_while_the_socket_is_readable() {
+        let (mut theirs, mut signal) = pair();
+        let mut bytes = [0; 64];
+        for round in 0..600 {
+            signal.show(READABLE);
+            signal.show(READABLE);
+            assert_eq!(signal.pull().0, 0, "{round}");
+            signal.show(Readiness { readable: false, ..READABLE });
+            let (pull, upto) = signal.pull();
+            assert_eq!(theirs.read(&mut bytes).unwrap(), pull as usize, "{round}");
+            assert_eq!((pull, bytes[0]), (1, upto), "{round}");
+            assert_ne!(upto, 0);
+        }
+    }
+
+    #[test]
+    fn edges_are_told_for_ever_of_a_socket_that_is_never_read_empty() {
+        let (mut theirs, mut signal) = pair();
+        signal.want_edges();
+        for round in 0..600 {
+            signal.show(READABLE);
+            let (pull, upto) = signal.pull();
+            let mut bytes = vec![0; pull as usize];
+            theirs.read_exact(&mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| upto.wrapping_sub(*byte) < 128), "{round}: {bytes:?} {upto}");
+            assert!((1..=MOST / 2 + 1).contains(&signal.lying), "{round}");
+        }
+    }
+
+    #[test]
+    fn what_was_taken_out_too_early_is_said_again() {
+        let (mut theirs, mut signal) = pair();
+        signal.show(READABLE);
+        let mut byte = [0];
+        theirs.read_exact(&mut byte).unwrap();
+        signal.say_again();
+        let mut again = [0];
+        theirs.read_exact(&mut again).unwrap();
+        assert_ne!(byte, again);
+        signal.show(Readiness { readable: false, ..READABLE });
+        signal.pull();
+        signal.say_again();
+        assert_eq!(theirs.read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn the_end_stays_readable() {
+        let (mut theirs, mut signal) = pair();
+        signal.show(Readiness { ended: true, ..READABLE });
+        signal.pull();
+        let mut bytes = [0; 64];
+        assert_eq!(theirs.read(&mut bytes).unwrap(), 1);
+        assert_eq!(theirs.read(&mut bytes).unwrap(), 0);
+        signal.show(Readiness { ended: true, ..READABLE });
+    }
+
+    #[test]
+    fn a_filling_is_read_when_the_socket_is_writable_again_even_if_it_comes_late() {
+        let (mut theirs, mut signal) = pair();
+        signal.show(Readiness { writable: false, ..READABLE });
+        assert!(signal.fill(false));
+        assert!(!signal.fill(false));
+        assert!(signal.fill(true));
+        signal.show(READABLE);
+        theirs.write_all(&[0; 2048]).unwrap();
+        assert!(signal.on_readable());
+        let mut rest = [0; 1];
+        assert_eq!(signal.stream.read(&mut rest).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(theirs);
+        assert!(!signal.on_readable());
     }
 }

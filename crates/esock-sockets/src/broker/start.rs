@@ -1,18 +1,21 @@
 //! Starting a broker: what it is given, and where programs find it.
 
 use super::Broker;
-use crate::engine::Engine;
-use crate::protocol;
+use crate::engine::{Engine, SocketId};
+use crate::protocol::{self, Op, REPLY_BYTES, ReplyHead, Request};
 use crate::sysctl::Sysctl;
 use esock_io::{Backend, Driver, DriverConfig, UdpPort};
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
 
 /// How long a broker stays when nobody is there: until the first program has come, and for the next one.
 const LINGER: Duration = Duration::from_secs(3);
+
+/// How long a broker may take to greet.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a broker is started with.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,18 @@ pub struct BrokerConfig {
     pub udp_port: Option<u16>,
     /// What sockets begin with.
     pub sysctl: Sysctl,
+    /// All of this in words, as whoever starts programs gives it; told to those who come later.
+    pub settings: String,
+}
+
+/// What a running broker says to whoever starts programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Greeting {
+    /// For programs that become other users (`ESOCK_KEY`).
+    pub key: String,
+    /// What it was started with, see [`BrokerConfig::settings`].
+    pub settings: String,
 }
 
 /// Why a broker could not be started.
@@ -41,6 +56,29 @@ impl BrokerConfig {
     /// Whether there is a broker by that name.
     pub fn is_running(&self) -> bool {
         SocketAddr::from_abstract_name(self.name()).and_then(|name| UnixStream::connect_addr(&name)).is_ok()
+    }
+
+    /// Greets the broker by that name.
+    pub fn greet(&self) -> io::Result<Greeting> {
+        let mut broker = UnixStream::connect_addr(&SocketAddr::from_abstract_name(self.name())?)?;
+        broker.set_read_timeout(Some(PATIENCE))?;
+        let user = esock_io::peer_user(&broker)?;
+        if user != esock_io::user() && user != 0 {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is user {user}'s")));
+        }
+        let args = [protocol::VERSION.cast_signed(), std::process::id().cast_signed(), 0, 0];
+        broker.write_all(&Request { args, ..Request::new(Op::Hello, SocketId(0)) }.to_bytes())?;
+        let mut head = [0; REPLY_BYTES];
+        broker.read_exact(&mut head)?;
+        let head = ReplyHead::from_bytes(&head);
+        if head.result < 0 {
+            return Err(io::Error::other("it is of another version"));
+        }
+        let mut said = vec![0; head.body as usize];
+        broker.read_exact(&mut said)?;
+        let said = String::from_utf8_lossy(&said);
+        let (key, settings) = said.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Greeting { key: key.to_owned(), settings: settings.to_owned() })
     }
 
     /// Opens the stack's sockets and listens.
@@ -63,7 +101,7 @@ impl BrokerConfig {
         let driver = self.open(config)?;
         let engine = Engine::new(driver, self.sysctl.clone());
         let name = self.name();
-        Broker::listen(&name, esock_io::user(), engine).map_err(|error| {
+        Broker::listen(&name, esock_io::user(), self.settings.clone(), engine).map_err(|error| {
             BrokerError(match error.kind() {
                 io::ErrorKind::AddrInUse => format!("there is a broker at {name} already"),
                 _ => format!("cannot listen at {name}: {error}"),

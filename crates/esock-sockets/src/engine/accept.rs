@@ -36,6 +36,19 @@ impl Engine {
         }
     }
 
+    /// Whether `accept` would give a socket.
+    pub(super) fn acceptable(&self, id: SocketId) -> Outcome {
+        let socket = self.socket(id)?;
+        if socket.style != Style::OneToOne {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if socket.state != SocketState::Listening {
+            return Err(Errno::EINVAL);
+        }
+        let timeout = socket.settings.receive_timeout;
+        Ok(if socket.waiting.is_empty() { Reply::wait(Errno::EAGAIN, timeout) } else { Reply::done() })
+    }
+
     /// `accept`.
     pub(super) fn accept(&mut self, now: Time, id: SocketId, new: SocketId) -> Outcome {
         let socket = self.socket_mut(id)?;

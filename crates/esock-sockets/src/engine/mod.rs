@@ -74,6 +74,8 @@ pub struct Engine {
     failing: BTreeSet<AssocId>,
     /// When associations that nobody uses are to be shut down (SCTP_AUTOCLOSE).
     autoclose: BTreeSet<(Time, AssocId)>,
+    /// A call has left packets to be sent.
+    unsent: bool,
 }
 
 impl Reply {
@@ -123,6 +125,7 @@ impl Engine {
             touched: BTreeSet::new(),
             failing: BTreeSet::new(),
             autoclose: BTreeSet::new(),
+            unsent: false,
         }
     }
 
@@ -157,17 +160,25 @@ impl Engine {
         let reply = self.dispatch(now, request, body).unwrap_or_else(Reply::from);
         self.tell(now);
         if self.driver.stack().wants_transmit() {
-            self.driver.flush(now);
+            self.unsent |= self.driver.flush(now).more;
             self.tell(now);
         }
         self.touched.insert(socket);
         reply
     }
 
+    /// When to turn at the latest, and whether to turn at once because calls have left packets to be sent.
+    pub fn due(&mut self) -> (Option<Time>, bool) {
+        let idle = self.autoclose.first().map(|(at, _)| *at);
+        let deadline = [self.driver.stack().poll_timeout(), idle].into_iter().flatten().min();
+        (deadline, std::mem::take(&mut self.unsent))
+    }
+
     fn dispatch(&mut self, now: Time, request: &Request, body: Bytes) -> Outcome {
         let Request { op, socket, args, .. } = *request;
         match op {
-            Op::Hello | Op::Sync | Op::Recount => Ok(Reply::done()),
+            Op::Hello | Op::Sync | Op::SayAgain | Op::Edges => Ok(Reply::done()),
+            Op::Acceptable => self.acceptable(socket),
             Op::Socket => self.open(socket, args[0], args[1]),
             Op::Bind => self.bind(socket, &body),
             Op::Listen => self.listen(socket, args[0]),

@@ -11,6 +11,8 @@ pub struct Readiness {
     pub writable: bool,
     /// Something came since this was last asked: whoever waits for edges is to see one.
     pub news: bool,
+    /// Nothing more will ever be read: what is readable is the end.
+    pub ended: bool,
 }
 
 impl Engine {
@@ -24,19 +26,31 @@ impl Engine {
             Some((id, readiness))
         })
     }
+
+    /// Whether whoever wants to receive or accept next can wait at once until the socket is readable: no time limit is
+    /// set, and the wait is not in vain.
+    pub fn is_patient(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| {
+            socket.settings.receive_timeout.is_none()
+                && matches!(socket.state, SocketState::Listening | SocketState::Established)
+        })
+    }
 }
 
 impl Socket {
     fn readiness(&self) -> Readiness {
         let listening = self.style == Style::OneToOne && self.state == SocketState::Listening;
+        let new = self.style == Style::OneToOne && self.state == SocketState::Closed && self.peer.is_none();
         Readiness {
             readable: if listening {
                 !self.waiting.is_empty()
             } else {
                 self.has_data() || self.error.is_some() || self.no_more
             },
-            writable: !listening && !self.connecting && !self.blocked,
+            // As Linux has it: not before it was connected.
+            writable: !listening && !self.connecting && !self.blocked && !new,
             news: self.news,
+            ended: self.has_one() && self.no_more,
         }
     }
 }
