@@ -55,7 +55,7 @@ pub enum Command {
     Run(RunArgs),
     /// Serve programs of `esock run` (which starts one itself)
     #[command(hide = true)]
-    Broker(BrokerArgs),
+    Broker(ServeArgs),
     /// Watch two endpoints exchange messages, lose a path and get it back
     ///
     /// Runs in this process alone, over UDP encapsulation on loopback, for less than ten seconds.
@@ -113,6 +113,17 @@ pub struct RunArgs {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM [ARGS]")]
     pub command: Vec<OsString>,
+}
+
+/// `esock broker`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// What it is to be like.
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+    /// Be nobody's child: the program that is run is not to be told of the broker's end
+    #[arg(long)]
+    pub orphan: bool,
 }
 
 /// What a broker is started with; a running one keeps what it has.

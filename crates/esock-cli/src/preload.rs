@@ -1,9 +1,9 @@
 //! `esock run`: a program that knows nothing of esock, with SCTP sockets that are esock's.
 
-use crate::args::{BrokerArgs, RunArgs};
+use crate::args::{BackendArg, BrokerArgs, RunArgs, ServeArgs};
 use crate::console::say;
 use crate::exit::{Exit, Failure};
-use esock_sockets::{BrokerConfig, Sysctl};
+use esock_sockets::{BrokerConfig, Greeting, Sysctl};
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -18,33 +18,80 @@ const READY: &str = "ready";
 
 /// `esock run`. Returns only if the program could not be started.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let config = config(&args.broker)?;
-    let library = library()?;
-    if !config.is_running() {
-        start(&args.broker, &config)?;
-    }
-    if args.verbose {
-        say(&format!("broker at {}", config.name()));
-    }
-    let mut libraries = OsString::from(library);
-    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
-        libraries.push(":");
-        libraries.push(others);
-    }
     let (program, arguments) = args.command.split_first().ok_or_else(|| {
         Failure::new(Exit::Usage, "give a program to run, as in `esock run -- iperf3 --sctp -c 192.0.2.1`")
     })?;
     let mut command = Command::new(program);
-    command.args(arguments).env("LD_PRELOAD", libraries).env("ESOCK_BROKER", config.name());
+    command.args(arguments);
+    if let Some(why) = by_kernel(args.broker.backend) {
+        if args.verbose {
+            say(&format!("without esock: {why}"));
+        }
+        // Not even a library that an outer `esock run` has given.
+        command.env("ESOCK_BACKEND", "kernel");
+    } else {
+        let config = config(&args.broker)?;
+        let library = library()?;
+        let greeting = broker(&args.broker, &config)?;
+        if args.verbose {
+            let settings = if greeting.settings.is_empty() { "its defaults" } else { &greeting.settings };
+            say(&format!("broker at {}, with {settings}", config.name()));
+        }
+        let mut libraries = OsString::from(library);
+        if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+            libraries.push(":");
+            libraries.push(others);
+        }
+        command.env("LD_PRELOAD", libraries).env("ESOCK_BROKER", config.name()).env("ESOCK_KEY", greeting.key);
+        // For a broker that is started when this one has ended.
+        command.envs(variables(&args.broker));
+    }
     let error = command.exec();
     Err(Failure::new(Exit::Other, format!("cannot run {}: {error}", Path::new(program).display())))
 }
 
+/// Why a program's SCTP sockets are the kernel's, if they are.
+fn by_kernel(backend: BackendArg) -> Option<String> {
+    match backend {
+        BackendArg::Kernel => Some("the kernel's SCTP was asked for".into()),
+        BackendArg::Auto => {
+            let seen_in = esock_sockets::kernel_sctp()?;
+            Some(format!("the kernel's SCTP is loaded ({seen_in}); --backend udp takes esock's"))
+        }
+        BackendArg::Raw | BackendArg::Udp => None,
+    }
+}
+
+/// Greets the broker, which is started if there is none.
+fn broker(args: &BrokerArgs, config: &BrokerConfig) -> Result<Greeting, Failure> {
+    let fail = |error: io::Error| Failure::new(Exit::Other, format!("the broker at {}: {error}", config.name()));
+    let greeting = match config.greet() {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            start(args, config)?;
+            config.greet().map_err(fail)?
+        }
+        greeting => greeting.map_err(fail)?,
+    };
+    if !config.settings.is_empty() && config.settings != greeting.settings {
+        let has = if greeting.settings.is_empty() { "its defaults" } else { &greeting.settings };
+        say(&format!(
+            "the broker at {} runs with {has}, and goes on so: {} is not done. End its programs first, or give the \
+             program a broker of its own (--broker NAME)",
+            config.name(),
+            config.settings
+        ));
+    }
+    Ok(greeting)
+}
+
 /// `esock broker`.
-pub fn serve(args: &BrokerArgs) -> Result<Exit, Failure> {
+pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
+    if args.orphan {
+        return orphan();
+    }
     esock_sockets::detach();
-    let broker =
-        config(args).and_then(|config| config.start().map_err(|error| Failure::new(Exit::Other, error.to_string())));
+    let broker = config(&args.broker)
+        .and_then(|config| config.start().map_err(|error| Failure::new(Exit::Other, error.to_string())));
     let mut broker = match broker {
         Ok(broker) => broker,
         Err(failure) => {
@@ -56,6 +103,14 @@ pub fn serve(args: &BrokerArgs) -> Result<Exit, Failure> {
     println!("{READY}");
     let _ = io::stdout().flush();
     broker.serve().map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
+    Ok(Exit::Well)
+}
+
+/// Starts the broker and ends: it has no parent then that would be told of its end.
+fn orphan() -> Result<Exit, Failure> {
+    let fail = |error: io::Error| Failure::new(Exit::Other, format!("cannot start a broker: {error}"));
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--orphan");
+    Command::new(std::env::current_exe().map_err(fail)?).args(arguments).spawn().map_err(fail)?;
     Ok(Exit::Well)
 }
 
@@ -76,7 +131,33 @@ fn config(args: &BrokerArgs) -> Result<BrokerConfig, Failure> {
     config.backend = esock::Backend::from(args.backend);
     config.udp_port = args.udp_port;
     config.sysctl = sysctl;
+    config.settings = words(args).join(" ");
     Ok(config)
+}
+
+/// What a broker is started with, as arguments; nothing for what was not given.
+fn words(args: &BrokerArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    if args.backend != BackendArg::Auto {
+        words.push(format!("--backend={}", esock::Backend::from(args.backend)));
+    }
+    words.extend(args.udp_port.map(|port| format!("--udp-port={port}")));
+    words.extend(args.encap_port.map(|port| format!("--encap-port={port}")));
+    words.extend(args.preset.map(|preset| format!("--preset={preset}")));
+    words.extend(args.sysctl.iter().map(|setting| format!("--sysctl={setting}")));
+    words
+}
+
+/// The same as environment variables.
+fn variables(args: &BrokerArgs) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("ESOCK_BACKEND", esock::Backend::from(args.backend).to_string())];
+    variables.extend(args.udp_port.map(|port| ("ESOCK_UDP_PORT", port.to_string())));
+    variables.extend(args.encap_port.map(|port| ("ESOCK_ENCAP_PORT", port.to_string())));
+    variables.extend(args.preset.map(|preset| ("ESOCK_PRESET", preset.to_string())));
+    if !args.sysctl.is_empty() {
+        variables.push(("ESOCK_SYSCTL", args.sysctl.join(",")));
+    }
+    variables
 }
 
 /// Starts a broker, which goes on when we are gone.
@@ -84,22 +165,10 @@ fn start(args: &BrokerArgs, config: &BrokerConfig) -> Result<(), Failure> {
     let fail = |problem: String| Failure::new(Exit::Other, problem);
     let own = std::env::current_exe().map_err(|error| fail(format!("cannot find the esock command: {error}")))?;
     let mut command = Command::new(own);
-    command.arg("broker").arg("--broker").arg(config.name());
-    command.arg(format!("--backend={}", config.backend));
-    if let Some(port) = args.udp_port {
-        command.arg(format!("--udp-port={port}"));
-    }
-    if let Some(port) = args.encap_port {
-        command.arg(format!("--encap-port={port}"));
-    }
-    if let Some(preset) = args.preset {
-        command.arg(format!("--preset={preset}"));
-    }
-    for setting in &args.sysctl {
-        command.arg("--sysctl").arg(setting);
-    }
+    command.args(["broker", "--orphan", "--broker"]).arg(config.name()).args(words(args));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| fail(format!("cannot start a broker: {error}")))?;
+    let _ = child.wait();
     let mut said = String::new();
     if let Some(output) = child.stdout.take() {
         let _ = BufReader::new(output).read_line(&mut said);

@@ -38,6 +38,6 @@ pub use error::{ClaimError, DriverError, EndpointError};
 pub use impair::{Direction, Impairment};
 pub use open::open;
 #[cfg(target_os = "linux")]
-pub use sys::{detach, peer_user, user};
+pub use sys::{detach, kernel_sctp, peer_user, user};
 pub use transport::{Incoming, Transport};
 pub use wait::Interest;

@@ -276,6 +276,12 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Where it is seen that the kernel's own SCTP is loaded, if it is: without asking for a socket, which would load it.
+#[cfg(target_os = "linux")]
+pub fn kernel_sctp() -> Option<String> {
+    crate::raw::kernel_sctp(std::path::Path::new("/proc"))
+}
+
 /// Makes this process one that nobody waits for: it leaves the session of whoever started it, with its terminal and its
 /// signals, and closes all descriptors that it was given but the first three.
 #[cfg(target_os = "linux")]

@@ -78,7 +78,7 @@ impl Life {
 /// Whether the kernel's SCTP is loaded: seen without opening a socket, which would load it.
 fn kernel_has_sctp() -> bool {
     // SAFETY: the name is a string.
-    unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, c"/proc/sys/net/sctp".as_ptr(), libc::F_OK) == 0 }
+    unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, c"/proc/net/sctp".as_ptr(), libc::F_OK) == 0 }
 }
 
 /// A page that is empty in a process that has just been forked: its generation, and its number.

@@ -18,5 +18,5 @@ mod sysctl;
 pub use broker::{Broker, BrokerConfig, BrokerError, Greeting};
 pub use engine::{Engine, Reply, SocketId};
 pub use errno::Errno;
-pub use esock_io::detach;
+pub use esock_io::{detach, kernel_sctp};
 pub use sysctl::{Sysctl, SysctlError};
