@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bench::args::BenchArgs;
 use crate::exit::{Exit, Failure};
 use crate::settings::{self, Setting};
 use clap::builder::styling::{AnsiColor, Styles};
@@ -61,6 +62,11 @@ pub enum Command {
     /// Runs in this process alone, over UDP encapsulation on loopback, for less than ten seconds.
     /// The exit status is 0 if everything held that was checked.
     Demo,
+    /// Measure throughput or round trips with a server, `esock bench --server`
+    ///
+    /// Measures for ten seconds with messages of 16 KiB; what arrives is counted, and checked, by who receives it.
+    #[command(after_help = EXIT_CODES, override_usage = "esock bench [OPTIONS] HOST[:PORT]\n       esock bench --server [OPTIONS] [ADDR]... [PORT]")]
+    Bench(Box<BenchArgs>),
 }
 
 /// `esock listen`
@@ -299,7 +305,7 @@ fn ppid(text: &str) -> Result<Ppid, String> {
     })
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
         .filter(|seconds| *seconds > 0.0)

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod broadcast;
 mod connect;
 mod console;
@@ -62,12 +63,15 @@ async fn run(command: &Command) -> Result<Exit, Failure> {
     if let Command::Demo = command {
         return demo::run().await;
     }
+    if let Command::Bench(args) = command {
+        return bench::run(args).await;
+    }
     let (output, written) = Output::start();
     let interrupt = Interrupt::new();
     let outcome = match command {
         Command::Listen(args) => listen::run(args, output, interrupt.clone()).await,
         Command::Connect(args) => connect::run(args, output, interrupt.clone()).await,
-        Command::Demo | Command::Run(_) | Command::Broker(_) => Ok(Exit::Well),
+        Command::Demo | Command::Run(_) | Command::Broker(_) | Command::Bench(_) => Ok(Exit::Well),
     };
     // What has arrived is written before we end, unless we are in a hurry.
     let written = tokio::select! {

@@ -4,7 +4,7 @@ use crate::args::CommonArgs;
 use crate::console::say;
 use crate::exit::{Exit, Failure};
 use crate::words;
-use esock::{Address, Backend, ConnectError, Endpoint, Protocol, UdpPort};
+use esock::{Address, Backend, ConnectError, Endpoint, EndpointBuilder, Protocol, UdpPort};
 
 /// Opens an endpoint on `local`, or on all addresses if that is empty.
 pub async fn endpoint(
@@ -17,6 +17,11 @@ pub async fn endpoint(
     config.validate().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let builder = Endpoint::builder().port(port).protocol(common.protocol.into()).backend(common.backend.into());
     let builder = builder.tcp_framing(common.tcp_framing.into()).udp_port(udp_port).config(config);
+    open(builder, local, common.verbose).await
+}
+
+/// Opens an endpoint on `local`, or on all addresses if that is empty, and warns.
+pub async fn open(builder: EndpointBuilder, local: &[Address], verbose: bool) -> Result<Endpoint, Failure> {
     let builder = match local {
         [] => builder.any(),
         _ => builder.addresses(local.iter().copied()),
@@ -26,7 +31,7 @@ pub async fn endpoint(
     for warning in &chosen.warnings {
         say(&format!("warning: {warning}"));
     }
-    if common.verbose {
+    if verbose {
         say(&format!("backend {}: {}", chosen.backend, chosen.why));
     }
     Ok(endpoint)

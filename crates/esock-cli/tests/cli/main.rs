@@ -1,6 +1,7 @@
 //! Tests of the built `esock` command.
 
 mod arguments;
+mod bench;
 #[cfg(test)]
 mod common;
 mod demo;
