@@ -25,7 +25,7 @@ fn main() {
     let (warm_up, measure) = (Duration::from_millis(warm_up), Duration::from_millis(measure));
     let plan = Plan { warm_up, measure, exchanges, ..Plan::default() };
     if let Some(message_bytes) = profiled() {
-        let bulk = esock::bulk(Plan { measure: Duration::from_secs(5), ..plan }, message_bytes);
+        let bulk = esock::bulk(Plan { measure: Duration::from_secs(5), ..plan }, message_bytes, esock::Backend::Udp);
         println!("{message_bytes} bytes: {:.2} Gbit/s, {:.2} million messages/s", bulk.gigabits(), bulk.megamessages());
         return;
     }
@@ -35,7 +35,7 @@ fn main() {
     for (name, bytes) in [("16 KiB", 16 << 10), ("64 bytes", 64)] {
         let results = alternate(
             rounds,
-            &mut [&mut || esock::bulk(plan, bytes), &mut || tcp::bulk(plan, bytes), &mut || {
+            &mut [&mut || esock::bulk(plan, bytes, esock::Backend::Udp), &mut || tcp::bulk(plan, bytes), &mut || {
                 bare_udp::bulk(plan, bytes)
             }],
         );

@@ -14,11 +14,13 @@ pub enum Measure {
     PingPong,
     /// Associations set up per second, `message_bytes` of them at once.
     Setup,
+    /// Two stacks without sockets and `size` associations between them: rate, memory, time per message.
+    InMemory,
 }
 
 impl Measure {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Bulk, Self::PingPong, Self::Setup];
+    pub const ALL: [Self; 4] = [Self::Bulk, Self::PingPong, Self::Setup, Self::InMemory];
 
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Measure {
             Self::Bulk => "bulk",
             Self::PingPong => "ping-pong",
             Self::Setup => "setup",
+            Self::InMemory => "in-memory",
         }
     }
 
@@ -42,7 +45,7 @@ pub struct Case {
     pub measure: Measure,
     /// Bytes of a packet without UDP and IP headers.
     pub packet_bytes: usize,
-    /// Bytes of a message; for [`Measure::Setup`], how many at once.
+    /// Bytes of a message; for [`Measure::Setup`] and [`Measure::InMemory`], how many associations.
     pub size: usize,
     /// Of whom.
     pub peer: Peer,
@@ -91,6 +94,7 @@ impl Case {
                 let percentile = |fraction| trips.percentile(fraction).as_nanos() as f64 / 1e3;
                 Ok(vec![("p50 µs", percentile(0.5)), ("p99 µs", percentile(0.99))])
             }
+            Measure::InMemory => Err("it has a program of its own".to_owned()),
             Measure::Setup => Ok(vec![("associations/s", self.peer.setup(plan, self.size)?.per_second())]),
         }
     }
@@ -100,6 +104,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { measure, packet_bytes, size, peer } = self;
         match measure {
+            Measure::InMemory => write!(f, "{}, {size} associations: {}", measure.name(), peer.name()),
             Measure::Setup => write!(f, "{}, {size} at once: {}", measure.name(), peer.name()),
             _ => write!(f, "{}, {} in {packet_bytes}: {}", measure.name(), size_name(*size), peer.name()),
         }

@@ -71,6 +71,16 @@ pub fn all(results: &Results) -> Vec<(String, String)> {
         let columns: Vec<_> = sizes.iter().map(|size| format!("{size} at once")).collect();
         out.push(("Associations set up per second".to_owned(), grid(results, &cases, &columns, "associations/s", 1.0)));
     }
+    let cases = results.cases(Measure::InMemory);
+    if !cases.is_empty() {
+        let rows = cases.iter().map(|case| {
+            let figure = |name| cell(results.spread(*case, name));
+            let figures = ["associations/s", "bytes per idle end", "ns per message"].map(figure);
+            std::iter::once(number(case.size as f64)).chain(figures).collect()
+        });
+        let head = ["associations", "set up per second", "bytes per idle end", "ns per message"].map(str::to_owned);
+        out.push(("esock in memory, both ends".to_owned(), table(&head, &rows.collect::<Vec<_>>())));
+    }
     out
 }
 

@@ -2,11 +2,11 @@
 //! Times vary with the machine and its load; counts do not.
 
 use crate::exec::{self, Ended};
-use crate::test::cargo;
+use crate::test::{cargo, target};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ fn count(root: &Path, deadline: Instant) -> Result<Counts, String> {
     let mut build = cargo(root);
     build.args(["build", "--release", "--locked", "--package", "esock-benches", "--bin", "instructions"]);
     ended_well("cargo build", exec::run(&mut build, deadline, |_| ()))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = target(root);
     let folder = target.join("instructions");
     // It may not be there.
     let _ = fs::remove_dir_all(&folder);

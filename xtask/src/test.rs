@@ -8,7 +8,7 @@ use crate::packages;
 use crate::parse::Parser;
 use crate::report::{Part, Report};
 use crate::steps::{self, FUZZ_LIMIT, FUZZ_TIME, INSTRUCTIONS_LIMIT, PACKAGES_LIMIT, Step, TOTAL_LIMIT};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -153,6 +153,11 @@ pub fn host_triple() -> Result<String, String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| "rustc does not say which host this is".to_owned())
+}
+
+/// Where cargo puts what it builds.
+pub fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
 /// cargo, in the root of the repository.

@@ -1,14 +1,18 @@
-//! esock: two drivers in two threads, one association over UDP encapsulation on loopback.
+//! esock: two drivers in two threads, one association over loopback, by UDP encapsulation or on raw IP.
 
 use crate::pattern::{Checker, Pattern};
 use crate::plan::{BUFFER_BYTES, OUTER_BYTES, enlarge};
 use crate::{Bulk, End, Plan, RoundTrips};
-use esock_io::{Backend, Driver, DriverConfig, Turn, UdpPort};
-use esock_proto::{AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
+pub use esock_io::Backend;
+use esock_io::{Driver, DriverConfig, Turn, UdpPort};
+use esock_proto::{Address, AssocId, Config, Encapsulation, EndpointConfig, Event, Peer, SendOptions, Time};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// The header that native packets do without.
+const UDP_BYTES: u16 = 8;
 
 /// How long a wait lasts at most: the other thread may want us to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -29,33 +33,37 @@ struct Party {
     assoc: AssocId,
 }
 
-/// A driver with an endpoint on loopback.
-fn open(plan: &Plan) -> (Driver, esock_proto::EndpointId) {
+/// A driver with an endpoint on an address of loopback: on raw IP each end has its own, or it would see what it sends.
+fn open(plan: &Plan, backend: Backend, host: u8) -> (Driver, esock_proto::EndpointId) {
+    let address = Address::from(Ipv4Addr::new(127, 0, 0, host));
     let mut driver_config = DriverConfig::default();
-    driver_config.backend = Backend::Udp;
+    driver_config.backend = backend;
+    driver_config.addresses = vec![address];
     driver_config.udp_port = UdpPort::Ephemeral;
-    let mut driver = Driver::open(driver_config).expect("UDP sockets open");
+    let mut driver = Driver::open(driver_config).expect("the sockets open");
     driver.descriptors().expect("they are open").iter().for_each(enlarge);
+    let mut config = config(plan);
+    if backend == Backend::Raw {
+        config.initial_mtu -= UDP_BYTES;
+    }
     let endpoint = driver
-        .open_endpoint(EndpointConfig {
-            port: 0,
-            addresses: vec![Ipv4Addr::LOCALHOST.into()],
-            host_addresses: Vec::new(),
-            config: config(plan),
-        })
+        .open_endpoint(EndpointConfig { port: 0, addresses: vec![address], host_addresses: Vec::new(), config })
         .expect("the port is free");
     (driver, endpoint)
 }
 
 /// Two ends with an association between them.
-fn pair(plan: &Plan) -> (Party, Party) {
-    let (mut a, endpoint_a) = open(plan);
-    let (mut b, endpoint_b) = open(plan);
+fn pair(plan: &Plan, backend: Backend) -> (Party, Party) {
+    let (mut a, endpoint_a) = open(plan, backend, 1);
+    let (mut b, endpoint_b) = open(plan, backend, 2);
     b.stack_mut().set_accepting(endpoint_b, true);
     let peer = Peer {
-        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+        addresses: vec![Ipv4Addr::new(127, 0, 0, 2).into()],
         port: b.stack().endpoint_port(endpoint_b).expect("an open endpoint has a port"),
-        encapsulation: Encapsulation::Udp(b.backend().udp_port.expect("a UDP socket is open")),
+        encapsulation: match backend {
+            Backend::Raw => Encapsulation::Native,
+            _ => Encapsulation::Udp(b.backend().udp_port.expect("a UDP socket is open")),
+        },
     };
     let now = a.now();
     let assoc_a = a.stack_mut().connect(now, endpoint_a, &peer, None).expect("loopback connects");
@@ -131,8 +139,8 @@ impl Party {
 }
 
 /// One end sends messages, the other reads them.
-pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
-    let (mut sender, mut receiver) = pair(&plan);
+pub fn bulk(plan: Plan, message_bytes: usize, backend: Backend) -> Bulk {
+    let (mut sender, mut receiver) = pair(&plan, backend);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         plan.cores.pin(End::Second);
@@ -172,7 +180,7 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
 
 /// A message back and forth.
 pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
-    let (mut client, mut server) = pair(&plan);
+    let (mut client, mut server) = pair(&plan, Backend::Udp);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         plan.cores.pin(End::First);

@@ -3,6 +3,7 @@
 pub mod bare_udp;
 pub mod esock;
 pub mod esock_async;
+pub mod raw_ip;
 #[cfg(feature = "peers")]
 pub mod rust;
 pub mod tcp;
@@ -24,6 +25,10 @@ pub enum Peer {
     EsockBatch,
     /// esock's API for tokio, messages handed over one by one.
     EsockSingle,
+    /// esock, native on raw IP, on its `Driver`.
+    EsockRaw,
+    /// Raw IP sockets, no protocol.
+    RawIp,
     /// usrsctp over UDP encapsulation.
     Usrsctp,
     /// dcsctp, with GSO and GRO.
@@ -48,6 +53,8 @@ impl Peer {
         Self::Esock,
         Self::EsockBatch,
         Self::EsockSingle,
+        Self::EsockRaw,
+        Self::RawIp,
         Self::Usrsctp,
         #[cfg(feature = "peers")]
         Self::Dcsctp,
@@ -67,6 +74,8 @@ impl Peer {
             Self::Esock => "esock",
             Self::EsockBatch => "esock-batch",
             Self::EsockSingle => "esock-single",
+            Self::EsockRaw => "esock-raw",
+            Self::RawIp => "raw-ip",
             Self::Usrsctp => "usrsctp",
             #[cfg(feature = "peers")]
             Self::Dcsctp => "dcsctp",
@@ -87,6 +96,8 @@ impl Peer {
             Self::Esock => "esock, driver",
             Self::EsockBatch => "esock, tokio API, batches",
             Self::EsockSingle => "esock, tokio API, one by one",
+            Self::EsockRaw => "esock, raw IP",
+            Self::RawIp => "raw IP with sendmmsg, no protocol",
             Self::Usrsctp => "usrsctp 0.9.5",
             #[cfg(feature = "peers")]
             Self::Dcsctp => "dcsctp 0.1.16",
@@ -99,6 +110,11 @@ impl Peer {
         }
     }
 
+    /// Whether a ping-pong says something of its own.
+    pub fn plays_ping_pong(self) -> bool {
+        !matches!(self, Self::EsockBatch | Self::EsockRaw | Self::RawIp)
+    }
+
     /// Whether it has associations.
     pub fn sets_up(self) -> bool {
         matches!(self, Self::EsockSingle | Self::Usrsctp)
@@ -106,7 +122,7 @@ impl Peer {
 
     /// Whether it is ours.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Esock | Self::EsockBatch | Self::EsockSingle)
+        matches!(self, Self::Esock | Self::EsockBatch | Self::EsockSingle | Self::EsockRaw)
     }
 
     /// The candidate with this name.
@@ -127,9 +143,17 @@ impl Peer {
         match self {
             Self::Udp => Ok(bare_udp::bulk(*plan, message_bytes)),
             Self::Tcp => Ok(tcp::bulk(*plan, message_bytes)),
-            Self::Esock => Ok(esock::bulk(*plan, message_bytes)),
+            Self::Esock => Ok(esock::bulk(*plan, message_bytes, esock::Backend::Udp)),
             Self::EsockBatch => Ok(esock_async::bulk(plan, message_bytes, Calls::Batch)),
             Self::EsockSingle => Ok(esock_async::bulk(plan, message_bytes, Calls::Single)),
+            Self::EsockRaw => {
+                raw_ip::enter_namespace()?;
+                Ok(esock::bulk(*plan, message_bytes, esock::Backend::Raw))
+            }
+            Self::RawIp => {
+                raw_ip::enter_namespace()?;
+                raw_ip::bulk(plan)
+            }
             Self::Usrsctp => usrsctp::bulk(plan, message_bytes),
             #[cfg(feature = "peers")]
             Self::Dcsctp => Ok(rust::bulk::<rust::dcsctp::Dcsctp>(plan, message_bytes)),
@@ -149,6 +173,7 @@ impl Peer {
             Self::Tcp => Ok(tcp::ping_pong(*plan, message_bytes)),
             Self::Esock => Ok(esock::ping_pong(*plan, message_bytes)),
             Self::EsockBatch | Self::EsockSingle => Ok(esock_async::ping_pong(plan, message_bytes)),
+            Self::EsockRaw | Self::RawIp => Err("only bulk is measured on raw IP".to_owned()),
             Self::Usrsctp => usrsctp::ping_pong(plan, message_bytes),
             #[cfg(feature = "peers")]
             Self::Dcsctp => Ok(rust::ping_pong::<rust::dcsctp::Dcsctp>(plan, message_bytes)),

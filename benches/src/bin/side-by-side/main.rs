@@ -83,17 +83,50 @@ fn write(folder: &Path, results: &Results) -> Result<(), String> {
     };
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     put("results.csv", &results.to_csv())?;
-    let mut text =
-        String::from("# Results\n\nMade by `cargo xtask bench`; medians, behind them the least and the most.\n\n");
-    results.remarks.iter().for_each(|remark| text.push_str(&format!("- {remark}\n")));
-    for (title, table) in tables::all(results) {
-        text.push_str(&format!("\n## {title}\n\n{table}"));
-    }
+    let body = |images: &str| {
+        let mut text: String = results.remarks.iter().map(|remark| format!("- {remark}\n")).collect();
+        for (title, table) in tables::all(results) {
+            text.push_str(&format!("\n### {title}\n\n{table}"));
+        }
+        chart::all(results).iter().for_each(|(name, _)| text.push_str(&format!("\n![{name}]({images}{name})\n")));
+        text
+    };
     for (name, svg) in chart::all(results) {
         put(&name, &svg)?;
-        text.push_str(&format!("\n![{name}]({name})\n"));
     }
-    put("README.md", &text)?;
+    put(
+        "README.md",
+        &format!("# Results of `cargo xtask bench`\n\nMedians, behind them the least and the most.\n\n{}", body("")),
+    )?;
+    let page = folder.join("../../docs/performance.md");
+    if folder.ends_with("benches/results") && page.exists() {
+        let old = std::fs::read_to_string(&page).map_err(|error| error.to_string())?;
+        let new =
+            with_results(&old, &body("../benches/results/")).ok_or("docs/performance.md has no place for results")?;
+        std::fs::write(&page, new).map_err(|error| error.to_string())?;
+    }
     println!("written to {}", folder.display());
     Ok(())
+}
+
+/// The page with these results in place of those it has.
+fn with_results(page: &str, body: &str) -> Option<String> {
+    let (before, rest) = page.split_once("<!-- begin results")?;
+    let (remark, rest) = rest.split_once("-->\n")?;
+    let (_, after) = rest.split_once("<!-- end results -->")?;
+    Some(format!("{before}<!-- begin results{remark}-->\n\n{body}\n<!-- end results -->{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_take_the_place_of_older_ones_in_the_page() {
+        let page = "a\n<!-- begin results: x -->\nold\n<!-- end results -->\nb\n";
+        let once = with_results(page, "new\n").unwrap();
+        assert_eq!(once, "a\n<!-- begin results: x -->\n\nnew\n\n<!-- end results -->\nb\n");
+        assert_eq!(with_results(&once, "new\n"), Some(once));
+        assert_eq!(with_results("a", "b"), None);
+    }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub const ONE: &str = "one";
 
 /// Longer than it is to take, a case may take this long.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(30);
 
 /// All that can be measured, in the order in which it is.
 fn cases() -> Vec<Case> {
@@ -29,11 +29,13 @@ fn cases() -> Vec<Case> {
     };
     for packet_bytes in [1400, 9000] {
         // Without a protocol the size of a message means nothing.
-        let wanted = |peer: Peer, size| peer != Peer::Udp || size == 16 << 10;
+        let whole = [Peer::Udp, Peer::RawIp, Peer::EsockRaw];
+        let wanted = |peer: Peer, size| !whole.contains(&peer) || size == 16 << 10;
         add(Measure::Bulk, packet_bytes, &[64, 1 << 10, 16 << 10, 256 << 10], &wanted);
     }
-    add(Measure::PingPong, 1400, &[64], &|peer, _| peer != Peer::EsockBatch);
+    add(Measure::PingPong, 1400, &[64], &|peer, _| peer.plays_ping_pong());
     add(Measure::Setup, 1400, &[1, 64], &|peer, _| peer.sets_up());
+    add(Measure::InMemory, 1400, &[10, 100_000], &|peer, _| peer == Peer::Esock);
     cases
 }
 
@@ -106,9 +108,14 @@ fn groups(cases: &[Case]) -> Vec<Vec<Case>> {
 /// Has a process measure a case.
 fn measure(case: &Case, plan: &Plan) -> Result<Vec<(String, f64)>, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut child = Command::new(own)
-        .arg(ONE)
-        .args(case.words(plan))
+    let mut command = Command::new(&own);
+    if case.measure == Measure::InMemory {
+        command = Command::new(own.with_file_name("in-memory"));
+        command.arg(case.size.to_string());
+    } else {
+        command.arg(ONE).args(case.words(plan));
+    }
+    let mut child = command
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
