@@ -36,6 +36,11 @@ unsafe fn transmit(fd: c_int, id: SocketId, from: Result<From, c_int>, flags: c_
     let dont_wait = flags & libc::MSG_DONTWAIT != 0;
     // SAFETY: the step copies numbers and pointers.
     let step = unsafe { wait::until(fd, For::Output, dont_wait, move || once(fd, id, &from, flags)) };
+    if step.result >= 0 && step.in_vain != 0 && !dont_wait {
+        // It has set an association up, and waits for it as `connect` does; how that ends is told otherwise.
+        // SAFETY: plain values.
+        let _ = unsafe { crate::socket::finish_connect(fd, id, Step::fail(libc::EINPROGRESS)) };
+    }
     if step.result == -(libc::EPIPE as isize) && flags & libc::MSG_NOSIGNAL == 0 {
         signals::broken_pipe();
     }

@@ -112,6 +112,23 @@ fn no_chunk_is_larger_than_was_asked_for() {
 }
 
 #[test]
+fn a_message_larger_than_a_small_window_arrives_whole_where_room_is_reserved_for_it() {
+    let small = config_with(|config| {
+        (config.receive_window, config.message_reserve, config.max_message) = (4096, 1 << 16, 1 << 16);
+        (config.pmtud, config.heartbeat_interval) = (false, None);
+    });
+    let (mut pair, client, server) = Pair::established(1, [quiet(), small]);
+    pair.send(0, client, 0, &[3; 20_000]);
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.recv_all(1, server).iter().map(|message| message.payload.len()).collect::<Vec<_>>(), [20_000]);
+    let without = config_with(|config| config.receive_window = 4096);
+    let (mut pair, client, _) = Pair::established(1, [quiet(), without]);
+    pair.send(0, client, 0, &[3; 20_000]);
+    pair.run(Duration::from_secs(60));
+    assert!(matches!(pair.closed(0), Some(CloseReason::PeerAbort { .. })), "it is refused, not forgotten");
+}
+
+#[test]
 fn a_larger_send_buffer_takes_more_at_once() {
     let small = config_with(|config| config.send_buffer = 4096);
     let (mut pair, client, _) = Pair::established(1, [small, quiet()]);

@@ -103,11 +103,16 @@ pub fn no_authentication(number: i32) -> Vec<u8> {
     finish(event.bytes(), &[])
 }
 
-/// The flags that the DATA chunk of a whole message has: what Linux tells of a message that was not delivered.
+/// Flags of DATA chunks (RFC 9260 §3.3.1): what Linux tells of chunks that were not delivered.
+pub const LAST: u8 = 1;
+/// See `LAST`.
+pub const FIRST: u8 = 2;
+
+/// Of these flags those that all chunks of a message have.
 pub fn data_flags(options: &SendOptions) -> u8 {
-    let (end, begin, unordered, immediate) = (1, 2, 4, 8);
+    let (unordered, immediate) = (4, 8);
     let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-    end | begin | flag(options.unordered, unordered) | flag(options.sack_immediately, immediate)
+    flag(options.unordered, unordered) | flag(options.sack_immediately, immediate)
 }
 
 /// A message that was not delivered, for both forms of telling it.

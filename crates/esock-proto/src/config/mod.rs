@@ -55,6 +55,10 @@ pub struct Config {
     pub send_buffer: usize,
     /// The largest message that is received whole, in bytes. 256 KiB.
     pub max_message: usize,
+    /// Bytes beyond the receive window that a message may take whose beginning was taken: a peer that fills a small
+    /// window with a part of a message could otherwise never send its rest. 0: no message may be longer than half the
+    /// window.
+    pub message_reserve: usize,
     /// Largest packet in bytes, IP header included, before the path is known; 0: 1280 for IPv6, 1400 for IPv4
     /// on unknown routes. Path MTU discovery goes on from there.
     pub initial_mtu: u16,
@@ -135,6 +139,7 @@ impl Default for Config {
             receive_window: 1 << 20,
             send_buffer: 1 << 20,
             max_message: 256 << 10,
+            message_reserve: 0,
             initial_mtu: 0,
             max_mtu: 9000,
             pmtud: true,
@@ -175,6 +180,7 @@ impl Config {
         check(self.receive_window > 1 << 30, "receive_window", "must be at most 1 GiB")?;
         check(self.send_buffer == 0, "send_buffer", "must be above zero")?;
         check(self.send_buffer > 1 << 30, "send_buffer", "must be at most 1 GiB")?;
+        check(self.message_reserve > 1 << 30, "message_reserve", "must be at most 1 GiB")?;
         check(self.max_message == 0, "max_message", "must be above zero")?;
         check(self.max_burst == 0, "max_burst", "must be at least 1")?;
         check(!(1..=64).contains(&self.max_peer_addresses), "max_peer_addresses", "must be 1 to 64")?;
@@ -209,10 +215,10 @@ impl Config {
         crate::faults::Faults::default()
     }
 
-    /// The largest message that is received: `max_message`, but at most half the window, so that
+    /// The largest message that is received: `max_message`, but at most half the window, or what is reserved, so that
     /// a message that is being put together never blocks the window that its rest needs.
     pub fn largest_inbound_message(&self) -> usize {
-        self.max_message.min(self.receive_window as usize / 2)
+        self.max_message.min((self.receive_window as usize / 2).max(self.message_reserve))
     }
 }
 

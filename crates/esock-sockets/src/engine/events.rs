@@ -105,6 +105,7 @@ impl Engine {
                 socket.state = SocketState::Established;
             }
             socket.connecting = false;
+            socket.forget_begun(id);
             socket.news = true;
         }
         let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
@@ -199,22 +200,30 @@ impl Engine {
     /// SCTP_SEND_FAILED and SCTP_SEND_FAILED_EVENT, of all that has come back.
     fn tell_failed(&mut self, id: AssocId, error: u16) {
         let Some(held) = self.associations.get_mut(&id) else { return };
-        let number = held.number;
-        for (message, expired) in std::mem::take(&mut held.failed) {
+        let (number, messages) = (held.number, std::mem::take(&mut held.failed));
+        // Linux tells of each chunk that a message was cut into (RFC 6458 §6.1.4: the message, or a part of it).
+        let most = self.fragment_size(self.driver.now(), id).max(1);
+        for (message, expired) in messages {
             let options = &message.options;
-            let failed = Failed {
-                number,
-                sent: message.maybe_received,
-                error: if expired { 0 } else { u32::from(error) },
-                stream: options.stream.0,
-                flags: u16::from(notify::data_flags(options)),
-                ppid: options.ppid.0.to_be(),
-                context: options.context as u32,
-                lifetime_ms: options.lifetime.map_or(0, |lifetime| lifetime.as_millis() as u32),
-                data: &message.payload,
-            };
-            self.notify(id, c::SCTP_SEND_FAILED, |_| notify::send_failed(&failed));
-            self.notify(id, c::SCTP_SEND_FAILED_EVENT, |_| notify::send_failed_event(&failed));
+            let mut flags = notify::FIRST;
+            let mut rest = message.payload.chunks(most).peekable();
+            while let Some(data) = rest.next() {
+                flags |= if rest.peek().is_none() { notify::LAST } else { 0 };
+                let failed = Failed {
+                    number,
+                    sent: message.maybe_received,
+                    error: if expired { 0 } else { u32::from(error) },
+                    stream: options.stream.0,
+                    flags: u16::from(flags | notify::data_flags(options)),
+                    ppid: options.ppid.0.to_be(),
+                    context: options.context as u32,
+                    lifetime_ms: options.lifetime.map_or(0, |lifetime| lifetime.as_millis() as u32),
+                    data,
+                };
+                self.notify(id, c::SCTP_SEND_FAILED, |_| notify::send_failed(&failed));
+                self.notify(id, c::SCTP_SEND_FAILED_EVENT, |_| notify::send_failed_event(&failed));
+                flags = 0;
+            }
         }
     }
 
@@ -270,6 +279,9 @@ impl Engine {
             }
         }
         socket.blocked = false;
+        if socket.forget_begun(id) {
+            socket.ended = errno;
+        }
         socket.associations.remove(&number);
         let left =
             socket.queue.iter().any(|item| matches!(item, Item::Messages { association, .. } if *association == id));

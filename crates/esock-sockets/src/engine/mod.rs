@@ -141,6 +141,7 @@ impl Engine {
 
     /// Receives what has arrived, tells the sockets, and sends what there is.
     pub fn turn(&mut self, now: Time) -> io::Result<Turn> {
+        let before = self.driver.stack().stats().packets_sent;
         let mut turn = self.driver.turn(now)?;
         self.tell(now);
         if self.driver.stack().wants_transmit() {
@@ -149,6 +150,8 @@ impl Engine {
             turn.deadline = more.deadline;
         }
         self.close_idle(now);
+        // A peer on this host may have answered by now: its answer is part of what a call is to see.
+        turn.more |= self.driver.stack().stats().packets_sent != before;
         let idle = self.autoclose.first().map(|(at, _)| *at);
         turn.deadline = [turn.deadline, idle].into_iter().flatten().min();
         Ok(turn)

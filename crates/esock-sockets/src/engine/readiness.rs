@@ -47,8 +47,8 @@ impl Socket {
             } else {
                 self.has_data() || self.error.is_some() || self.no_more
             },
-            // As Linux has it: not before it was connected.
-            writable: !listening && !self.connecting && !self.blocked && !new,
+            // As Linux has it: not before it was connected. And whoever waits in `connect` waits for this.
+            writable: !listening && !self.connecting && !self.blocked && !self.awaited && !new,
             news: self.news,
             ended: self.has_one() && self.no_more,
         }

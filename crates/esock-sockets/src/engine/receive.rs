@@ -89,7 +89,11 @@ impl Engine {
     }
 
     fn read_message(&mut self, now: Time, id: SocketId, room: usize, control_room: usize, peek: bool) -> Outcome {
-        // The next message is looked for where SCTP_RECVNXTINFO asks for it.
+        // The next message is looked for where SCTP_RECVNXTINFO asks for it; the queue may not know of it yet.
+        let reads = self.socket(id)?.partial.as_ref().map(|partial| partial.association);
+        if let Some(assoc) = reads.filter(|_| self.sockets.get(&id).is_some_and(|socket| socket.settings.tell_next)) {
+            self.announce(now, assoc);
+        }
         let next = self.next_info(id, peek);
         let context = |engine: &Self, assoc| engine.held(assoc).map_or(0, |held| held.settings.context);
         let socket = self.socket(id)?;

@@ -38,7 +38,7 @@ impl Engine {
         let assoc = match to {
             Some(named) => match self.association_to(id, named)? {
                 Some(assoc) => assoc,
-                None => self.begin_by_sending(now, id, named, &given)?,
+                None => return self.begin_by_sending(now, id, named, &given, &data),
             },
             None => self.by_number(id, given.number()).ok_or_else(|| self.why_none(id))?,
         };
@@ -74,8 +74,9 @@ impl Engine {
         Ok(found)
     }
 
-    /// Sets an association up because somebody sends (RFC 6458 §3.1.2 and §4.1.5).
-    fn begin_by_sending(&mut self, now: Time, id: SocketId, to: Named, given: &Given) -> Result<AssocId, Errno> {
+    /// Sets an association up because somebody sends (RFC 6458 §3.1.2 and §4.1.5). The flags of the reply say that who
+    /// waits at all waits until it is up.
+    fn begin_by_sending(&mut self, now: Time, id: SocketId, to: Named, given: &Given, data: &Bytes) -> Outcome {
         let socket = self.socket(id)?;
         if given.flags() & (c::SCTP_EOF | c::SCTP_ABORT) != 0 {
             return Err(Errno::EINVAL);
@@ -91,7 +92,26 @@ impl Engine {
                 apply_init(&init, config);
             }
         };
-        self.begin(now, id, &peers, Some(&apply))
+        let assoc = self.begin(now, id, &peers, Some(&apply))?;
+        match self.send_to(now, id, assoc, given, data) {
+            Ok(reply) => Ok(Reply { flags: WAIT_UNTIL_UP, ..reply }),
+            Err(errno) => {
+                // What could not be sent has begun nothing.
+                self.undo(now, id, assoc);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Forgets an association that has just begun.
+    fn undo(&mut self, now: Time, id: SocketId, assoc: AssocId) {
+        let number = self.held(assoc).map_or(0, |held| held.number);
+        if let Ok(socket) = self.socket_mut(id) {
+            socket.associations.remove(&number);
+            socket.forget_begun(assoc);
+            (socket.connecting, socket.peer) = (false, None);
+        }
+        self.forget(now, assoc);
     }
 
     /// SCTP_SENDALL (RFC 6458 §5.3.4).
@@ -172,6 +192,9 @@ pub(crate) fn apply_init(init: &sctp_initmsg, config: &mut Config) {
         config.rto_initial = config.rto_initial.min(limit).max(config.rto_min);
     }
 }
+
+/// In the flags of a reply to `sendmsg`: see `begin_by_sending`.
+const WAIT_UNTIL_UP: i32 = 1;
 
 fn options(send: &SendDefaults) -> SendOptions {
     SendOptions {

@@ -228,6 +228,10 @@ impl Engine {
         }
         let endpoint = self.bind_any(id)?;
         if let Some(known) = self.driver.stack().find(endpoint, peers[0].0, peers[0].1) {
+            if self.held(known).is_none_or(|held| held.socket != Some(id)) {
+                // It was peeled off (RFC 6458 §9.2), or its socket is closed and it has not ended yet.
+                return Err(Errno::EADDRNOTAVAIL);
+            }
             let early = matches!(self.driver.stack().state(known), Some(State::CookieWait | State::CookieEchoed));
             return Err(if early { Errno::EALREADY } else { Errno::EISCONN });
         }
@@ -246,6 +250,8 @@ impl Engine {
             socket.error = None;
             socket.ended = None;
             socket.peer = Some(peers[0]);
+        } else {
+            (socket.begun, socket.ended) = (Some(assoc), None);
         }
         Ok(assoc)
     }
@@ -291,7 +297,8 @@ impl Engine {
     /// How a `connect` that had to wait ended.
     pub(super) fn connected(&mut self, id: SocketId) -> Outcome {
         let socket = self.socket_mut(id)?;
-        if socket.connecting {
+        socket.awaited = socket.begun.is_some();
+        if socket.connecting || socket.awaited {
             let timeout = socket.settings.send_timeout;
             return Ok(Reply::wait(Errno::EINPROGRESS, timeout));
         }

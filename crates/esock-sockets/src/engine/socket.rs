@@ -80,6 +80,10 @@ pub struct Socket {
     pub blocked: bool,
     /// One-to-one: `connect` is under way.
     pub connecting: bool,
+    /// One-to-many: the association that `connect`, or sending, has begun last, until it is up.
+    pub begun: Option<AssocId>,
+    /// Somebody waits for it.
+    pub awaited: bool,
     /// Where `connect` went, for `getpeername`.
     pub peer: Option<Named>,
     /// How the last association ended, for whoever waits in `connect`.
@@ -181,6 +185,8 @@ impl Socket {
             no_more: false,
             blocked: false,
             connecting: false,
+            begun: None,
+            awaited: false,
             peer: None,
             ended: None,
             news: false,
@@ -213,6 +219,13 @@ impl Socket {
     /// Whether messages were not read; notifications do not count.
     pub fn has_unread_messages(&self) -> bool {
         self.partial.is_some() || self.queue.iter().any(|item| matches!(item, Item::Messages { count: 1.., .. }))
+    }
+
+    /// An association is up, or has ended: whether `connect` has begun it.
+    pub fn forget_begun(&mut self, id: AssocId) -> bool {
+        let was = self.begun.take_if(|begun| *begun == id).is_some();
+        self.awaited &= !was;
+        was
     }
 
     /// The error that waits, once.

@@ -129,14 +129,14 @@ impl Settings {
         // Linux tells always, also 0 (RFC 5061 §4.2.6).
         config.adaptation = Some(self.adaptation);
         config.send_buffer = self.stack_send_buffer();
-        // A message is received whole, and must fit into half the window: until somebody asks for less, the window
-        // is larger than Linux's, so that what a peer may send at all can be received.
+        // Until somebody asks for less, the window is larger than Linux's.
         config.receive_window = if self.receive_buffer_set {
             u32::try_from(self.receive_buffer / 2).unwrap_or(u32::MAX).clamp(4096, 1 << 30)
         } else {
             DEFAULT_WINDOW
         };
-        config.max_message = config.receive_window as usize / 2;
+        config.max_message = (config.receive_window as usize / 2).max(MESSAGE_RESERVE);
+        config.message_reserve = MESSAGE_RESERVE;
         config
     }
 
@@ -148,6 +148,8 @@ impl Settings {
 
 /// The receive window of a socket whose SO_RCVBUF nobody has set, in bytes.
 const DEFAULT_WINDOW: u32 = 1 << 20;
+/// A message is received whole: this much, however small the window is.
+const MESSAGE_RESERVE: usize = 1 << 20;
 
 /// An option that is set to a value: an integer of at least four bytes.
 fn integer(value: &[u8]) -> Result<i32, Errno> {

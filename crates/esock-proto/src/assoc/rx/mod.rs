@@ -48,6 +48,8 @@ pub struct Rx {
     held: usize,
     ready_bytes: usize,
     window: usize,
+    /// See `Config::message_reserve`.
+    reserve: usize,
     max_message: usize,
     /// The window as the peer was last told.
     announced: usize,
@@ -77,6 +79,7 @@ impl Rx {
             held: 0,
             ready_bytes: 0,
             window: config.receive_window as usize,
+            reserve: config.message_reserve,
             max_message: config.largest_inbound_message(),
             announced: config.receive_window as usize,
             starved: false,
@@ -202,7 +205,7 @@ impl Rx {
         if offset > 0 || self.held == 0 {
             return false;
         }
-        let hard_bound = self.window + self.window / 8;
+        let hard_bound = self.window + self.window / 8 + self.reserve;
         if self.charged() + cost <= hard_bound {
             return true;
         }

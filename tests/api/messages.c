@@ -1,0 +1,376 @@
+/* Sending, receiving, what goes with messages, notifications, ends, and the functions of libsctp. */
+#include "check.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define MANY(type) ((type) == SOCK_SEQPACKET)
+
+/* A message that was received, and what came with it. */
+struct got {
+    ssize_t length;
+    int flags;
+    char data[2048];
+    char control[512];
+    struct msghdr head;
+    struct sockaddr_storage from;
+};
+
+static struct got receive(int fd, size_t room, size_t control_room, int flags)
+{
+    static struct got got;
+    struct iovec part = {got.data, room};
+    memset(&got, 0, sizeof got);
+    got.head = (struct msghdr){.msg_name = &got.from, .msg_namelen = sizeof got.from, .msg_iov = &part, .msg_iovlen = 1,
+                               .msg_control = control_room ? got.control : NULL, .msg_controllen = control_room};
+    if (!(flags & MSG_DONTWAIT))
+        HOLDS(readable(fd, 5000));
+    got.length = recvmsg(fd, &got.head, flags | MSG_DONTWAIT);
+    got.flags = got.head.msg_flags;
+    got.head.msg_control = got.control;
+    return got;
+}
+
+/* The control message of a type. */
+static void *control(struct got *got, int type)
+{
+    got->head.msg_control = got->control;
+    for (struct cmsghdr *one = CMSG_FIRSTHDR(&got->head); one; one = CMSG_NXTHDR(&got->head, one))
+        if (one->cmsg_level == IPPROTO_SCTP && one->cmsg_type == type)
+            return CMSG_DATA(one);
+    return NULL;
+}
+
+/* Sends with one control message, of LENGTH bytes. */
+static ssize_t send_with(int fd, const char *data, size_t length, int type, const void *control, size_t control_length)
+{
+    char space[256] = {0};
+    struct iovec part = {(void *)data, length};
+    struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space,
+                          .msg_controllen = CMSG_SPACE(control_length)};
+    struct cmsghdr *one = (void *)space;
+    one->cmsg_level = IPPROTO_SCTP;
+    one->cmsg_type = type;
+    one->cmsg_len = CMSG_LEN(control_length);
+    memcpy(CMSG_DATA(one), control, control_length);
+    return sendmsg(fd, &head, MSG_NOSIGNAL);
+}
+
+static void check_ancillary(struct ends *ends)
+{
+    struct sctp_sndinfo info = {.snd_sid = 2, .snd_ppid = htonl(46), .snd_context = 9, .snd_assoc_id = ends->at_client};
+    struct sctp_event_subscribe io = {.sctp_data_io_event = 1};
+    struct got got;
+    struct sctp_rcvinfo *received;
+    struct sctp_nxtinfo *next;
+    struct sctp_sndrcvinfo *old;
+    int on = 1, server = ends->server;
+    WELL(SET(server, SCTP_RECVRCVINFO, on));
+    WELL(SET(server, SCTP_RECVNXTINFO, on));
+    WELL(SET(server, SCTP_EVENTS, io));
+    IS(send_with(ends->client, "one", 3, SCTP_SNDINFO, &info, sizeof info), 3);
+    info.snd_sid = 3;
+    info.snd_flags = SCTP_UNORDERED;
+    IS(send_with(ends->client, "second", 6, SCTP_SNDINFO, &info, sizeof info), 6);
+    usleep(50000);
+    got = receive(server, 2048, 512, 0);
+    IS(got.length, 3);
+    HOLDS(got.flags & MSG_EOR);
+    IS(((struct sockaddr_in *)&got.from)->sin_port, htons(port_of(ends->client)));
+    HOLDS((received = control(&got, SCTP_RCVINFO)) && (next = control(&got, SCTP_NXTINFO)));
+    HOLDS((old = control(&got, SCTP_SNDRCV)) != NULL);
+    if (!received || !next || !old)
+        return;
+    IS(received->rcv_sid, 2);
+    IS(received->rcv_ssn, 0);
+    IS(received->rcv_ppid, htonl(46));
+    IS(received->rcv_flags, 0);
+    IS(received->rcv_context, 0);
+    IS(received->rcv_assoc_id, ends->at_server);
+    IS(next->nxt_sid, 3);
+    IS(next->nxt_length, 6);
+    IS(next->nxt_flags, SCTP_UNORDERED);
+    IS(next->nxt_assoc_id, ends->at_server);
+    IS(old->sinfo_stream, 2);
+    IS(old->sinfo_tsn, received->rcv_tsn);
+    IS(old->sinfo_assoc_id, ends->at_server);
+    got = receive(server, 2048, 512, 0);
+    received = control(&got, SCTP_RCVINFO);
+    HOLDS(received && received->rcv_flags == SCTP_UNORDERED && !control(&got, SCTP_NXTINFO));
+    on = 0;
+    WELL(SET(server, SCTP_RECVNXTINFO, on));
+    WELL(SET(server, SCTP_RECVRCVINFO, on));
+    io.sctp_data_io_event = 0;
+    WELL(SET(server, SCTP_EVENTS, io));
+}
+
+static void check_parts(struct ends *ends)
+{
+    struct sctp_sndinfo info = {.snd_assoc_id = ends->at_client};
+    struct got got;
+    int waiting, on = 1;
+    IS(send_with(ends->client, "abcdefghij", 10, SCTP_SNDINFO, &info, sizeof info), 10);
+    got = receive(ends->server, 4, 0, MSG_PEEK);
+    IS(got.length, 4);
+    HOLDS(!(got.flags & MSG_EOR));
+    got = receive(ends->server, 4, 0, 0);
+    HOLDS(!memcmp(got.data, "abcd", 4) && !(got.flags & MSG_EOR));
+    WELL(ioctl(ends->server, FIONREAD, &waiting));
+    IS(waiting, 6);
+    got = receive(ends->server, 6, 0, 0);
+    HOLDS(!memcmp(got.data, "efghij", 6) && (got.flags & MSG_EOR));
+    FAILS(receive(ends->server, 4, 0, MSG_DONTWAIT).length, EAGAIN);
+    /* Control messages without room are cut off, and it is said so. */
+    WELL(SET(ends->server, SCTP_RECVRCVINFO, on));
+    IS(send_with(ends->client, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
+    got = receive(ends->server, 4, sizeof(struct cmsghdr) + 4, 0);
+    HOLDS(got.flags & MSG_CTRUNC);
+    on = 0;
+    WELL(SET(ends->server, SCTP_RECVRCVINFO, on));
+}
+
+static void check_bad_messages(struct ends *ends, int type)
+{
+    struct sctp_sndinfo info = {.snd_assoc_id = ends->at_client};
+    struct sctp_sndrcvinfo old = {.sinfo_assoc_id = ends->at_client};
+    struct sctp_prinfo lifetime = {.pr_policy = 0x40};
+    unsigned short key = 0;
+    char *large = calloc(1, 5 << 20);
+    int fd = ends->client, on = 1, size = 200000;
+    WELL(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+    FAILS(send_with(fd, large, 5 << 20, SCTP_SNDINFO, &info, sizeof info), EMSGSIZE);
+    FAILS(send_with(fd, "", 0, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    info.snd_sid = 10;
+    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    info.snd_sid = 0;
+    info.snd_flags = 0x4000;
+    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    info.snd_flags = SCTP_ADDR_OVER;
+    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    info.snd_flags = SCTP_EOF;
+    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    if (!MANY(type))
+        FAILS(send_with(fd, "", 0, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    info.snd_flags = 0;
+    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info - 1), EINVAL);
+    FAILS(send_with(fd, "x", 1, SCTP_SNDRCV, &old, sizeof old - 4), EINVAL);
+    FAILS(send_with(fd, "x", 1, SCTP_PRINFO, &lifetime, sizeof lifetime), EINVAL);
+    FAILS(send_with(fd, "x", 1, SCTP_AUTHINFO, &key, 1), EINVAL);
+    FAILS(send_with(fd, "x", 1, 77, &info, sizeof info), EINVAL);
+    info.snd_assoc_id = 4711;
+    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), MANY(type) ? EPIPE : 0);
+    WELL(SET(fd, SCTP_DISABLE_FRAGMENTS, on));
+    info.snd_assoc_id = ends->at_client;
+    FAILS(send_with(fd, large, 100000, SCTP_SNDINFO, &info, sizeof info), EMSGSIZE);
+    free(large);
+}
+
+void check_messages(int type)
+{
+    struct ends ends = associate(AF_INET, type);
+    check_ancillary(&ends);
+    check_parts(&ends);
+    check_bad_messages(&ends, type);
+    part(&ends);
+}
+
+/* The next notification, which must be of a type. */
+static void *next_event(int fd, int type, int length)
+{
+    static struct got got;
+    got = receive(fd, sizeof got.data, 0, 0);
+    struct sn { unsigned short type, flags; unsigned int length; } *head = (void *)got.data;
+    HOLDS(got.flags & MSG_NOTIFICATION && got.flags & MSG_EOR);
+    IS(head->type, type);
+    IS(head->length, got.length);
+    if (length)
+        IS(got.length, length);
+    return got.data;
+}
+
+static void subscribe(int fd, int type)
+{
+    struct sctp_event event = {.se_assoc_id = SCTP_ALL_ASSOC, .se_type = type, .se_on = 1};
+    WELL(SET(fd, SCTP_EVENT, event));
+}
+
+void check_events(void)
+{
+    struct ends ends = {.listener = bound(AF_INET, SOCK_SEQPACKET), .client = bound(AF_INET, SOCK_SEQPACKET)};
+    struct sockaddr_storage name = loopback(AF_INET, 1, port_of(ends.listener));
+    struct sctp_setadaptation adaptation = {.ssb_adaptation_ind = 0x11223344};
+    struct sctp_prim prim = {.ssp_addr = name};
+    int all[] = {SCTP_ASSOC_CHANGE, SCTP_PEER_ADDR_CHANGE, SCTP_REMOTE_ERROR, SCTP_SHUTDOWN_EVENT,
+                 SCTP_ADAPTATION_INDICATION, SCTP_AUTHENTICATION_EVENT, SCTP_SEND_FAILED_EVENT};
+    struct sctp_assoc_change *change;
+    for (size_t at = 0; at < sizeof all / sizeof *all; at++)
+        subscribe(ends.client, all[at]);
+    WELL(SET(ends.listener, SCTP_ADAPTATION_LAYER, adaptation));
+    WELL(listen(ends.listener, 1));
+    WELL(connect(ends.client, (struct sockaddr *)&name, length_of(&name)));
+    change = next_event(ends.client, SCTP_ASSOC_CHANGE, sizeof *change);
+    IS(change->sac_state, SCTP_COMM_UP);
+    IS(change->sac_error, 0);
+    IS(change->sac_outbound_streams, 10);
+    IS(change->sac_inbound_streams, 10);
+    ends.at_client = change->sac_assoc_id;
+    struct sctp_adaptation_event *told = next_event(ends.client, SCTP_ADAPTATION_INDICATION, sizeof *told);
+    IS(told->sai_adaptation_ind, 0x11223344);
+    IS(told->sai_assoc_id, ends.at_client);
+    struct sctp_authkey_event *key = next_event(ends.client, SCTP_AUTHENTICATION_EVENT, sizeof *key);
+    IS(key->auth_indication, SCTP_AUTH_NO_AUTH);
+    prim.ssp_assoc_id = ends.at_client;
+    WELL(SET(ends.client, SCTP_PRIMARY_ADDR, prim));
+    struct sctp_paddr_change *path = next_event(ends.client, SCTP_PEER_ADDR_CHANGE, sizeof *path);
+    IS(path->spc_state, SCTP_ADDR_MADE_PRIM);
+    IS(path->spc_assoc_id, ends.at_client);
+    HOLDS(!memcmp(&path->spc_aaddr, &name, sizeof(struct sockaddr_in)));
+    /* Nothing waits: that is told at once, and again when what is sent is acknowledged. */
+    struct sctp_event dry = {.se_assoc_id = ends.at_client, .se_type = SCTP_SENDER_DRY_EVENT, .se_on = 1};
+    WELL(SET(ends.client, SCTP_EVENT, dry));
+    struct sctp_sender_dry_event *none = next_event(ends.client, SCTP_SENDER_DRY_EVENT, sizeof *none);
+    IS(none->sender_dry_assoc_id, ends.at_client);
+    struct sctp_sndinfo info = {.snd_assoc_id = ends.at_client};
+    IS(send_with(ends.client, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
+    none = next_event(ends.client, SCTP_SENDER_DRY_EVENT, sizeof *none);
+    close(ends.listener);
+    change = next_event(ends.client, SCTP_ASSOC_CHANGE, 0);
+    IS(change->sac_state, SCTP_COMM_LOST);
+    close(ends.client);
+}
+
+void check_endings(void)
+{
+    struct ends ends = associate(AF_INET, SOCK_SEQPACKET);
+    struct sctp_sndinfo info = {.snd_assoc_id = ends.at_client, .snd_flags = SCTP_EOF};
+    struct sctp_status status = {.sstat_assoc_id = ends.at_client};
+    struct sctp_assoc_change *change;
+    char byte;
+    subscribe(ends.server, SCTP_SHUTDOWN_EVENT);
+    subscribe(ends.server, SCTP_ASSOC_CHANGE);
+    subscribe(ends.client, SCTP_ASSOC_CHANGE);
+    IS(send_with(ends.client, "", 0, SCTP_SNDINFO, &info, sizeof info), 0);
+    struct sctp_shutdown_event *down = next_event(ends.server, SCTP_SHUTDOWN_EVENT, sizeof *down);
+    IS(down->sse_assoc_id, ends.at_server);
+    change = next_event(ends.server, SCTP_ASSOC_CHANGE, sizeof *change);
+    IS(change->sac_state, SCTP_SHUTDOWN_COMP);
+    change = next_event(ends.client, SCTP_ASSOC_CHANGE, sizeof *change);
+    IS(change->sac_state, SCTP_SHUTDOWN_COMP);
+    FAILS(GET(ends.client, SCTP_STATUS, status), EINVAL);
+    part(&ends);
+
+    ends = associate(AF_INET, SOCK_SEQPACKET);
+    info = (struct sctp_sndinfo){.snd_assoc_id = ends.at_client, .snd_flags = SCTP_ABORT};
+    subscribe(ends.server, SCTP_ASSOC_CHANGE);
+    IS(send_with(ends.client, "reason", 6, SCTP_SNDINFO, &info, sizeof info), 0);
+    change = next_event(ends.server, SCTP_ASSOC_CHANGE, 0);
+    IS(change->sac_state, SCTP_COMM_LOST);
+    IS(ntohs(change->sac_error), 12);
+    HOLDS(change->sac_length >= sizeof *change + 4 + 6 && !memcmp(change->sac_info + 4, "reason", 6));
+    part(&ends);
+
+    ends = associate(AF_INET, SOCK_STREAM);
+    WELL(shutdown(ends.client, SHUT_WR));
+    HOLDS(readable(ends.server, 5000));
+    IS(recv(ends.server, &byte, 1, 0), 0);
+    FAILS(send(ends.client, "x", 1, MSG_NOSIGNAL), EPIPE);
+    part(&ends);
+    FAILS(shutdown(-1, SHUT_WR), EBADF);
+}
+
+static void check_addresses(struct ends *ends)
+{
+    struct sockaddr *list = NULL;
+    struct sockaddr_storage name;
+    socklen_t length = sizeof name;
+    IS(sctp_getpaddrs(ends->client, ends->at_client, &list), 1);
+    if (list) {
+        IS(((struct sockaddr_in *)list)->sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+        IS(((struct sockaddr_in *)list)->sin_port, htons(port_of(ends->listener)));
+        sctp_freepaddrs(list);
+    }
+    IS(sctp_getladdrs(ends->client, 0, &list), 1);
+    sctp_freeladdrs(list);
+    FAILS(sctp_getpaddrs(ends->client, 4711, &list), EINVAL);
+    FAILS(getpeername(ends->client, (struct sockaddr *)&name, &length), ENOTCONN);
+}
+
+static void check_bindx(void)
+{
+    int fd = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
+    struct sockaddr_storage one = loopback(AF_INET, 1, 0), two = loopback(AF_INET, 2, 0), list[1];
+    struct sockaddr *found = NULL;
+    WELL(sctp_bindx(fd, (struct sockaddr *)&one, 1, SCTP_BINDX_ADD_ADDR));
+    ((struct sockaddr_in *)&two)->sin_port = htons(port_of(fd));
+    WELL(sctp_bindx(fd, (struct sockaddr *)&two, 1, SCTP_BINDX_ADD_ADDR));
+    IS(sctp_getladdrs(fd, 0, &found), 2);
+    sctp_freeladdrs(found);
+    WELL(sctp_bindx(fd, (struct sockaddr *)&two, 1, SCTP_BINDX_REM_ADDR));
+    ((struct sockaddr_in *)&one)->sin_port = htons(port_of(fd));
+    FAILS(sctp_bindx(fd, (struct sockaddr *)&one, 1, SCTP_BINDX_REM_ADDR), EBUSY);
+    list[0] = loopback(AF_INET, 3, port_of(fd) ^ 1);
+    FAILS(sctp_bindx(fd, (struct sockaddr *)list, 1, SCTP_BINDX_ADD_ADDR), EINVAL);
+    FAILS(sctp_bindx(fd, (struct sockaddr *)list, 1, 99), EINVAL);
+    close(fd);
+}
+
+static void check_peel_off(struct ends *ends)
+{
+    struct sctp_sndinfo info = {0};
+    char data[16];
+    int peeled = sctp_peeloff(ends->client, ends->at_client);
+    WELL(peeled);
+    IS(get_int(peeled, SOL_SOCKET, SO_TYPE), SOCK_SEQPACKET);
+    IS(send_with(peeled, "peeled", 6, SCTP_SNDINFO, &info, sizeof info), 6);
+    HOLDS(readable(ends->server, 5000));
+    IS(recv(ends->server, data, sizeof data, 0), 6);
+    FAILS(sctp_peeloff(ends->client, ends->at_client), EINVAL);
+    FAILS(sctp_peeloff(peeled, ends->at_client), EINVAL);
+    close(peeled);
+}
+
+void check_functions(void)
+{
+    struct ends ends = associate(AF_INET, SOCK_SEQPACKET);
+    struct sockaddr_storage peer = loopback(AF_INET, 1, port_of(ends.listener)), from;
+    struct sctp_sndrcvinfo old = {.sinfo_assoc_id = ends.at_client, .sinfo_stream = 1};
+    struct sctp_event_subscribe io = {.sctp_data_io_event = 1};
+    struct sctp_status status = {0};
+    struct sctp_rcvinfo received;
+    struct sctp_sndinfo info = {.snd_sid = 4, .snd_assoc_id = ends.at_client};
+    socklen_t length = sizeof from, room = sizeof status;
+    unsigned int kind = 0;
+    struct iovec part_of = {(void *)"vector", 6};
+    int flags = 0, on = 1;
+    char data[64];
+    WELL(SET(ends.server, SCTP_EVENTS, io));
+    IS(sctp_sendmsg(ends.client, "to", 2, (struct sockaddr *)&peer, length_of(&peer), 7, 0, 5, 0, 0), 2);
+    HOLDS(readable(ends.server, 5000));
+    IS(sctp_recvmsg(ends.server, data, sizeof data, (struct sockaddr *)&from, &length, &old, &flags), 2);
+    IS(old.sinfo_stream, 5);
+    IS(old.sinfo_ppid, 7);
+    old = (struct sctp_sndrcvinfo){.sinfo_assoc_id = ends.at_client, .sinfo_stream = 1};
+    IS(sctp_send(ends.client, "send", 4, &old, 0), 4);
+    HOLDS(readable(ends.server, 5000));
+    IS(sctp_recvmsg(ends.server, data, sizeof data, NULL, NULL, &old, &flags), 4);
+    IS(old.sinfo_stream, 1);
+    WELL(SET(ends.server, SCTP_RECVRCVINFO, on));
+    IS(sctp_sendv(ends.client, &part_of, 1, NULL, 0, &info, sizeof info, SCTP_SENDV_SNDINFO, 0), 6);
+    HOLDS(readable(ends.server, 5000));
+    part_of = (struct iovec){data, sizeof data};
+    length = sizeof from;
+    socklen_t info_length = sizeof received;
+    flags = 0;
+    IS(sctp_recvv(ends.server, &part_of, 1, (struct sockaddr *)&from, &length, &received, &info_length, &kind, &flags),
+       6);
+    IS(kind, SCTP_RECVV_RCVINFO);
+    IS(received.rcv_sid, 4);
+    WELL(sctp_opt_info(ends.client, ends.at_client, SCTP_STATUS, &status, &room));
+    IS(status.sstat_state, SCTP_ESTABLISHED);
+    check_addresses(&ends);
+    check_peel_off(&ends);
+    check_bindx();
+    part(&ends);
+}

@@ -1,0 +1,82 @@
+//! Every function and option of the socket API over esock, by a C program that calls them as any other does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The sources of the program.
+const SOURCES: [&str; 4] = ["main.c", "options.c", "associations.c", "messages.c"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("api")
+}
+
+/// Compiles the program against the system's headers and its libsctp; `None` if they are not there.
+fn compiled() -> Option<PathBuf> {
+    if !Path::new("/usr/include/netinet/sctp.h").exists() {
+        return None;
+    }
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("socket-api");
+    let output = Command::new("cc")
+        .args(["-std=gnu17", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program)
+        .args(SOURCES.map(|source| folder().join(source)))
+        .arg("-lsctp")
+        .output()
+        .unwrap_or_else(|error| panic!("cc: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(program)
+}
+
+/// The esock command, beside the library that it preloads, in the profile of this test.
+fn esock() -> &'static Path {
+    static ESOCK: OnceLock<PathBuf> = OnceLock::new();
+    ESOCK.get_or_init(|| {
+        let own = std::env::current_exe().unwrap_or_else(|error| panic!("where is this test? {error}"));
+        // .../target/PROFILE/deps/THIS
+        let built = own.ancestors().nth(2).unwrap_or_else(|| panic!("{} is not in cargo's place", own.display()));
+        let profile = if built.ends_with("debug") { "dev" } else { "release" };
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--profile", profile, "--package", "esock-cli", "--package", "esock-preload"])
+            .arg("--target-dir")
+            .arg(built.parent().unwrap_or(built))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap_or_else(|error| panic!("cargo: {error}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        built.join("esock")
+    })
+}
+
+/// Runs it over esock in a network namespace of its own, where this process is its own root.
+fn run(backend: &str) {
+    let Some(program) = compiled() else {
+        println!("SKIPPED: libsctp-dev is not installed");
+        return;
+    };
+    let esock = esock().display();
+    let script = format!(
+        "ip link set lo up && exec '{esock}' run --backend {backend} --broker esock/test/api/{backend}/{} -- '{}'",
+        std::process::id(),
+        program.display()
+    );
+    let output = Command::new("unshare").args(["--map-root-user", "--net", "sh", "-c", &script]).output();
+    let output = output.unwrap_or_else(|error| panic!("unshare: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && !said.contains("not-ok"), "{}", output.status);
+    let parts = said.lines().filter(|line| line.starts_with("ok ")).count();
+    let checks = said.lines().find_map(|line| line.strip_prefix("checks ")).and_then(|rest| rest.split(' ').next());
+    let checks: usize = checks.and_then(|number| number.parse().ok()).unwrap_or(0);
+    assert!(parts == 15 && checks > 900, "{parts} parts, {checks} checks");
+}
+
+#[test]
+fn every_function_and_option_of_the_socket_api_answers_as_on_linux_over_udp() {
+    run("udp");
+}
+
+#[test]
+fn every_function_and_option_of_the_socket_api_answers_as_on_linux_over_raw_ip() {
+    run("raw");
+}
