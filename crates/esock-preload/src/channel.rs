@@ -89,15 +89,13 @@ impl Taken {
     fn connection(&self) -> Result<c_int, c_int> {
         let fd = self.0.fd.load(Ordering::Relaxed);
         let made = self.0.made.load(Ordering::Relaxed);
-        let hidden = fd >= 0 && table::is_hidden(fd);
-        if made == life::generation() && hidden {
+        if made == life::generation() && table::is_hidden(fd) {
             return Ok(fd);
         }
-        // The parent's; or somebody has closed it, and the number may be another's by now.
-        if hidden && made != 0 && table::inode(fd) == Some(self.0.inode.load(Ordering::Relaxed)) {
-            self.close();
+        if fd >= 0 {
+            // The parent's; or the program has closed it.
+            self.lose();
         }
-        self.0.made.store(0, Ordering::Relaxed);
         let fd = open()?;
         self.0.fd.store(fd, Ordering::Relaxed);
         self.0.inode.store(table::inode(fd).unwrap_or(0), Ordering::Relaxed);
@@ -105,12 +103,18 @@ impl Taken {
         Ok(fd)
     }
 
-    /// Gives the connection up: what was on its way is lost, or nobody knows how much of it was sent.
-    fn close(&self) {
+    /// Gives the connection up: what was on its way is lost, or nobody knows how much of it was sent. The number may be
+    /// another descriptor's by now.
+    fn lose(&self) {
         self.0.made.store(0, Ordering::Relaxed);
         let fd = self.0.fd.swap(-1, Ordering::Relaxed);
-        table::forget(fd);
-        broker::close(fd);
+        if table::is_hidden(fd) {
+            let is_ours = table::inode(fd) == Some(self.0.inode.load(Ordering::Relaxed));
+            table::forget(fd);
+            if is_ours {
+                broker::close(fd);
+            }
+        }
     }
 }
 
@@ -207,10 +211,14 @@ impl<'a> In<'a> {
 pub fn call(request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
     let _held = Held::new();
     let taken = Taken::new();
-    let fd = taken.connection()?;
-    let done = exchange(fd, request, out, into);
+    let mut done = exchange(taken.connection()?, request, out, into);
+    if let Err(libc::EBADF | libc::ENOTSOCK | libc::EPIPE | libc::ENOTCONN) = done {
+        // Nothing has gone: the program has closed the descriptor unseen, or that broker has ended.
+        taken.lose();
+        done = exchange(taken.connection()?, request, out, into);
+    }
     if done.is_err() || into.fault {
-        taken.close();
+        taken.lose();
     }
     done
 }

@@ -156,7 +156,7 @@ impl Broker {
             let turn = self.engine.turn(now)?;
             self.more = turn.more;
             // What was sent may be answered on this host at once: whoever looks is to see that.
-            if !turn.more && turn.received == 0 {
+            if !turn.more && (turn.received == 0 || turn.sent == 0) {
                 break;
             }
         }

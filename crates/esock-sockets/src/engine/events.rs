@@ -77,9 +77,13 @@ impl Engine {
         self.used(now, id);
         if let Ok(socket) = self.socket_mut(socket) {
             socket.news = true;
+            let edges = socket.edges;
             match socket.queue.back_mut() {
                 Some(Item::Messages { association, count: known }) if *association == id => *known += count,
                 _ => socket.queue.push_back(Item::Messages { association: id, count }),
+            }
+            if edges {
+                self.edged.insert(id);
             }
         }
     }

@@ -74,6 +74,8 @@ pub struct Engine {
     failing: BTreeSet<AssocId>,
     /// When associations that nobody uses are to be shut down (SCTP_AUTOCLOSE).
     autoclose: BTreeSet<(Time, AssocId)>,
+    /// Associations with unread messages, of sockets of which each news is told: the stack tells the first only.
+    edged: BTreeSet<AssocId>,
     /// A call has left packets to be sent.
     unsent: bool,
 }
@@ -125,6 +127,7 @@ impl Engine {
             touched: BTreeSet::new(),
             failing: BTreeSet::new(),
             autoclose: BTreeSet::new(),
+            edged: BTreeSet::new(),
             unsent: false,
         }
     }
@@ -144,6 +147,7 @@ impl Engine {
         let before = self.driver.stack().stats().packets_sent;
         let mut turn = self.driver.turn(now)?;
         self.tell(now);
+        self.tell_edges(now);
         if self.driver.stack().wants_transmit() {
             let more = self.driver.flush(now);
             turn.more |= more.more;
@@ -180,7 +184,8 @@ impl Engine {
     fn dispatch(&mut self, now: Time, request: &Request, body: Bytes) -> Outcome {
         let Request { op, socket, args, .. } = *request;
         match op {
-            Op::Hello | Op::Sync | Op::SayAgain | Op::Edges => Ok(Reply::done()),
+            Op::Hello | Op::Sync | Op::SayAgain => Ok(Reply::done()),
+            Op::Edges => self.want_edges(socket),
             Op::Acceptable => self.acceptable(socket),
             Op::Socket => self.open(socket, args[0], args[1]),
             Op::Bind => self.bind(socket, &body),

@@ -1,6 +1,7 @@
 //! Whether a program's end of a socket is readable and writable.
 
-use super::{Engine, Socket, SocketId, SocketState, Style};
+use super::{Engine, Outcome, Reply, Socket, SocketId, SocketState, Style};
+use esock_proto::{AssocId, Time};
 
 /// What `poll` is to say of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +26,25 @@ impl Engine {
             socket.news = false;
             Some((id, readiness))
         })
+    }
+
+    /// Each news of a socket is to be told from now on.
+    pub(super) fn want_edges(&mut self, id: SocketId) -> Outcome {
+        let socket = self.socket_mut(id)?;
+        socket.edges = true;
+        let all: Vec<AssocId> = socket.associations.values().copied().collect();
+        self.edged.extend(all);
+        Ok(Reply::done())
+    }
+
+    /// Looks for messages that came while others were unread.
+    pub(super) fn tell_edges(&mut self, now: Time) {
+        for id in std::mem::take(&mut self.edged) {
+            if self.driver.stack().ready_messages(id) > 0 {
+                self.announce(now, id);
+                self.edged.insert(id);
+            }
+        }
     }
 
     /// Whether whoever wants to receive or accept next can wait at once until the socket is readable: no time limit is

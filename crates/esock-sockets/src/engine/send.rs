@@ -146,6 +146,11 @@ impl Engine {
             return Err(Errno::EMSGSIZE);
         }
         let timeout = socket.settings.send_timeout;
+        let full = socket.blocked && socket.has_one() && !self.held(assoc).is_some_and(|held| held.shutting_down);
+        if full {
+            // Smaller ones do not overtake: who polls and who tries are told the same.
+            return Ok(Reply::wait(Errno::EAGAIN, timeout));
+        }
         let options = options(&given.send(defaults));
         self.used(now, assoc);
         match self.driver.stack_mut().send(now, assoc, options, data.clone()) {

@@ -90,6 +90,8 @@ pub struct Socket {
     pub ended: Option<Errno>,
     /// Something came since readiness was last asked for.
     pub news: bool,
+    /// Somebody waits for edges: what comes is news although other messages are unread.
+    pub edges: bool,
 }
 
 /// What of a socket's settings each association has for itself.
@@ -190,6 +192,7 @@ impl Socket {
             peer: None,
             ended: None,
             news: false,
+            edges: false,
         }
     }
 

@@ -1,0 +1,188 @@
+//! What a program expects of its system calls, of SCTP sockets over the preloaded library: `tests/preload/preload.c`,
+//! a case each.
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a case may take: they take a second or two.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Runs a command that must do well.
+fn build(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The esock command, beside its library, in the profile of this test.
+fn esock() -> &'static Path {
+    static ESOCK: OnceLock<PathBuf> = OnceLock::new();
+    ESOCK.get_or_init(|| {
+        let own = std::env::current_exe().unwrap();
+        // .../target/PROFILE/deps/THIS
+        let built = own.ancestors().nth(2).unwrap();
+        let profile = built.file_name().and_then(|name| name.to_str()).unwrap();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--locked", "--package", "esock-cli", "--package", "esock-preload", "--target-dir"]);
+        cargo.arg(built.parent().unwrap()).args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+        build(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
+        built.join("esock")
+    })
+}
+
+/// The program.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/preload.c");
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-program");
+        build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).arg(source).args(["-lpthread", "-lrt"]));
+        made
+    })
+}
+
+/// A broker of its own for a case, over UDP at a port that is free.
+struct Stage {
+    port: String,
+    broker: String,
+}
+
+impl Stage {
+    fn new(name: &str) -> Self {
+        let port = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).unwrap().port();
+        Self { port: port.to_string(), broker: format!("esock/test/preload/{name}/{}", std::process::id()) }
+    }
+
+    /// A command that gets the broker's settings from the environment.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_remove("LD_PRELOAD").env_remove("ESOCK_KEY");
+        command.env("ESOCK_BACKEND", "udp").env("ESOCK_BROKER", &self.broker);
+        command.env("ESOCK_UDP_PORT", &self.port).env("ESOCK_ENCAP_PORT", &self.port);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// A command over `esock run`.
+    fn run(&self, words: &[&str]) -> Command {
+        self.command(&[&[esock().to_str().unwrap(), "run", "-v", "--"], words].concat())
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Runs a command to its end, which must come.
+fn finish(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= deadline {
+            child.kill().unwrap();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// Runs a case, which must end well; returns what it said.
+fn case(name: &str) -> String {
+    let output = finish(&mut Stage::new(name).run(&[program().to_str().unwrap(), name]));
+    assert!(output.status.success(), "{name}: {}: {}", output.status, text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+macro_rules! cases {
+    ($($test:ident: $name:literal,)*) => { $(
+        #[test]
+        fn $test() {
+            case($name);
+        }
+    )* };
+}
+
+cases! {
+    bad_addresses_lengths_and_counts_are_errors_as_a_kernel_gives_them: "addresses",
+    bad_addresses_are_errors_where_a_process_must_not_look_at_itself: "forbidden",
+    copies_of_descriptors_are_the_same_socket_and_what_is_closed_unseen_is_not: "copies",
+    a_daemon_may_close_all_descriptors: "closes-all",
+    a_descriptor_is_passed_to_another_process: "passing",
+    servers_that_have_forked_accept_from_one_socket: "forks",
+    a_program_forks_while_its_threads_make_calls: "forks-of-threads",
+    sockets_are_inherited_over_vfork_posix_spawn_and_exec: "execs",
+    signals_interrupt_calls_or_not_as_their_handlers_say: "interruptions",
+    time_limits_and_not_waiting_hold: "limits",
+    who_writes_to_what_is_shut_down_gets_sigpipe: "pipes",
+    a_signal_handler_makes_calls_in_the_midst_of_others: "calls-of-handlers",
+    a_signal_handler_jumps_out_of_a_call: "jumps",
+    a_thread_is_cancelled_in_any_call_that_waits_and_the_socket_is_usable: "cancellation",
+    a_thousand_threads_leave_nothing_behind: "many-threads",
+    many_threads_of_many_processes_read_one_socket_and_nobody_hangs: "sharing",
+    poll_and_select_say_what_they_say_on_linux: "readiness",
+    epoll_tells_levels_and_edges: "edges",
+    sendfile_splice_and_batches_of_messages_work: "transfers",
+    a_daemon_that_has_become_another_user_is_served: "drops",
+}
+
+#[test]
+fn another_users_program_without_the_key_is_refused() {
+    let program = program().to_str().unwrap();
+    let output = finish(&mut Stage::new("stranger").run(&["env", "ESOCK_KEY=0.guessed", program, "stranger"]));
+    assert!(output.status.success(), "{}", text(&output));
+    // Only root can become another user.
+    let refused = text(&output).contains("refused: Permission denied");
+    assert!(refused || !text(&output).contains("refused"), "{}", text(&output));
+}
+
+#[test]
+fn the_library_starts_a_broker_by_itself_which_is_nobodys_child() {
+    let stage = Stage::new("alone");
+    let library = esock().with_file_name("libesock_preload.so");
+    let mut command = stage.command(&[program().to_str().unwrap(), "childless"]);
+    let output = finish(command.env("LD_PRELOAD", library));
+    assert!(output.status.success(), "{}", text(&output));
+    let output = finish(&mut stage.run(&["true"]));
+    assert!(text(&output).contains(&format!("with --backend=udp --udp-port={}", stage.port)), "{}", text(&output));
+}
+
+#[test]
+fn a_broker_of_esock_run_is_nobodys_child() {
+    case("childless");
+}
+
+#[test]
+fn who_wants_other_settings_than_the_running_broker_has_is_told() {
+    let stage = Stage::new("settings");
+    let output = finish(&mut stage.run(&["true"]));
+    assert!(!text(&output).contains("goes on so"), "{}", text(&output));
+    let output = finish(stage.run(&["true"]).env("ESOCK_SYSCTL", "net.sctp.rto_initial=1000"));
+    let said = text(&output);
+    assert!(said.contains("goes on so") && said.contains("rto_initial=1000"), "{said}");
+    assert!(output.status.success());
+}
+
+#[test]
+fn with_the_kernels_sctp_a_program_runs_without_the_library() {
+    let words = [esock().to_str().unwrap(), "run", "-v", "--backend", "kernel", "--", "env"];
+    let output = finish(&mut Stage::new("kernel").command(&words));
+    let said = text(&output);
+    assert!(said.contains("without esock: the kernel's SCTP was asked for"), "{said}");
+    assert!(said.contains("ESOCK_BACKEND=kernel") && !said.contains("LD_PRELOAD"), "{said}");
+}
+
+#[test]
+fn descriptors_that_are_not_sctp_sockets_cost_nearly_nothing_more() {
+    let number = |said: &str| -> f64 {
+        let number = said.lines().find_map(|line| line.strip_prefix("write and read of a pipe: "));
+        number.and_then(|number| number.strip_suffix(" ns")).and_then(|number| number.parse().ok()).unwrap()
+    };
+    let without = finish(Command::new(program()).arg("plain-pipe"));
+    let without = number(&String::from_utf8_lossy(&without.stdout));
+    let with = number(&case("plain-pipe"));
+    // It is a few nanoseconds; others' work disturbs the measure by more than that.
+    assert!(with < 2.0 * without + 500.0, "{with} ns with the library, {without} without");
+}
