@@ -20,13 +20,15 @@ fn build(command: &mut Command) {
 fn esock() -> &'static Path {
     static ESOCK: OnceLock<PathBuf> = OnceLock::new();
     ESOCK.get_or_init(|| {
-        let own = std::env::current_exe().unwrap();
+        let own = std::env::current_exe().expect("this test has a path");
         // .../target/PROFILE/deps/THIS
-        let built = own.ancestors().nth(2).unwrap();
-        let profile = built.file_name().and_then(|name| name.to_str()).unwrap();
+        let built = own.ancestors().nth(2).expect("it is in cargo's place");
+        let profile = built.file_name().and_then(|name| name.to_str()).expect("a profile is text");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--locked", "--package", "esock-cli", "--package", "esock-preload", "--target-dir"]);
-        cargo.arg(built.parent().unwrap()).args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+        cargo
+            .arg(built.parent().expect("it is in cargo's place"))
+            .args(["--profile", if profile == "debug" { "dev" } else { profile }]);
         build(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
         built.join("esock")
     })
@@ -51,7 +53,7 @@ struct Stage {
 
 impl Stage {
     fn new(name: &str) -> Self {
-        let port = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).unwrap().port();
+        let port = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
         Self { port: port.to_string(), broker: format!("esock/test/preload/{name}/{}", std::process::id()) }
     }
 
@@ -67,8 +69,12 @@ impl Stage {
 
     /// A command over `esock run`.
     fn run(&self, words: &[&str]) -> Command {
-        self.command(&[&[esock().to_str().unwrap(), "run", "-v", "--"], words].concat())
+        self.command(&[&[path(esock()), "run", "-v", "--"], words].concat())
     }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path of cargo's is text")
 }
 
 fn text(output: &Output) -> String {
@@ -77,21 +83,21 @@ fn text(output: &Output) -> String {
 
 /// Runs a command to its end, which must come.
 fn finish(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
     let deadline = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
+    while child.try_wait().expect("it is our child").is_none() {
         if Instant::now() >= deadline {
-            child.kill().unwrap();
+            child.kill().expect("it is our child");
             panic!("{command:?} does not end");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    child.wait_with_output().unwrap()
+    child.wait_with_output().expect("it is our child")
 }
 
 /// Runs a case, which must end well; returns what it said.
 fn case(name: &str) -> String {
-    let output = finish(&mut Stage::new(name).run(&[program().to_str().unwrap(), name]));
+    let output = finish(&mut Stage::new(name).run(&[path(program()), name]));
     assert!(output.status.success(), "{name}: {}: {}", output.status, text(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -130,7 +136,7 @@ cases! {
 
 #[test]
 fn another_users_program_without_the_key_is_refused() {
-    let program = program().to_str().unwrap();
+    let program = path(program());
     let output = finish(&mut Stage::new("stranger").run(&["env", "ESOCK_KEY=0.guessed", program, "stranger"]));
     assert!(output.status.success(), "{}", text(&output));
     // Only root can become another user.
@@ -142,7 +148,7 @@ fn another_users_program_without_the_key_is_refused() {
 fn the_library_starts_a_broker_by_itself_which_is_nobodys_child() {
     let stage = Stage::new("alone");
     let library = esock().with_file_name("libesock_preload.so");
-    let mut command = stage.command(&[program().to_str().unwrap(), "childless"]);
+    let mut command = stage.command(&[path(program()), "childless"]);
     let output = finish(command.env("LD_PRELOAD", library));
     assert!(output.status.success(), "{}", text(&output));
     let output = finish(&mut stage.run(&["true"]));
@@ -167,7 +173,7 @@ fn who_wants_other_settings_than_the_running_broker_has_is_told() {
 
 #[test]
 fn with_the_kernels_sctp_a_program_runs_without_the_library() {
-    let words = [esock().to_str().unwrap(), "run", "-v", "--backend", "kernel", "--", "env"];
+    let words = [path(esock()), "run", "-v", "--backend", "kernel", "--", "env"];
     let output = finish(&mut Stage::new("kernel").command(&words));
     let said = text(&output);
     assert!(said.contains("without esock: the kernel's SCTP was asked for"), "{said}");
