@@ -57,6 +57,9 @@ pub(super) fn apply(socket: &SctpSocket, config: &Config) -> io::Result<()> {
     let ack = DelayedAck { delay: config.sack_delay.max(millisecond), frequency: config.sack_frequency };
     socket.set_delayed_ack(KernelId::FUTURE, ack)?;
     socket.set_max_burst(KernelId::FUTURE, config.max_burst)?;
+    if config.max_segment != 0 {
+        socket.set_max_segment(KernelId::FUTURE, u32::try_from(config.max_segment).unwrap_or(u32::MAX))?;
+    }
     if let Some(indication) = config.adaptation {
         socket.set_adaptation_layer(indication)?;
     }
@@ -99,10 +102,15 @@ pub(super) fn change_path(
         heartbeats: parameters.heartbeat_interval.map(|interval| interval.is_some()),
         heartbeat_interval: parameters.heartbeat_interval.flatten(),
         max_retransmissions: parameters.path_max_retrans.map(retries),
+        // A path MTU that is fixed is not searched for.
+        pmtud: parameters.pmtud.filter(|_| parameters.mtu.is_none()),
         mtu_bytes: parameters.mtu.map(u32::from),
         ..PathParams::default()
     };
     socket.set_path_params(association, Some(path), params)?;
+    if let Some(port) = parameters.encap_port {
+        socket.set_encap_port(association, Some(path), port.unwrap_or(0))?;
+    }
     if let Some(threshold) = parameters.pf_threshold {
         let path_retries = parameters.path_max_retrans.unwrap_or(config.path_max_retrans);
         socket.set_thresholds(association, Some(path), thresholds(retries(path_retries), threshold))?;
