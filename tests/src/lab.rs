@@ -140,6 +140,31 @@ impl Lab {
     }
 }
 
+/// A small program of its own, compiled from C once per process.
+///
+/// # Panics
+/// If it cannot be compiled.
+pub fn compiled_from(directory: &Path, name: &str) -> PathBuf {
+    static COMPILED: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let program = directory.join(format!("{name}-{}", std::process::id()));
+    if !program.exists() {
+        let source = sources().join(format!("{name}.c")).display().to_string();
+        run(&[
+            "cc",
+            "-O2",
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-o",
+            &program.display().to_string(),
+            &source,
+            "-lpthread",
+        ]);
+    }
+    program
+}
+
 /// The peers' sources.
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")

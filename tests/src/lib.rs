@@ -20,6 +20,7 @@ pub mod lab;
 pub mod line;
 pub mod matrix;
 pub mod network;
+pub mod packets;
 pub mod process;
 pub mod scenario;
 pub mod suite;

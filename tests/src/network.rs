@@ -99,7 +99,7 @@ impl Namespace {
     }
 
     /// Runs `ip` commands, one a line.
-    fn ip(&self, batch: &str) {
+    pub(crate) fn ip(&self, batch: &str) {
         run_with_input(&self.enter(&["ip", "-batch", "-"]), batch);
     }
 }

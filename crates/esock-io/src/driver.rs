@@ -104,8 +104,9 @@ pub struct Driver {
 impl Driver {
     /// Opens sockets and an empty stack.
     pub fn open(mut config: DriverConfig) -> Result<Self, DriverError> {
-        let (sockets, chosen) = sockets::open(&config)?;
+        let (mut sockets, chosen) = sockets::open(&config)?;
         config.stack.native = chosen.backend == Backend::Raw;
+        config.stack.answers_for_nobody = config.stack.answers_for_nobody && sockets.claim_rest();
         let seed = match config.seed {
             Some(seed) => seed,
             None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,

@@ -21,6 +21,7 @@ pub mod kernel;
 mod open;
 #[cfg(target_os = "linux")]
 mod raw;
+mod route;
 mod session;
 mod sockets;
 mod sys;
@@ -37,6 +38,7 @@ pub use driver::{Chosen, Driver, DriverStats, Turn};
 pub use error::{ClaimError, DriverError, EndpointError};
 pub use impair::{Direction, Impairment};
 pub use open::open;
+pub use route::route_mtu;
 #[cfg(target_os = "linux")]
 pub use sys::{detach, kernel_sctp, peer_user, user};
 pub use transport::{Incoming, Transport};

@@ -206,6 +206,14 @@ impl Sockets {
         Ok(())
     }
 
+    /// Receives packets to SCTP ports that no process has too, if no other process answers for them. Says whether it does.
+    pub(crate) fn claim_rest(&mut self) -> bool {
+        #[cfg(target_os = "linux")]
+        return !self.raw.is_empty() && self.ports.claim_rest() && self.set_filters().is_ok();
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
     /// Gives an SCTP port back.
     pub(crate) fn release_port(&mut self, port: u16) {
         #[cfg(target_os = "linux")]
@@ -221,7 +229,7 @@ impl Sockets {
     #[cfg(target_os = "linux")]
     fn set_filters(&self) -> io::Result<()> {
         let ports = self.ports.all();
-        self.raw.iter().try_for_each(|socket| socket.set_ports(&ports))
+        self.raw.iter().try_for_each(|socket| socket.set_ports(ports.as_ref()))
     }
 
     /// The UDP port, if there is a UDP socket.

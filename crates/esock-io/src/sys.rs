@@ -50,6 +50,23 @@ pub(crate) fn set_dont_fragment(_: &impl AsRawFd, _: bool, _: bool) -> io::Resul
     Ok(())
 }
 
+/// What the host believes of the path of a connected socket: bytes of the largest packet.
+#[cfg(target_os = "linux")]
+pub(crate) fn route_mtu(socket: &impl AsRawFd, ipv4: bool) -> Option<u32> {
+    let (level, name) = if ipv4 { (libc::IPPROTO_IP, libc::IP_MTU) } else { (libc::IPPROTO_IPV6, libc::IPV6_MTU) };
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `value` and `length` live through the call, and the length is that of the value.
+    let code = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) };
+    u32::try_from(value).ok().filter(|_| code == 0)
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn route_mtu(_: &impl AsRawFd, _: bool) -> Option<u32> {
+    None
+}
+
 /// Asks for socket buffers of the given sizes; where the limit of the system is lower and we may, beyond it.
 pub(crate) fn set_buffers(socket: &socket2::Socket, receive: usize, send: usize) {
     // Less than asked for still works, so failures are no errors.

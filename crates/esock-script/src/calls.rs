@@ -1,14 +1,15 @@
 //! Statements that are words: calls of the user, questions, and settings.
 
+use crate::dialogue::Ends;
 use crate::facts;
 use crate::machine::Machine;
 use crate::syntax::Argument;
-use crate::value::{self, Expr, Names, Value};
+use crate::value::{self, Expr, Value};
 use esock_proto::{
     Config, ConnectError, Encapsulation, PathParameters, Peer, Ppid, Rejected, SendError, SendOptions, StackConfig,
     StreamId, Tsn,
 };
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Every word that can begin a statement, but for `established` and `set`.
@@ -47,10 +48,6 @@ pub(crate) struct Setup {
     pub config: Config,
     pub stack: StackConfig,
     pub seed: u8,
-    pub port: u16,
-    pub peer_port: u16,
-    pub addresses: Vec<IpAddr>,
-    pub peer: Vec<IpAddr>,
 }
 
 impl Default for Setup {
@@ -61,43 +58,13 @@ impl Default for Setup {
         config.heartbeat_interval = None;
         let mut stack = StackConfig::default();
         stack.initial_tsn = Some(Tsn(1));
-        Self {
-            config,
-            stack,
-            seed: 1,
-            port: 30400,
-            peer_port: 4000,
-            addresses: vec![Ipv4Addr::new(10, 0, 0, 1).into()],
-            peer: vec![Ipv4Addr::new(10, 0, 0, 2).into()],
-        }
+        Self { config, stack, seed: 1 }
     }
 }
 
 impl Setup {
-    /// The UDP port that packets come from; `None` when they are native.
-    pub fn udp(&self) -> Option<u16> {
-        if self.stack.native { None } else { Some(9899) }
-    }
-
-    /// The stack's address on the way to a peer's address.
-    pub fn opposite(&self, peer: IpAddr) -> IpAddr {
-        let at = self.peer.iter().position(|known| *known == peer).unwrap_or(0);
-        *self.addresses.get(at).unwrap_or(&self.addresses[0])
-    }
-
-    pub fn set(&mut self, arguments: &[Argument], names: &Names, open: bool) -> Result<(), String> {
-        if open {
-            return Err("config comes before everything else".to_owned());
-        }
-        for argument in arguments {
-            let key = argument.key.as_deref().ok_or("config takes name=value")?;
-            let value = names.eval(&argument.value)?;
-            self.set_one(key, &value).map_err(|problem| format!("{key}={value}: {problem}"))?;
-        }
-        Ok(())
-    }
-
-    fn set_one(&mut self, key: &str, value: &Value) -> Result<(), String> {
+    /// Sets one thing; those that say who talks to whom are `ends`.
+    fn set(&mut self, key: &str, value: &Value, ends: &mut Ends) -> Result<(), String> {
         let config = &mut self.config;
         match key {
             "rto_initial" => config.rto_initial = time(value)?,
@@ -120,17 +87,22 @@ impl Setup {
             "initial_mtu" => config.initial_mtu = number(value)?,
             "max_mtu" => config.max_mtu = number(value)?,
             "pmtud" => config.pmtud = *value == Value::Word("on".to_owned()),
+            "strict" => config.strict = *value == Value::Word("on".to_owned()),
+            "probe_at_once" => config.probe_at_once = *value == Value::Word("on".to_owned()),
             "adaptation" => config.adaptation = Some(number(value)?),
             "max_peer_addresses" => config.max_peer_addresses = number(value)?,
-            "native" => self.stack.native = *value == Value::Word("yes".to_owned()),
+            "native" => {
+                self.stack.native = *value == Value::Word("yes".to_owned());
+                ends.udp = if self.stack.native { None } else { Ends::default().udp };
+            }
             "initial_tsn" => self.stack.initial_tsn = unless_off(value, number)?.map(Tsn),
             "ootb_replies_per_second" => self.stack.ootb_replies_per_second = number(value)?,
             "max_associations" => self.stack.max_associations = number(value)?,
             "seed" => self.seed = number(value)?,
-            "port" => self.port = number(value)?,
-            "peer_port" => self.peer_port = number(value)?,
-            "addresses" => self.addresses = addresses(value)?,
-            "peer" => self.peer = addresses(value)?,
+            "port" => ends.port = number(value)?,
+            "peer_port" => ends.peer_port = number(value)?,
+            "addresses" => ends.addresses = addresses(value)?,
+            "peer" => ends.peer = addresses(value)?,
             _ => return Err("there is no such setting".to_owned()),
         }
         Ok(())
@@ -169,6 +141,20 @@ fn addresses(value: &Value) -> Result<Vec<IpAddr>, String> {
 }
 
 impl Machine {
+    /// `config`.
+    pub fn configure(&mut self, arguments: &[Argument]) -> Result<(), String> {
+        if self.world.is_some() {
+            return Err("config comes before everything else".to_owned());
+        }
+        for argument in arguments {
+            let key = argument.key.as_deref().ok_or("config takes name=value")?;
+            let value = self.dialogue.names.eval(&argument.value)?;
+            let set = self.setup.set(key, &value, &mut self.dialogue.ends);
+            set.map_err(|problem| format!("{key}={value}: {problem}"))?;
+        }
+        Ok(())
+    }
+
     /// Does what a word says.
     pub fn call(&mut self, word: &str, arguments: &[Argument]) -> Result<(), String> {
         let now = self.now;
@@ -210,14 +196,14 @@ impl Machine {
 
     fn connect(&mut self, arguments: &[Argument]) -> Result<(), String> {
         let addresses = if arguments.is_empty() {
-            self.setup.peer.clone()
+            self.dialogue.ends.peer.clone()
         } else {
             arguments.iter().map(|argument| self.address(&argument.value)).collect::<Result<_, _>>()?
         };
         let peer = Peer {
             addresses: addresses.into_iter().map(Into::into).collect(),
-            port: self.setup.peer_port,
-            encapsulation: self.setup.udp().map_or(Encapsulation::Native, Encapsulation::Udp),
+            port: self.dialogue.ends.peer_port,
+            encapsulation: self.dialogue.ends.udp.map_or(Encapsulation::Native, Encapsulation::Udp),
         };
         let now = self.now;
         let (stack, endpoint) = self.stack()?;
@@ -260,7 +246,7 @@ impl Machine {
     fn send(&mut self, arguments: &[Argument]) -> Result<(), String> {
         let (mut options, mut payload, mut count, mut error) = (SendOptions::default(), None, 1, None);
         for argument in arguments {
-            let value = self.names.eval(&argument.value)?;
+            let value = self.dialogue.names.eval(&argument.value)?;
             match (argument.key.as_deref(), &value) {
                 (None, Value::Bytes(bytes)) => payload = Some(bytes.clone()),
                 (None, Value::Num(length)) => payload = Some(value::fill(*length as usize)),
@@ -313,7 +299,7 @@ impl Machine {
                         value: argument.value.clone(),
                     })
                     .collect();
-                facts::check(&named, &facts, &mut self.names)
+                facts::check(&named, &facts, &mut self.dialogue.names)
             }
         }
     }
@@ -342,7 +328,7 @@ impl Machine {
     fn path_parameters(&self, arguments: &[Argument]) -> Result<PathParameters, String> {
         let mut parameters = PathParameters::default();
         for argument in arguments {
-            let value = self.names.eval(&argument.value)?;
+            let value = self.dialogue.names.eval(&argument.value)?;
             match argument.key.as_deref() {
                 Some("heartbeat_interval") => parameters.heartbeat_interval = Some(unless_off(&value, time)?),
                 Some("path_max_retrans") => parameters.path_max_retrans = Some(unless_off(&value, number)?),
@@ -366,11 +352,11 @@ impl Machine {
             if name != wanted {
                 continue;
             }
-            let mut names = self.names.clone();
+            let mut names = self.dialogue.names.clone();
             match facts::check(rest, &facts, &mut names) {
                 Ok(()) if word == "no_event" => return Err(format!("it was told: {}", facts::show(name, &facts))),
                 Ok(()) => {
-                    self.names = names;
+                    self.dialogue.names = names;
                     self.events.remove(at);
                     return Ok(());
                 }
@@ -396,25 +382,25 @@ impl Machine {
             ("assoc", _) => {
                 let assoc = self.assoc()?;
                 let stats = self.stack()?.0.association(now, assoc).ok_or("the association is gone")?;
-                facts::check(arguments, &facts::association(&stats), &mut self.names)
+                facts::check(arguments, &facts::association(&stats), &mut self.dialogue.names)
             }
             ("stack", _) => {
                 let stats = self.stack()?.0.stats();
-                facts::check(arguments, &facts::stack(&stats), &mut self.names)
+                facts::check(arguments, &facts::stack(&stats), &mut self.dialogue.names)
             }
             ("path", _) => {
                 let (address, rest) = match arguments.split_first() {
                     Some((Argument { key: None, value }, rest)) => (self.address(value)?, rest),
-                    _ => (self.setup.peer[0], arguments),
+                    _ => (self.dialogue.ends.peer[0], arguments),
                 };
                 let assoc = self.assoc()?;
                 let stats = self.stack()?.0.association(now, assoc).ok_or("the association is gone")?;
                 let path = stats.paths.iter().find(|path| path.remote.ip() == address);
                 let path = path.ok_or(format!("there is no path to {address}"))?;
-                facts::check(rest, &facts::path(path), &mut self.names)
+                facts::check(rest, &facts::path(path), &mut self.dialogue.names)
             }
             ("differ", [one, other]) => {
-                let (one, other) = (self.names.eval(&one.value)?, self.names.eval(&other.value)?);
+                let (one, other) = (self.dialogue.names.eval(&one.value)?, self.dialogue.names.eval(&other.value)?);
                 if one == other { Err(format!("both are {one}")) } else { Ok(()) }
             }
             _ => Err(format!("`{word}` does not take what follows it")),
@@ -422,7 +408,7 @@ impl Machine {
     }
 
     fn address(&self, expr: &Expr) -> Result<IpAddr, String> {
-        match self.names.eval(expr)? {
+        match self.dialogue.names.eval(expr)? {
             Value::Address(address) => Ok(address),
             other => Err(format!("{other} is no address")),
         }
@@ -432,7 +418,7 @@ impl Machine {
     fn text(&self, arguments: &[Argument]) -> Result<Vec<u8>, String> {
         match arguments {
             [] => Ok(Vec::new()),
-            [Argument { key: None, value }] => match self.names.eval(value)? {
+            [Argument { key: None, value }] => match self.dialogue.names.eval(value)? {
                 Value::Bytes(bytes) => Ok(bytes),
                 other => Err(format!("{other} is no text")),
             },

@@ -10,6 +10,7 @@
 mod build;
 mod calls;
 mod compare;
+mod dialogue;
 mod facts;
 mod layout;
 mod lex;
@@ -20,24 +21,32 @@ mod report;
 mod syntax;
 mod value;
 
-pub use report::{Failure, Passed, Report, Traffic};
-pub use syntax::Script;
-
-use esock_proto::Fault;
+pub use dialogue::{Arrived, Dialogue, Ends, Written};
+pub use packet::Packet;
+pub use report::{Entry, Failure, Passed, Report, Traffic};
+pub use syntax::{Argument, ChunkSpec, Line, PacketSpec, Script, Statement, When};
+pub use value::{Expr, Names, Value};
 
 impl Script {
     /// Reads a script; `name` is what failures call it.
     pub fn parse(name: &str, text: &str) -> Result<Self, Failure> {
-        parse::script(name, text)
+        parse::script(name, text, calls::WORDS)
+    }
+
+    /// Reads a script for another runner, whose statements begin with these words: it takes the packets from
+    /// here ([`Dialogue`]) and does the rest itself.
+    pub fn parse_with(name: &str, text: &str, words: &'static [&'static str]) -> Result<Self, Failure> {
+        parse::script(name, text, words)
     }
 
     /// Runs the script against a new stack. The report has the trace, and the failure if there was one.
     pub fn run(&self) -> Report {
-        machine::run(self, None)
+        machine::run(self, |_| {})
     }
 
     /// Runs the script against a stack with a fault on purpose.
-    pub fn run_with_fault(&self, fault: Fault) -> Report {
-        machine::run(self, Some(fault))
+    #[cfg(feature = "faults")]
+    pub fn run_with_fault(&self, fault: esock_proto::Fault) -> Report {
+        machine::run(self, |config| config.faults = esock_proto::Faults::of(fault))
     }
 }

@@ -1,18 +1,15 @@
 //! Runs a script: one stack, its peer played by the script, and a clock that nothing but the script moves.
 
-use crate::build::Peer;
 use crate::calls::{self, Setup};
-use crate::compare;
+use crate::dialogue::{Arrived, Dialogue, Written};
 use crate::facts;
-use crate::packet::{self, Packet};
+use crate::packet::Packet;
 use crate::report::{Entry, Failure, Passed, Report, Seconds, Traffic};
 use crate::syntax::{ChunkSpec, Line, PacketSpec, Script, Statement, When};
-use crate::value::{Names, Value};
 use esock_proto::{
-    Address, AssocId, Config, Datagram, EndpointConfig, EndpointId, Event, Fault, Faults, Local, SocketId, Stack, Time,
+    Address, AssocId, Config, Datagram, EndpointConfig, EndpointId, Event, Local, SocketId, Stack, Time,
 };
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
@@ -27,10 +24,7 @@ const MOST_PACKETS: usize = 10_000;
 #[derive(Debug)]
 struct Sent {
     at: Time,
-    from: Option<IpAddr>,
-    to: IpAddr,
-    udp: Option<u16>,
-    packet: Packet,
+    arrived: Arrived,
 }
 
 /// The state of a run.
@@ -38,35 +32,32 @@ pub(crate) struct Machine {
     pub setup: Setup,
     pub world: Option<(Stack, EndpointId)>,
     pub now: Time,
-    pub names: Names,
+    pub dialogue: Dialogue,
     /// The association that the script is about: the last one made.
     pub assoc: Option<AssocId>,
     /// What the user was told and the script has not asked for.
     pub events: VecDeque<Event>,
-    pub peer: Peer,
     sent: VecDeque<Sent>,
     trace: Vec<Entry>,
     packets: Vec<Passed>,
     line: usize,
-    fault: Option<Fault>,
 }
 
-/// Runs a script.
-pub(crate) fn run(script: &Script, fault: Option<Fault>) -> Report {
+/// Runs a script; `prepare` changes what every script begins with.
+pub(crate) fn run(script: &Script, prepare: impl FnOnce(&mut Config)) -> Report {
     let mut machine = Machine {
         setup: Setup::default(),
         world: None,
         now: START,
-        names: Names::default(),
+        dialogue: Dialogue::default(),
         assoc: None,
         events: VecDeque::new(),
-        peer: Peer::default(),
         sent: VecDeque::new(),
         trace: Vec::new(),
         packets: Vec::new(),
         line: 0,
-        fault,
     };
+    prepare(&mut machine.setup.config);
     let mut last = (1, "");
     let mut outcome = Ok(());
     for line in &script.lines {
@@ -85,7 +76,8 @@ pub(crate) fn run(script: &Script, fault: Option<Fault>) -> Report {
     let failure = outcome
         .err()
         .map(|problem| Failure::in_run(&script.name, last, machine.now.since(START), problem, &machine.trace));
-    let traffic = Traffic { stack: machine.setup.addresses, peer: machine.setup.peer, packets: machine.packets };
+    let traffic =
+        Traffic { stack: machine.dialogue.ends.addresses, peer: machine.dialogue.ends.peer, packets: machine.packets };
     Report { trace: machine.trace, traffic, failure }
 }
 
@@ -109,7 +101,7 @@ impl Machine {
         match &line.what {
             Statement::Out(spec) => return self.expect(line.when, spec),
             Statement::Word(word, arguments) if word == "config" => {
-                return self.setup.set(arguments, &self.names, self.world.is_some());
+                return self.configure(arguments);
             }
             _ => {}
         }
@@ -122,8 +114,8 @@ impl Machine {
             Statement::In(spec) => self.deliver(spec)?,
             Statement::Established { active, chunk } => return self.establish(*active, chunk),
             Statement::Set(name, expr) => {
-                let value = self.names.eval(expr)?;
-                self.names.set(name, value);
+                let value = self.dialogue.names.eval(expr)?;
+                self.dialogue.names.set(name, value);
             }
             Statement::Word(word, arguments) => {
                 self.note(line.text.clone());
@@ -139,13 +131,10 @@ impl Machine {
         if self.world.is_some() {
             return Ok(());
         }
-        let mut config: Config = self.setup.config.clone();
-        if let Some(fault) = self.fault {
-            config.faults = Faults::of(fault);
-        }
+        let config = self.setup.config.clone();
         let mut stack = Stack::new(self.setup.stack.clone(), [self.setup.seed; 32], self.now);
-        let addresses = self.setup.addresses.iter().map(|ip| Address::from(*ip)).collect();
-        let endpoint = EndpointConfig { port: self.setup.port, addresses, host_addresses: Vec::new(), config };
+        let addresses = self.dialogue.ends.addresses.iter().map(|ip| Address::from(*ip)).collect();
+        let endpoint = EndpointConfig { port: self.dialogue.ends.port, addresses, host_addresses: Vec::new(), config };
         let endpoint = stack.open(endpoint).map_err(|problem| problem.to_string())?;
         self.world = Some((stack, endpoint));
         Ok(())
@@ -172,18 +161,18 @@ impl Machine {
             self.packets.push(Passed {
                 at: self.now.since(START),
                 by_stack: true,
-                from: transmit.local.address.map_or(self.setup.addresses[0], |address| address.ip()),
+                from: transmit.local.address.map_or(self.dialogue.ends.addresses[0], |address| address.ip()),
                 to: transmit.remote.ip(),
                 udp: transmit.encap_port,
                 bytes: buf[..transmit.size].to_vec(),
             });
-            self.sent.push_back(Sent {
-                at: self.now,
+            let arrived = Arrived {
                 from: transmit.local.address.map(Address::ip),
                 to: transmit.remote.ip(),
                 udp: transmit.encap_port,
                 packet,
-            });
+            };
+            self.sent.push_back(Sent { at: self.now, arrived });
             if self.sent.len() > MOST_PACKETS {
                 return Err(format!("the stack sent more than {MOST_PACKETS} packets at once"));
             }
@@ -240,36 +229,15 @@ impl Machine {
 
     /// `<`: hands a packet to the stack.
     fn deliver(&mut self, spec: &PacketSpec) -> Result<(), String> {
-        let alone = spec.chunks.first().is_some_and(|chunk| chunk.is("INIT"));
-        let chunks: Vec<Vec<u8>> = {
-            let (peer, names) = (&mut self.peer, &mut self.names);
-            spec.chunks.iter().map(|chunk| peer.chunk(chunk, names)).collect::<Result<_, _>>()?
-        };
-        let mut header = Header { udp: self.setup.udp(), ..Header::default() };
-        for (key, expr) in &spec.options {
-            header.set(key, self.names.eval(expr)?)?;
-        }
-        let tag = match header.tag {
-            Some(tag) => tag,
-            None if alone => 0,
-            None => self.names.number("tag").ok_or("the stack's tag is not known yet: write (tag=...)")? as u32,
-        };
-        let from = header.from.unwrap_or(self.setup.peer[0]);
-        let to = header.to.unwrap_or_else(|| self.setup.opposite(from));
-        let (source, destination) =
-            (header.sport.unwrap_or(self.setup.peer_port), header.dport.unwrap_or(self.setup.port));
-        let bytes = packet::write(source, destination, tag, u32::from(header.bad_checksum), &chunks);
-        let way = if from == self.setup.peer[0] { String::new() } else { format!("from {from} ") };
-        self.note(format!("< {way}{}", Packet::read(&bytes)));
+        let written = self.dialogue.write(spec)?;
+        self.note(format!("< {}", self.dialogue.show_written(&written)));
+        let Written { from, to, udp, bytes } = written;
         let now = self.now;
         let at = now.since(START);
-        self.packets.push(Passed { at, by_stack: false, from, to, udp: header.udp, bytes: bytes.clone() });
+        self.packets.push(Passed { at, by_stack: false, from, to, udp, bytes: bytes.clone() });
         let (stack, _) = self.stack()?;
         let local = Local { address: Some(to.into()), socket: Some(SocketId(0)), interface: 0 };
-        stack.handle_datagram(
-            now,
-            Datagram { local, remote: from.into(), encap_port: header.udp, ecn: None, data: &bytes },
-        );
+        stack.handle_datagram(now, Datagram { local, remote: from.into(), encap_port: udp, ecn: None, data: &bytes });
         Ok(())
     }
 
@@ -285,13 +253,10 @@ impl Machine {
             let early = earliest.since(sent.at);
             return Err(format!("the stack sent too early, by {early:?}:\n\n    > {shown}"));
         }
-        let mut names = self.names.clone();
-        if let Err(problem) = self.compare(spec, &sent, &mut names) {
+        if let Err(problem) = self.dialogue.check(spec, &sent.arrived) {
             self.note(format!("{shown}   <- not what is expected"));
             return Err(format!("{problem}\n\n    > {shown}"));
         }
-        self.names = names;
-        self.peer.on_packet(&sent.packet, &mut self.names);
         self.note(format!("> {shown}"));
         Ok(())
     }
@@ -310,46 +275,8 @@ impl Machine {
         format!("the stack sent nothing{then}")
     }
 
-    fn compare(&self, spec: &PacketSpec, sent: &Sent, names: &mut Names) -> Result<(), String> {
-        let mut header = Header::default();
-        for (key, expr) in &spec.options {
-            header.set(key, names.eval(expr)?)?;
-        }
-        // Chunks first: what they are says more than a tag that differs.
-        compare::chunks(spec, &sent.packet, names)?;
-        let first_is = |name: &str| spec.chunks.first().is_some_and(|chunk: &ChunkSpec| chunk.is(name));
-        let tag = match (header.tag, self.names.number("ptag")) {
-            (Some(tag), _) => tag,
-            (None, _) if first_is("INIT") => 0,
-            (None, Some(tag)) => tag as u32,
-            (None, None) => return Err("the peer's tag is not known yet: write (tag=...)".to_owned()),
-        };
-        let checks = [
-            ("tag", format!("{:#x}", sent.packet.tag), format!("{tag:#x}")),
-            ("source port", sent.packet.source.to_string(), header.sport.unwrap_or(self.setup.port).to_string()),
-            (
-                "destination port",
-                sent.packet.destination.to_string(),
-                header.dport.unwrap_or(self.setup.peer_port).to_string(),
-            ),
-            ("destination", sent.to.to_string(), header.to.unwrap_or(self.setup.peer[0]).to_string()),
-        ];
-        for (what, actual, wanted) in checks {
-            if actual != wanted {
-                return Err(format!("its {what} is {actual}, not {wanted}"));
-            }
-        }
-        if let Some(from) = header.from.filter(|from| Some(*from) != sent.from) {
-            return Err(format!("its source is {:?}, not {from}", sent.from));
-        }
-        if header.udp_given && header.udp != sent.udp {
-            return Err(format!("its UDP port is {:?}, not {:?}", sent.udp, header.udp));
-        }
-        Ok(())
-    }
-
     fn show(&self, sent: &Sent) -> String {
-        if sent.to == self.setup.peer[0] { sent.packet.to_string() } else { format!("to {} {}", sent.to, sent.packet) }
+        self.dialogue.show(&sent.arrived)
     }
 
     /// `established`: the setup that most scripts begin with.
@@ -371,41 +298,6 @@ impl Machine {
         lines.extend(crate::parse::lines(after).map_err(|problem| problem.to_string())?);
         for line in &lines {
             self.step(line).map_err(|problem| format!("while setting up, at `{}`: {problem}", line.text))?;
-        }
-        Ok(())
-    }
-}
-
-/// What stands in front of the chunks.
-#[derive(Debug, Default)]
-struct Header {
-    tag: Option<u32>,
-    from: Option<IpAddr>,
-    to: Option<IpAddr>,
-    sport: Option<u16>,
-    dport: Option<u16>,
-    udp: Option<u16>,
-    udp_given: bool,
-    bad_checksum: bool,
-}
-
-impl Header {
-    fn set(&mut self, key: &str, value: Value) -> Result<(), String> {
-        let port = |value: &Value| value.as_wire(2).map(|port| port as u16);
-        match (key, &value) {
-            ("tag", Value::Num(_)) => self.tag = value.as_wire(4).map(|tag| tag as u32),
-            ("from", Value::Address(address)) => self.from = Some(*address),
-            ("to", Value::Address(address)) => self.to = Some(*address),
-            ("sport", Value::Num(_)) => self.sport = port(&value),
-            ("dport", Value::Num(_)) => self.dport = port(&value),
-            ("udp", Value::Num(_)) => (self.udp, self.udp_given) = (port(&value), true),
-            ("udp", Value::Word(word)) if word == "native" => (self.udp, self.udp_given) = (None, true),
-            ("checksum", Value::Word(word)) if word == "bad" => self.bad_checksum = true,
-            _ => {
-                return Err(format!(
-                    "{key}={value} means nothing in front of a packet: there are tag, from, to, sport, dport, udp and checksum=bad"
-                ));
-            }
         }
         Ok(())
     }

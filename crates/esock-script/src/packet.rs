@@ -11,10 +11,15 @@ pub const HEADER: usize = 12;
 /// A packet, taken apart.
 #[derive(Debug, Clone)]
 pub struct Packet {
+    /// The port that it comes from.
     pub source: u16,
+    /// The port that it goes to.
     pub destination: u16,
+    /// The verification tag.
     pub tag: u32,
+    /// Whether the checksum is right.
     pub checksum_ok: bool,
+    /// The chunks, in order.
     pub chunks: Vec<Chunk>,
     /// What does not hold together, if anything.
     pub fault: Option<String>,

@@ -9,7 +9,7 @@ use crate::value::{Expr, Value};
 use std::time::Duration;
 
 /// Reads a whole script.
-pub fn script(name: &str, text: &str) -> Result<Script, Failure> {
+pub fn script(name: &str, text: &str, words: &'static [&'static str]) -> Result<Script, Failure> {
     let mut out =
         Script { name: name.to_owned(), title: String::new(), covers: Vec::new(), purpose: None, lines: Vec::new() };
     let mut open: Option<(usize, String)> = None;
@@ -35,7 +35,7 @@ pub fn script(name: &str, text: &str) -> Result<Script, Failure> {
         if opened > closed {
             open = Some((first, statement));
         } else if !tokens.is_empty() {
-            let (when, what) = Parser { tokens: &tokens, at: 0 }.line().map_err(problem)?;
+            let (when, what) = Parser { tokens: &tokens, at: 0, words }.line().map_err(problem)?;
             out.lines.push(Line { number: first, text: statement.trim().to_owned(), when, what });
         }
     }
@@ -58,12 +58,13 @@ fn note(script: &mut Script, comment: &str) {
 
 /// Statements as the runner writes them for itself.
 pub fn lines(text: &str) -> Result<Vec<Line>, Failure> {
-    script("built in", text).map(|script| script.lines)
+    script("built in", text, calls::WORDS).map(|script| script.lines)
 }
 
 struct Parser<'a> {
     tokens: &'a [Token],
     at: usize,
+    words: &'static [&'static str],
 }
 
 type Parsed<T> = Result<T, String>;
@@ -146,7 +147,7 @@ impl Parser<'_> {
                 self.wants('=')?;
                 Ok(Statement::Set(name, self.expr()?))
             }
-            known if calls::WORDS.contains(&known) => {
+            known if self.words.contains(&known) => {
                 let mut arguments = Vec::new();
                 while self.peek().is_some() {
                     arguments.push(self.argument()?);
@@ -155,7 +156,7 @@ impl Parser<'_> {
             }
             _ => Err(format!(
                 "there is no statement `{word}`; there are <, >, established, set, {}",
-                calls::WORDS.join(", ")
+                self.words.join(", ")
             )),
         }
     }

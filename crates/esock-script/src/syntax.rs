@@ -15,33 +15,46 @@ pub struct Script {
     pub covers: Vec<String>,
     /// The test purpose that its `purpose:` comment names.
     pub purpose: Option<String>,
-    pub(crate) lines: Vec<Line>,
+    /// The statements, in order.
+    pub lines: Vec<Line>,
 }
 
 /// A statement, and when it happens.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub struct Line {
+    /// The line of the script on which it begins.
     pub number: usize,
+    /// As it is written.
     pub text: String,
+    /// When it happens.
     pub when: When,
+    /// What happens.
     pub what: Statement,
 }
 
 /// Time after the statement before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct When {
+pub struct When {
+    /// Not before.
     pub earliest: Duration,
+    /// Not after.
     pub latest: Duration,
 }
 
+/// What a line says.
 #[derive(Debug, Clone)]
-pub(crate) enum Statement {
+pub enum Statement {
     /// `< CHUNKS`: the peer sends.
     In(PacketSpec),
     /// `> CHUNKS`: the stack sends.
     Out(PacketSpec),
-    /// `established`: the usual setup; the chunk is the peer's INIT or INIT ACK.
-    Established { active: bool, chunk: ChunkSpec },
+    /// `established`: the usual setup.
+    Established {
+        /// Whether the stack sets it up, not the peer.
+        active: bool,
+        /// The peer's INIT or INIT ACK.
+        chunk: ChunkSpec,
+    },
     /// `set $name = value`.
     Set(String, Expr),
     /// A call, a question or a setting.
@@ -50,15 +63,19 @@ pub(crate) enum Statement {
 
 /// What stands behind the word of a statement: `key=value`, or a value alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Argument {
+pub struct Argument {
+    /// The name in front of `=`.
     pub key: Option<String>,
+    /// The value.
     pub value: Expr,
 }
 
 /// `(tag=.., from=..) CHUNK[..] CHUNK[..]`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PacketSpec {
+pub struct PacketSpec {
+    /// What stands in front of the chunks.
     pub options: Vec<(String, Expr)>,
+    /// The chunks.
     pub chunks: Vec<ChunkSpec>,
     /// More chunks may follow (`...`).
     pub open: bool,
@@ -66,18 +83,23 @@ pub(crate) struct PacketSpec {
 
 /// `NAME[FLAGS, field=value, TLV=value, "data", ...]`.
 #[derive(Debug, Clone)]
-pub(crate) struct ChunkSpec {
+pub struct ChunkSpec {
+    /// What it is.
     pub shape: Shape,
+    /// Its flags, unless they are the usual ones.
     pub flags: Option<Expr>,
+    /// Its fields that are named.
     pub fields: Vec<(String, Expr)>,
+    /// Its content.
     pub data: Option<Expr>,
+    /// Its parameters or causes.
     pub tlvs: Vec<TlvSpec>,
     /// More TLVs may be there (`...`).
     pub open: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// A chunk of the table.
     Known(&'static Layout),
     /// `CHUNK(n)`.
@@ -88,7 +110,7 @@ pub(crate) enum Shape {
 
 /// `NAME`, `NAME=value`, `PARAM(n)=value`, `!NAME`.
 #[derive(Debug, Clone)]
-pub(crate) struct TlvSpec {
+pub struct TlvSpec {
     pub kind: TlvKind,
     pub value: Option<Expr>,
     /// It must not be there.
@@ -96,22 +118,27 @@ pub(crate) struct TlvSpec {
 }
 
 impl ChunkSpec {
+    /// One of which nothing is said.
     pub fn new(shape: Shape) -> Self {
         Self { shape, flags: None, fields: Vec::new(), data: None, tlvs: Vec::new(), open: false }
     }
 
+    /// A field, if it is named.
     pub fn field(&self, name: &str) -> Option<&Expr> {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    /// Whether it is the one of this name.
     pub fn is(&self, name: &str) -> bool {
         matches!(self.shape, Shape::Known(layout) if layout.name == name)
     }
 }
 
 impl When {
+    /// At the moment of the statement before.
     pub const NOW: Self = Self { earliest: Duration::ZERO, latest: Duration::ZERO };
 
+    /// Whether it is a moment, not a range.
     pub fn is_exact(self) -> bool {
         self.earliest == self.latest
     }

@@ -8,14 +8,21 @@ use std::time::Duration;
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
+    /// A number.
     Num(i64),
     /// Both ends included.
     Range(i64, i64),
+    /// A length of time.
     Time(Duration),
+    /// Both ends included.
     TimeRange(Duration, Duration),
+    /// Text or bytes.
     Bytes(Vec<u8>),
+    /// An address.
     Address(IpAddr),
+    /// A word.
     Word(String),
+    /// Values.
     List(Vec<Value>),
     /// Whatever it is.
     Any,
@@ -24,11 +31,13 @@ pub enum Value {
 /// What a script writes where a value is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expr {
+    /// Itself.
     Value(Value),
     /// `$name`, `$name+1`.
     Name(String, i64),
     /// `cut(value, bytes)`, `flip(value, index)`.
     Call(String, Vec<Expr>),
+    /// Values.
     List(Vec<Expr>),
 }
 
@@ -37,10 +46,12 @@ pub enum Expr {
 pub struct Names(BTreeMap<String, Value>);
 
 impl Names {
+    /// What a name stands for.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
+    /// The number that a name stands for.
     pub fn number(&self, name: &str) -> Option<i64> {
         match self.get(name) {
             Some(Value::Num(number)) => Some(*number),
@@ -48,6 +59,7 @@ impl Names {
         }
     }
 
+    /// Has a name stand for something.
     pub fn set(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }

@@ -18,14 +18,19 @@ pub(crate) struct Claim {
 impl Claim {
     /// Claims `port`.
     pub(crate) fn new(port: u16) -> Result<Self, ClaimError> {
-        let bind = || {
-            let name = SocketAddr::from_abstract_name(format!("esock/sctp/{port}"))?;
-            UnixDatagram::bind_addr(&name)
-        };
-        match bind() {
+        match bind(&format!("esock/sctp/{port}")) {
             Ok(name) => Ok(Self { _name: name }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(ClaimError::InUse { port }),
             Err(error) => Err(ClaimError::System { port, error }),
         }
     }
+
+    /// Claims to answer for all ports that nobody has.
+    pub(crate) fn of_rest() -> io::Result<Self> {
+        Ok(Self { _name: bind("esock/sctp/rest")? })
+    }
+}
+
+fn bind(name: &str) -> io::Result<UnixDatagram> {
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
 }

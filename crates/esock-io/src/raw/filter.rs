@@ -17,16 +17,16 @@ const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 const WHOLE_PACKET: u32 = u32::MAX;
 
-/// The classic BPF program that passes packets to `ports` only. An IPv4 raw socket sees the packet
+/// The classic BPF program that passes packets to `ports` only, or all of them. An IPv4 raw socket sees the packet
 /// from its IP header on, an IPv6 one from the SCTP header on.
 ///
 /// With more ports than a program can hold it passes everything: each packet is looked up again
 /// after it was received.
-fn program(ipv4: bool, ports: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
+fn program(ipv4: bool, ports: Option<&BTreeSet<u16>>) -> Vec<libc::sock_filter> {
     let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-    if ports.len() > MOST_PORTS {
+    let Some(ports) = ports.filter(|ports| ports.len() <= MOST_PORTS) else {
         return vec![instruction(RETURN, 0, 0, WHOLE_PACKET)];
-    }
+    };
     let mut program = Vec::with_capacity(3 + 2 * ports.len());
     if ipv4 {
         program.push(instruction(LOAD_HEADER_LENGTH, 0, 0, 0));
@@ -42,9 +42,9 @@ fn program(ipv4: bool, ports: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
     program
 }
 
-/// Passes packets to `ports` only, from now on. The kernel swaps programs atomically; packets that
+/// Passes packets to `ports` only, or all of them, from now on. The kernel swaps programs atomically; packets that
 /// wait already stay.
-pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: &BTreeSet<u16>) -> io::Result<()> {
+pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: Option<&BTreeSet<u16>>) -> io::Result<()> {
     let mut program = program(ipv4, ports);
     let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
     // SAFETY: `filter` points to `len` instructions, which live through the call; the kernel copies them.
@@ -102,20 +102,21 @@ mod tests {
         let ports = BTreeSet::from([1, 2905, 30400, 65535]);
         for port in [0, 1, 2, 2904, 2905, 2906, 30400, 65534, 65535] {
             let expected = if ports.contains(&port) { u32::MAX } else { 0 };
-            assert_eq!(run(&program(true, &ports), &packet(20, port)), expected, "{port}");
-            assert_eq!(run(&program(true, &ports), &packet(60, port)), expected, "{port}");
-            assert_eq!(run(&program(false, &ports), &packet(0, port)), expected, "{port}");
+            assert_eq!(run(&program(true, Some(&ports)), &packet(20, port)), expected, "{port}");
+            assert_eq!(run(&program(true, Some(&ports)), &packet(60, port)), expected, "{port}");
+            assert_eq!(run(&program(false, Some(&ports)), &packet(0, port)), expected, "{port}");
         }
     }
 
     #[test]
     fn the_filter_passes_nothing_without_ports_and_everything_with_too_many() {
-        assert_eq!(run(&program(true, &BTreeSet::new()), &packet(20, 5)), 0);
+        assert_eq!(run(&program(true, Some(&BTreeSet::new())), &packet(20, 5)), 0);
         let many: BTreeSet<u16> = (1..=MOST_PORTS as u16).collect();
-        assert!(program(true, &many).len() <= 4096);
-        assert_eq!(run(&program(true, &many), &packet(20, MOST_PORTS as u16)), u32::MAX);
-        assert_eq!(run(&program(true, &many), &packet(20, MOST_PORTS as u16 + 1)), 0);
+        assert!(program(true, Some(&many)).len() <= 4096);
+        assert_eq!(run(&program(true, Some(&many)), &packet(20, MOST_PORTS as u16)), u32::MAX);
+        assert_eq!(run(&program(true, Some(&many)), &packet(20, MOST_PORTS as u16 + 1)), 0);
         let more: BTreeSet<u16> = (1..=MOST_PORTS as u16 + 1).collect();
-        assert_eq!(run(&program(false, &more), &packet(0, 60000)), u32::MAX);
+        assert_eq!(run(&program(false, Some(&more)), &packet(0, 60000)), u32::MAX);
+        assert_eq!(run(&program(true, None), &packet(20, 60000)), u32::MAX);
     }
 }

@@ -65,7 +65,7 @@ impl RawSocket {
         let ipv4 = address.is_ipv4();
         let domain = if ipv4 { Domain::IPV4 } else { Domain::IPV6 };
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(PROTOCOL)))?;
-        filter::attach(&socket, ipv4, &BTreeSet::new())?;
+        filter::attach(&socket, ipv4, Some(&BTreeSet::new()))?;
         socket.set_nonblocking(true)?;
         sys::set_buffers(&socket, receive_buffer_bytes, send_buffer_bytes);
         errqueue::enable(&socket, ipv4)?;
@@ -82,8 +82,8 @@ impl RawSocket {
         Ok(Self { id, socket, bound: address })
     }
 
-    /// From now on receives packets to these SCTP ports only.
-    pub(crate) fn set_ports(&self, ports: &BTreeSet<u16>) -> io::Result<()> {
+    /// From now on receives packets to these SCTP ports only; to any, if there are none named.
+    pub(crate) fn set_ports(&self, ports: Option<&BTreeSet<u16>>) -> io::Result<()> {
         filter::attach(&self.socket, self.bound.is_ipv4(), ports)
     }
 

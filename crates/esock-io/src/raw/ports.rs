@@ -13,12 +13,14 @@ const WORDS: usize = 65536 / 64;
 pub(crate) struct Ports {
     claims: BTreeMap<u16, Claim>,
     bits: Box<[u64; WORDS]>,
+    /// We answer for ports that nobody has: only one process of a network namespace does.
+    rest: Option<Claim>,
 }
 
 impl Ports {
     /// None yet.
     pub(crate) fn new() -> Self {
-        Self { claims: BTreeMap::new(), bits: Box::new([0; WORDS]) }
+        Self { claims: BTreeMap::new(), bits: Box::new([0; WORDS]), rest: None }
     }
 
     /// Claims a port. Claiming it again is no error and changes nothing.
@@ -37,15 +39,22 @@ impl Ports {
         }
     }
 
-    /// All of them, in order.
-    pub(crate) fn all(&self) -> BTreeSet<u16> {
-        self.claims.keys().copied().collect()
+    /// From now on those that nobody has are ours as well, unless another process answers for them. Says whether they are.
+    pub(crate) fn claim_rest(&mut self) -> bool {
+        self.rest = self.rest.take().or_else(|| Claim::of_rest().ok());
+        self.rest.is_some()
+    }
+
+    /// All of them, in order; `None` if packets to any port are of interest.
+    pub(crate) fn all(&self) -> Option<BTreeSet<u16>> {
+        if self.rest.is_some() { None } else { Some(self.claims.keys().copied().collect()) }
     }
 
     /// Whether an SCTP packet is for one of them.
     pub(crate) fn is_ours(&self, packet: &[u8]) -> bool {
         let Some(&[high, low]) = packet.get(2..4) else { return false };
         let port = u16::from_be_bytes([high, low]);
-        self.bits[usize::from(port / 64)] & (1 << (port % 64)) != 0
+        let is_claimed = self.bits[usize::from(port / 64)] & (1 << (port % 64)) != 0;
+        is_claimed || (self.rest.is_some() && Claim::new(port).is_ok())
     }
 }

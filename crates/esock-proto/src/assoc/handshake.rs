@@ -236,7 +236,7 @@ impl Association {
 
     /// Ends the attempt with an ABORT that answers an INIT ACK: with the tag that it gave, else with ours
     /// and the T bit (§5.1, §3.3.3).
-    fn refuse_init_ack(
+    pub(super) fn refuse_init_ack(
         &mut self,
         cx: &mut Cx<'_>,
         path: usize,
@@ -289,7 +289,7 @@ impl Association {
             self.add_path(now, address, local, encap_port);
             let Some(path) = self.paths.list.last_mut() else { continue };
             if let Some(at) = at {
-                path.rto = old.swap_remove(at).rto;
+                path.adopt(old.swap_remove(at));
             }
             if given.contains(&address) {
                 path.confirm();

@@ -10,7 +10,7 @@ use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, Event};
 use crate::faults::Fault;
 use crate::transmit::Datagram;
-use crate::types::PathId;
+use crate::types::{PathId, VerificationTag};
 use crate::wire::{
     Cause, Chunk, Chunks, Data, HEADER_BYTES, Init, Sack, Tlvs, UnknownAction, abort_reason, code, kind, param_type,
     parse_cumulative_tsn,
@@ -22,6 +22,7 @@ const MAX_HEARTBEAT_BYTES: usize = 65_000;
 /// Error causes of one packet that the user is told of.
 const MAX_CAUSES_TOLD: usize = 8;
 
+const BAD_INIT_ACK: &str = "INIT ACK that is too short, or not alone";
 const BOGUS_ACK: &str = "a TSN was acknowledged that had not been sent";
 
 /// What to do with the rest of a packet.
@@ -75,7 +76,8 @@ impl Association {
                 (_, None) => Next::Stop,
                 // §6.10: it comes alone, as INIT and INIT ACK do.
                 (kind::SHUTDOWN_COMPLETE, _) if crate::wire::padded(chunk.raw.len()) < chunks.len() => {
-                    self.counters.packets_discarded += 1;
+                    let awaited = matches!(self.phase, Phase::ShutdownAckSent);
+                    self.discard(cx, awaited, "SHUTDOWN COMPLETE that is not alone");
                     Next::Stop
                 }
                 (kind::DATA, Some(source)) => self.on_data(cx, &chunk, source, &mut arrival),
@@ -144,7 +146,7 @@ impl Association {
             kind::ERROR => self.on_error(cx, chunk),
             kind::SHUTDOWN => match parse_cumulative_tsn(chunk) {
                 Ok(cumulative) => self.on_shutdown(cx, cumulative),
-                Err(_) => self.counters.packets_discarded += 1,
+                Err(_) => self.discard(cx, true, "SHUTDOWN chunk too short"),
             },
             kind::SHUTDOWN_ACK => self.on_shutdown_ack(cx, source),
             kind::SHUTDOWN_COMPLETE => self.on_shutdown_complete(cx),
@@ -181,9 +183,23 @@ impl Association {
             Ok(init) if alone => {
                 self.on_init_ack(cx, &init, datagram.remote, (datagram.local, datagram.encap_port), local_for);
             }
+            // §5.1, §3.3.3: with the tag that it gave, or reflected if it is too short for one.
+            given if self.config.strict && matches!(self.phase, Phase::CookieWait(_)) => {
+                let tag = given.ok().map(|init| init.tag).filter(|tag| *tag != VerificationTag::ZERO);
+                let path = self.paths.by_remote(datagram.remote).unwrap_or(0);
+                self.refuse_init_ack(cx, path, tag, &Cause::ProtocolViolation(BAD_INIT_ACK.as_bytes()), BAD_INIT_ACK);
+            }
             _ => self.counters.packets_discarded += 1,
         }
         Next::Stop
+    }
+
+    /// Discards what breaks the protocol; if that is how it is to be, and the state asks for it, with an ABORT.
+    fn discard(&mut self, cx: &mut Cx<'_>, matters: bool, what: &'static str) {
+        self.counters.packets_discarded += 1;
+        if self.config.strict && matters {
+            self.violate(cx, &Cause::ProtocolViolation(what.as_bytes()), what);
+        }
     }
 
     fn on_data(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>, source: usize, arrival: &mut Arrival) -> Next {
@@ -247,8 +263,7 @@ impl Association {
             return;
         }
         let Ok(sack) = Sack::parse(chunk) else {
-            self.counters.packets_discarded += 1;
-            return;
+            return self.discard(cx, true, "SACK chunk that does not fit its counts");
         };
         match self.tx.on_sack(cx.now, &sack, &mut self.paths) {
             SackOutcome::Old => {}

@@ -128,7 +128,12 @@ impl Association {
             self.timers.probe = None;
             self.tx.probe_due = false;
         } else if self.timers.probe.is_none() && !self.tx.probe_due {
-            self.timers.probe = Some(now + self.paths.list[self.paths.current].rto.current());
+            let wait = match self.config.probe_at_once {
+                true => Duration::ZERO,
+                false => self.paths.list[self.paths.current].rto.current(),
+            };
+            self.timers.probe = Some(now + wait).filter(|_| !wait.is_zero());
+            self.tx.probe_due = wait.is_zero();
         }
     }
 

@@ -82,6 +82,12 @@ pub struct Config {
     pub hystart: bool,
     /// Pacing: data leaves spread over the round-trip time, not in bursts of `max_burst`. BBR always is. Off.
     pub pacing: bool,
+    /// Whether what breaks the protocol and could as well be discarded ends the association with an ABORT, as Linux does
+    /// it: an INIT ACK or SHUTDOWN COMPLETE that is not alone in its packet, a chunk that is too short. Off.
+    pub strict: bool,
+    /// Whether the first probe of a shut window leaves at once, as Linux sends it; else after an RTO (RFC 9260 §6.1 A).
+    /// Off.
+    pub probe_at_once: bool,
     /// What the other values began with: only [`Config::lint`] asks. [`Preset::Rfc`].
     #[cfg_attr(feature = "serde", serde(skip))]
     pub preset: Preset,
@@ -150,6 +156,8 @@ impl Default for Config {
             loss_recovery: LossRecovery::default(),
             hystart: false,
             pacing: false,
+            strict: false,
+            probe_at_once: false,
             preset: Preset::default(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::default(),
@@ -237,6 +245,9 @@ pub struct StackConfig {
     pub init_acks_per_second: u32,
     /// Most associations. 1,000,000.
     pub max_associations: usize,
+    /// Whether packets to SCTP ports that no endpoint has are answered on raw IP too, as the only stack of a host does it;
+    /// otherwise in UDP only, since other processes may have those ports. `false`.
+    pub answers_for_nobody: bool,
     /// The first TSN of every association, for tests of wrapping. `None`: random, as RFC 9260 §3.3.2 wants it.
     pub initial_tsn: Option<crate::Tsn>,
 }
@@ -249,6 +260,7 @@ impl Default for StackConfig {
             ootb_replies_per_second: 1000,
             init_acks_per_second: 1_000_000,
             max_associations: 1_000_000,
+            answers_for_nobody: false,
             initial_tsn: None,
         }
     }

@@ -55,9 +55,10 @@ impl Stack {
     }
 
     /// Whether a packet of no association is answered: not too often; and on raw IP, where other processes
-    /// may have the port, only if we hold it.
+    /// may have the port, only if we hold it or speak for all.
     pub(super) fn may_answer(&mut self, now: Time, datagram: &Datagram<'_>, local_port: u16) -> bool {
-        if datagram.encap_port.is_none() && !self.endpoints.has_port(local_port) {
+        let is_alone = datagram.encap_port.is_some() || self.config.answers_for_nobody;
+        if !is_alone && !self.endpoints.has_port(local_port) {
             return false;
         }
         let allowed = self.ootb_limit.allow(now);

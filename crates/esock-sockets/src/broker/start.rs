@@ -98,6 +98,8 @@ impl BrokerConfig {
         };
         // Programs' sockets come and go by hundreds, and nobody is to be turned away for a burst.
         config.stack.max_incoming = 65_536;
+        // Programs expect a kernel, which answers for ports that nobody has.
+        config.stack.answers_for_nobody = true;
         let driver = self.open(config)?;
         let engine = Engine::new(driver, self.sysctl.clone());
         let name = self.name();

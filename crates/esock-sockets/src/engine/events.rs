@@ -28,7 +28,10 @@ impl Engine {
         // What came before is read before.
         self.announce(now, id);
         match event {
-            Event::Up(negotiated) => self.on_up(id, negotiated),
+            Event::Up(negotiated) => {
+                self.follow_routes(now, id);
+                self.on_up(id, negotiated);
+            }
             Event::Writable => {
                 if let Some(socket) = self.socket_of(id)
                     && let Ok(socket) = self.socket_mut(socket)
@@ -38,6 +41,10 @@ impl Engine {
             }
             Event::Path { remote, state, .. } => self.on_path(id, remote, state),
             Event::Restarted(negotiated) => {
+                if let Some(held) = self.associations.get_mut(&id) {
+                    held.routed.clear();
+                }
+                self.follow_routes(now, id);
                 let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
                 self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
                     notify::assoc_change(number, c::SCTP_RESTART, 0, streams, &[])

@@ -5,6 +5,7 @@ mod close;
 mod events;
 mod readiness;
 mod receive;
+mod route;
 mod send;
 mod setup;
 mod socket;
@@ -13,7 +14,7 @@ use crate::errno::Errno;
 use crate::protocol::{Op, Request};
 use crate::sysctl::Sysctl;
 use bytes::Bytes;
-use esock_io::{Driver, Turn};
+use esock_io::{Backend, Driver, Turn};
 use esock_proto::{AssocId, Encapsulation, EndpointId, Time};
 pub use readiness::Readiness;
 pub(crate) use send::apply_init;
@@ -112,6 +113,8 @@ impl Engine {
     /// An engine without sockets.
     pub fn new(driver: Driver, sysctl: Sysctl) -> Self {
         let encapsulation = match u16::try_from(sysctl.get("encap_port")) {
+            // As a kernel: no UDP unless it is asked for. Over UDP alone there is nothing else.
+            Ok(0) | Err(_) if driver.backend().backend == Backend::Raw => Encapsulation::Native,
             Ok(0) | Err(_) => Encapsulation::Default,
             Ok(port) => Encapsulation::Udp(port),
         };

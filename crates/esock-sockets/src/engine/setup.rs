@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::options::Settings;
 use esock_io::{ClaimError, EndpointError, host_addresses};
 use esock_proto::{Address, AssocId, ConnectError, EndpointConfig, EndpointId, OpenError, Peer, State, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 impl Engine {
@@ -289,8 +289,10 @@ impl Engine {
             paths_told: BTreeMap::new(),
             failed: Vec::new(),
             given_up: BTreeMap::new(),
+            routed: BTreeSet::new(),
         };
         self.associations.insert(id, held);
+        self.follow_routes(now, id);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::options::{Parameters, PathSettings, Settings};
 use bytes::Bytes;
 use esock_proto::{Address, AssocId, Config, EndpointId, Message, Negotiated, Time, Undelivered};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How many associations a socket has, and what its calls mean.
@@ -165,6 +165,8 @@ pub struct Held {
     pub failed: Vec<(Undelivered, bool)>,
     /// Messages of each stream whose lifetime passed before they were sent.
     pub given_up: BTreeMap<u16, u64>,
+    /// Its paths whose route was asked how large packets may be.
+    pub routed: BTreeSet<Address>,
 }
 
 impl Socket {

@@ -126,8 +126,8 @@ impl Settings {
         let mut config = self.association.config.clone();
         self.association.parameters.apply(&mut config);
         crate::engine::apply_init(&self.init, &mut config);
-        // Linux tells always, also 0 (RFC 5061 §4.2.6).
-        config.adaptation = Some(self.adaptation);
+        // Linux tells the peer of none that is 0.
+        config.adaptation = Some(self.adaptation).filter(|indication| *indication != 0);
         config.send_buffer = self.stack_send_buffer();
         // Until somebody asks for less, the window is larger than Linux's.
         config.receive_window = if self.receive_buffer_set {

@@ -113,7 +113,7 @@ impl Parameters {
         config.heartbeat_interval = self.path.heartbeat_interval();
         config.path_max_retrans = Some(u32::from(self.path.max_retrans));
         config.pf_threshold = config.pf_threshold.map(|_| u32::from(self.path.failing_after));
-        config.pmtud = self.path.discovers_mtu();
+        config.pmtud = self.path.probes_mtu();
         if let Some(mtu) = self.path.fixed_mtu() {
             config.initial_mtu = mtu;
             config.max_mtu = config.max_mtu.max(mtu);
@@ -128,6 +128,11 @@ impl PathSettings {
 
     fn discovers_mtu(&self) -> bool {
         self.flags & c::SPP_PMTUD_DISABLE == 0
+    }
+
+    /// As Linux, with probes only if there is an interval for them; else packets are as large as the host's route says.
+    fn probes_mtu(&self) -> bool {
+        self.discovers_mtu() && self.probe_interval != 0
     }
 
     /// The path MTU that was fixed: only one that is not searched for is.
@@ -149,7 +154,7 @@ impl PathSettings {
         parameters.heartbeat_interval = Some(self.heartbeat_interval());
         parameters.path_max_retrans = Some(Some(u32::from(self.max_retrans)));
         parameters.pf_threshold = detects_failing.then_some(Some(u32::from(self.failing_after)));
-        parameters.pmtud = Some(self.discovers_mtu());
+        parameters.pmtud = Some(self.probes_mtu());
         parameters.mtu = self.fixed_mtu().filter(|mtu| *mtu != now.mtu);
         parameters
     }

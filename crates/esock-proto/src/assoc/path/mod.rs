@@ -232,6 +232,15 @@ impl Path {
         out
     }
 
+    /// Takes over what was measured and what the user has set, from the path as it was before the peer answered.
+    pub fn adopt(&mut self, old: Self) {
+        self.rto = old.rto;
+        self.heartbeat_interval = old.heartbeat_interval;
+        self.path_max_retrans = old.path_max_retrans;
+        self.pf_threshold = old.pf_threshold;
+        self.change_mtu(|pmtud| *pmtud = old.pmtud);
+    }
+
     pub fn set_parameters(&mut self, parameters: PathParameters) {
         if let Some(interval) = parameters.heartbeat_interval {
             self.heartbeat_interval = interval;

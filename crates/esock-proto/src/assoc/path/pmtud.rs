@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// Sizes worth trying, in bytes of IP packet: links people have.
 const LADDER: [u16; 11] = [1280, 1400, 1428, 1454, 1480, 1492, 1500, 2000, 4352, 9000, 65528];
+/// What every link of IPv6 carries (RFC 8200 §5), and every host of IPv4 (RFC 791).
+const MIN_IPV6: u16 = 1280;
+const MIN_IPV4: u16 = 576;
 /// RFC 8899 §5.1.2: probes of one size before it is given up.
 const MAX_PROBES: u8 = 3;
 /// RFC 8899 §5.1.1: PMTU_RAISE_TIMER.
@@ -141,14 +144,20 @@ impl Pmtud {
 
     /// ICMP Packet Too Big for a packet of ours. Returns whether the MTU in use fell.
     pub fn on_too_big(&mut self, now: Time, mtu: u32) -> bool {
-        // RFC 8899 §4.6.2: below the minimum or not below what we send, it says nothing.
-        if mtu < u32::from(self.base.min(1280)).max(68) {
+        let searches = self.phase != Phase::Off;
+        // RFC 8899 §4.6.2: below the minimum or not below what we send, it says nothing. Without probes to find out
+        // what is true, a small link is believed.
+        let least = if searches || self.base >= MIN_IPV6 { self.base.min(MIN_IPV6) } else { MIN_IPV4 };
+        if mtu < u32::from(least) {
             return false;
         }
         if mtu < u32::from(self.mtu) {
-            self.mtu = (mtu as u16).max(self.base);
+            self.mtu = (mtu as u16).max(if searches { self.base } else { least });
+            self.base = self.base.min(self.mtu);
             self.too_large = mtu + 1;
-            self.next_size(now);
+            if searches {
+                self.next_size(now);
+            }
             return true;
         }
         if let Phase::Searching { size, .. } = self.phase
@@ -237,6 +246,17 @@ mod tests {
         assert!(pmtud.resume(NOW));
         assert_eq!(pmtud.probe_size(), Some(1400));
         assert!(!pmtud.resume(NOW), "it was not stopped");
+    }
+
+    #[test]
+    fn without_a_search_packet_too_big_is_followed_and_nothing_is_probed() {
+        let mut pmtud = Pmtud::new(1400, 1200, 9000);
+        pmtud.fix(1500);
+        assert!(pmtud.on_too_big(NOW, 1000));
+        assert_eq!((pmtud.mtu(), pmtud.probe_size(), pmtud.deadline()), (1000, None, None));
+        assert!(!pmtud.on_too_big(NOW, 500), "no host of IPv4 is that small");
+        let mut pmtud = Pmtud::new(1280, 1280, 9000);
+        assert!(!pmtud.on_too_big(NOW, 1000), "no link of IPv6 is");
     }
 
     #[test]

@@ -1,0 +1,27 @@
+//! How large packets may be: what the host's routes say, as a kernel does without probes of its own.
+
+use super::Engine;
+use esock_io::route_mtu;
+use esock_proto::{AssocId, PathParameters, Time};
+
+impl Engine {
+    /// Has the paths of an association follow the host's routes, those that it has learnt since the last time too.
+    pub(super) fn follow_routes(&mut self, now: Time, id: AssocId) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        // Probes find it out themselves, and what was fixed stays.
+        if held.settings.config.pmtud || held.settings.config.initial_mtu != 0 {
+            return;
+        }
+        let Some(stats) = self.driver.stack().association(now, id) else { return };
+        for path in stats.paths {
+            if !held.routed.insert(path.remote) {
+                continue;
+            }
+            let Some(mtu) = route_mtu(path.local, path.remote) else { continue };
+            let mut parameters = PathParameters::default();
+            parameters.mtu = Some(u16::try_from(mtu).unwrap_or(u16::MAX).min(held.settings.config.max_mtu));
+            // The path is there: it was among the association's just now.
+            let _ = self.driver.stack_mut().set_path_parameters(now, id, path.id, parameters);
+        }
+    }
+}
