@@ -15,6 +15,7 @@ mod checked;
 mod control;
 mod descriptor;
 mod errno;
+mod heap;
 mod life;
 mod memory;
 mod names;

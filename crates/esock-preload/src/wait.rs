@@ -13,8 +13,8 @@ const FILLING: [u8; 2048] = [0; 2048];
 /// Bytes that may lie at an end: more than the broker ever puts there.
 const MOST: usize = 64;
 
-/// The longest single wait until something can be sent: that it can may have been somebody else's chance, and is not
-/// said twice.
+/// The longest single wait for what may be told to somebody else, and not twice: that something can be sent, or that a
+/// wait for input is in vain.
 const SLICE_MS: c_int = 1000;
 
 /// What is waited for.
@@ -116,7 +116,8 @@ where
         if step.in_vain > 0 {
             return Step::fail(step.in_vain);
         }
-        let waited = if what != For::Output && step.timeout_ms == 0 {
+        let patient = table::patience(fd) == what as u8;
+        let waited = if what != For::Output && step.timeout_ms == 0 && patient {
             // SAFETY: as above.
             unsafe { for_input(fd) }
         } else {
@@ -129,13 +130,13 @@ where
                     c_int::try_from(left.as_millis() + 1).unwrap_or(c_int::MAX)
                 }
             };
-            let left = if what == For::Output { left.min(SLICE_MS) } else { left };
+            let left = left.min(SLICE_MS);
             // SAFETY: as above.
             unsafe { for_any(fd, what, left) }
         };
         match waited {
             // With a limit, a call is never gone on with (signal(7)).
-            error if error == -libc::EINTR && what == For::Output && step.timeout_ms == 0 && signals::restart() => {}
+            error if error == -libc::EINTR && !patient && step.timeout_ms == 0 && signals::restart() => {}
             error if error == -libc::EAGAIN => return step,
             error if error < 0 => return Step::fail(-error),
             _ => {}

@@ -214,13 +214,12 @@ impl Stack {
             return Err(Rejected { error: SendError::Closed, payload });
         };
         let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
-        let begins_turn = entry.assoc.send(&mut cx, options, payload)?;
-        // Its deadline is entered when it has nothing more to send: once for a whole batch. While the window is full
-        // there is nothing to do at all, until a SACK opens it.
-        if begins_turn {
+        let taken = entry.assoc.send(&mut cx, options, payload);
+        if taken.is_ok() {
+            // Its deadline is entered when it has nothing more to send: once for a whole batch.
             self.table.activate(assoc);
         }
-        Ok(())
+        taken
     }
 
     /// The next message that has arrived. Works after the association has ended, until it is released.

@@ -262,11 +262,11 @@ impl Engine {
                 self.tell_failed(id, error);
             }
         }
-        self.end_on_socket(now, id, socket, reason, errno);
+        self.end_on_socket(now, id, socket, errno);
     }
 
     /// An association of a socket has ended.
-    fn end_on_socket(&mut self, now: Time, id: AssocId, socket: SocketId, reason: &CloseReason, errno: Option<Errno>) {
+    fn end_on_socket(&mut self, now: Time, id: AssocId, socket: SocketId, errno: Option<Errno>) {
         let number = self.associations.get(&id).map_or(0, |held| held.number);
         let Ok(socket) = self.socket_mut(socket) else { return };
         socket.news = true;
@@ -282,9 +282,8 @@ impl Engine {
             socket.ended = socket.connecting.then_some(errno).flatten();
             socket.connecting = false;
             socket.error = errno.or(socket.error);
-            if *reason == CloseReason::Shutdown {
-                socket.no_more = true;
-            }
+            // That nothing more comes is known when the peer has shut down (`on_shutdown_received`); whoever has done so
+            // itself is not told, as on Linux, but that it is not connected any more.
             if socket.state != SocketState::Listening {
                 socket.state = SocketState::Closed;
             }
