@@ -12,7 +12,7 @@ pub struct Setting {
 
 type Set = fn(&mut Config, &str) -> Result<(), String>;
 
-const PARAMETERS: [(&str, Set); 26] = [
+const PARAMETERS: [(&str, Set); 28] = [
     ("rto_initial", |config, value| put(&mut config.rto_initial, time(value))),
     ("rto_min", |config, value| put(&mut config.rto_min, time(value))),
     ("rto_max", |config, value| put(&mut config.rto_max, time(value))),
@@ -39,6 +39,8 @@ const PARAMETERS: [(&str, Set); 26] = [
     ("loss_recovery", |config, value| put(&mut config.loss_recovery, one_of(value, &LOSS_RECOVERY))),
     ("hystart", |config, value| put(&mut config.hystart, switch(value))),
     ("pacing", |config, value| put(&mut config.pacing, switch(value))),
+    ("strict", |config, value| put(&mut config.strict, switch(value))),
+    ("probe_at_once", |config, value| put(&mut config.probe_at_once, switch(value))),
 ];
 
 const CONGESTION: [(&str, CongestionAlgorithm); 3] = [
