@@ -3,7 +3,9 @@
 use super::esock::config;
 use crate::pattern::{Checker, Pattern};
 use crate::{Bulk, End, Plan, Rate, RoundTrips};
-use esock::{Association, Backend, ConnectTo, Context, Endpoint, Received, Receiver, SendOptions, UdpPort};
+use esock::{
+    Association, Backend, ConnectError, ConnectTo, Context, Endpoint, Received, Receiver, SendOptions, UdpPort,
+};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::mpsc;
@@ -218,8 +220,13 @@ async fn connect_for(plan: &Plan, at_once: usize, place: (u16, u16)) -> Rate {
                 let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp);
                 let builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config.clone());
                 let endpoint = builder.open().await.expect("there are ports");
-                let connected = connect(&endpoint, place).await;
-                kept.push((endpoint, connected));
+                let to = ConnectTo::new([Ipv4Addr::LOCALHOST], place.0).encap_port(place.1);
+                match endpoint.connect(to).await {
+                    Ok(connected) => kept.push((endpoint, connected)),
+                    // Its random port is the server's, at the same address: that would be itself.
+                    Err(ConnectError::Invalid(_)) => {}
+                    Err(error) => panic!("the other end does not accept: {error}"),
+                }
             }
             kept
         });

@@ -16,7 +16,6 @@ fn pair() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(address).expect("the listener is there");
     let (server, _) = listener.accept().expect("the client is there");
     for stream in [&client, &server] {
-        stream.set_nodelay(true).expect("TCP_NODELAY exists");
         let socket = SockRef::from(stream);
         // The system may allow less.
         let _ = socket.set_send_buffer_size(BUFFER_BYTES);
@@ -64,6 +63,9 @@ pub fn bulk(plan: Plan, message_bytes: usize) -> Bulk {
 /// A message back and forth.
 pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     let (mut client, mut server) = pair();
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("TCP_NODELAY exists");
+    }
     thread::scope(|scope| {
         plan.cores.pin(End::First);
         scope.spawn(move || {
