@@ -55,6 +55,15 @@ struct ends {
 };
 /* One-to-one: server is what accept gave. One-to-many: server is the listener. */
 struct ends associate(int family, int type);
+/* Sends with one control message, to ADDRESS if there is one. */
+ssize_t send_with(int fd, const struct sockaddr_storage *address, const char *data, size_t length, int type,
+                  const void *control, size_t control_length);
+/* The next notification, which must be of a type, and of a length unless that is 0. */
+void *next_event(int fd, int type, int length);
+/* Wants a notification, for all associations that there are and will be. */
+void subscribe(int fd, int type);
+/* A receive buffer for the listeners of `associate`; 0 is what they begin with. */
+extern int receive_buffer;
 void part(struct ends *ends);
 
 void check_socket_options(int type);
@@ -66,5 +75,6 @@ void check_messages(int type);
 void check_events(void);
 void check_endings(void);
 void check_functions(void);
+void check_sending(void);
 
 #endif

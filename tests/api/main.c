@@ -1,5 +1,6 @@
 /* Every function and option of the socket API (RFC 6458, sctp(7)), against what Linux answers. Says "ok PART CHECKS"
- * for each part, and each check that failed. With --kernel it expects what Linux's own SCTP has more. */
+ * for each part, and each check that failed. With --kernel it expects what Linux's own SCTP has more; with --tag NAME
+ * it says all as the laboratory's peers do. */
 #include "check.h"
 
 #include <arpa/inet.h>
@@ -7,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int checks, failures, on_kernel;
+int checks, failures, on_kernel, receive_buffer;
+static const char *tag;
 
 void report(int ok, const char *file, int line, const char *what, const char *wanted, const char *got)
 {
@@ -15,7 +17,10 @@ void report(int ok, const char *file, int line, const char *what, const char *wa
     if (ok)
         return;
     failures++;
-    printf("failed %s:%d %s: wanted %s, got %s\n", file, line, what, wanted, got);
+    if (tag)
+        printf("@%s event=failed at=%s:%d call=%s wanted=%s got=%s\n", tag, file, line, what, wanted, got);
+    else
+        printf("failed %s:%d %s: wanted %s, got %s\n", file, line, what, wanted, got);
 }
 
 const char *name_of(int error)
@@ -120,6 +125,8 @@ struct ends associate(int family, int type)
     struct sctp_event up = {.se_type = SCTP_ASSOC_CHANGE, .se_on = 1};
     WELL(SET(ends.listener, SCTP_EVENT, up));
     WELL(SET(ends.client, SCTP_EVENT, up));
+    if (receive_buffer)
+        WELL(set_int(ends.listener, SOL_SOCKET, SO_RCVBUF, receive_buffer));
     WELL(listen(ends.listener, 5));
     WELL(connect(ends.client, (struct sockaddr *)&name, length_of(&name)));
     ends.server = ends.listener;
@@ -149,7 +156,10 @@ static void run(const char *part, void (*body)(int), int argument)
     int before = checks, bad = failures;
     alarm(60);
     body(argument);
-    printf("%s %s %d\n", failures == bad ? "ok" : "not-ok", part, checks - before);
+    if (tag)
+        printf("@%s event=part name=%s checks=%d\n", tag, part, checks - before);
+    else
+        printf("%s %s %d\n", failures == bad ? "ok" : "not-ok", part, checks - before);
     fflush(stdout);
 }
 
@@ -169,6 +179,11 @@ static void endings(int unused)
     alone(unused, check_endings);
 }
 
+static void sending(int unused)
+{
+    alone(unused, check_sending);
+}
+
 static void functions(int unused)
 {
     alone(unused, check_functions);
@@ -176,7 +191,11 @@ static void functions(int unused)
 
 int main(int count, char **words)
 {
-    on_kernel = count > 1 && !strcmp(words[1], "--kernel");
+    for (int at = 1; at < count; at++) {
+        on_kernel |= !strcmp(words[at], "--kernel");
+        if (!strcmp(words[at], "--tag") && at + 1 < count)
+            tag = words[++at];
+    }
     run("socket-options-one-to-one", check_socket_options, SOCK_STREAM);
     run("socket-options-one-to-many", check_socket_options, SOCK_SEQPACKET);
     run("ip-options", check_ip_options, AF_INET);
@@ -192,6 +211,10 @@ int main(int count, char **words)
     run("events", events, 0);
     run("endings", endings, 0);
     run("functions", functions, 0);
-    printf("checks %d failures %d\n", checks, failures);
+    run("sending", sending, 0);
+    if (tag)
+        printf("@%s event=done checks=%d failures=%d\n", tag, checks, failures);
+    else
+        printf("checks %d failures %d\n", checks, failures);
     return failures != 0;
 }

@@ -43,13 +43,17 @@ static void *control(struct got *got, int type)
     return NULL;
 }
 
-/* Sends with one control message, of LENGTH bytes. */
-static ssize_t send_with(int fd, const char *data, size_t length, int type, const void *control, size_t control_length)
+ssize_t send_with(int fd, const struct sockaddr_storage *address, const char *data, size_t length, int type,
+                  const void *control, size_t control_length)
 {
     char space[256] = {0};
     struct iovec part = {(void *)data, length};
     struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space,
                           .msg_controllen = CMSG_SPACE(control_length)};
+    if (address) {
+        head.msg_name = (void *)address;
+        head.msg_namelen = length_of(address);
+    }
     struct cmsghdr *one = (void *)space;
     one->cmsg_level = IPPROTO_SCTP;
     one->cmsg_type = type;
@@ -70,10 +74,10 @@ static void check_ancillary(struct ends *ends)
     WELL(SET(server, SCTP_RECVRCVINFO, on));
     WELL(SET(server, SCTP_RECVNXTINFO, on));
     WELL(SET(server, SCTP_EVENTS, io));
-    IS(send_with(ends->client, "one", 3, SCTP_SNDINFO, &info, sizeof info), 3);
+    IS(send_with(ends->client, NULL, "one", 3, SCTP_SNDINFO, &info, sizeof info), 3);
     info.snd_sid = 3;
     info.snd_flags = SCTP_UNORDERED;
-    IS(send_with(ends->client, "second", 6, SCTP_SNDINFO, &info, sizeof info), 6);
+    IS(send_with(ends->client, NULL, "second", 6, SCTP_SNDINFO, &info, sizeof info), 6);
     usleep(50000);
     got = receive(server, 2048, 512, 0);
     IS(got.length, 3);
@@ -111,7 +115,7 @@ static void check_parts(struct ends *ends)
     struct sctp_sndinfo info = {.snd_assoc_id = ends->at_client};
     struct got got;
     int waiting, on = 1;
-    IS(send_with(ends->client, "abcdefghij", 10, SCTP_SNDINFO, &info, sizeof info), 10);
+    IS(send_with(ends->client, NULL, "abcdefghij", 10, SCTP_SNDINFO, &info, sizeof info), 10);
     got = receive(ends->server, 4, 0, MSG_PEEK);
     IS(got.length, 4);
     HOLDS(!(got.flags & MSG_EOR));
@@ -124,7 +128,7 @@ static void check_parts(struct ends *ends)
     FAILS(receive(ends->server, 4, 0, MSG_DONTWAIT).length, EAGAIN);
     /* Control messages without room are cut off, and it is said so. */
     WELL(SET(ends->server, SCTP_RECVRCVINFO, on));
-    IS(send_with(ends->client, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
+    IS(send_with(ends->client, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
     got = receive(ends->server, 4, sizeof(struct cmsghdr) + 4, 0);
     HOLDS(got.flags & MSG_CTRUNC);
     on = 0;
@@ -140,30 +144,30 @@ static void check_bad_messages(struct ends *ends, int type)
     char *large = calloc(1, 5 << 20);
     int fd = ends->client, on = 1, size = 200000;
     WELL(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
-    FAILS(send_with(fd, large, 5 << 20, SCTP_SNDINFO, &info, sizeof info), EMSGSIZE);
-    FAILS(send_with(fd, "", 0, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    FAILS(send_with(fd, NULL, large, 5 << 20, SCTP_SNDINFO, &info, sizeof info), EMSGSIZE);
+    FAILS(send_with(fd, NULL, "", 0, SCTP_SNDINFO, &info, sizeof info), EINVAL);
     info.snd_sid = 10;
-    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
     info.snd_sid = 0;
     info.snd_flags = 0x4000;
-    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
     info.snd_flags = SCTP_ADDR_OVER;
-    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
     info.snd_flags = SCTP_EOF;
-    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), EINVAL);
     if (!MANY(type))
-        FAILS(send_with(fd, "", 0, SCTP_SNDINFO, &info, sizeof info), EINVAL);
+        FAILS(send_with(fd, NULL, "", 0, SCTP_SNDINFO, &info, sizeof info), EINVAL);
     info.snd_flags = 0;
-    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info - 1), EINVAL);
-    FAILS(send_with(fd, "x", 1, SCTP_SNDRCV, &old, sizeof old - 4), EINVAL);
-    FAILS(send_with(fd, "x", 1, SCTP_PRINFO, &lifetime, sizeof lifetime), EINVAL);
-    FAILS(send_with(fd, "x", 1, SCTP_AUTHINFO, &key, 1), EINVAL);
-    FAILS(send_with(fd, "x", 1, 77, &info, sizeof info), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info - 1), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDRCV, &old, sizeof old - 4), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_PRINFO, &lifetime, sizeof lifetime), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_AUTHINFO, &key, 1), EINVAL);
+    FAILS(send_with(fd, NULL, "x", 1, 77, &info, sizeof info), EINVAL);
     info.snd_assoc_id = 4711;
-    FAILS(send_with(fd, "x", 1, SCTP_SNDINFO, &info, sizeof info), MANY(type) ? EPIPE : 0);
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), MANY(type) ? EPIPE : 0);
     WELL(SET(fd, SCTP_DISABLE_FRAGMENTS, on));
     info.snd_assoc_id = ends->at_client;
-    FAILS(send_with(fd, large, 100000, SCTP_SNDINFO, &info, sizeof info), EMSGSIZE);
+    FAILS(send_with(fd, NULL, large, 100000, SCTP_SNDINFO, &info, sizeof info), EMSGSIZE);
     free(large);
 }
 
@@ -176,8 +180,7 @@ void check_messages(int type)
     part(&ends);
 }
 
-/* The next notification, which must be of a type. */
-static void *next_event(int fd, int type, int length)
+void *next_event(int fd, int type, int length)
 {
     static struct got got;
     got = receive(fd, sizeof got.data, 0, 0);
@@ -190,7 +193,7 @@ static void *next_event(int fd, int type, int length)
     return got.data;
 }
 
-static void subscribe(int fd, int type)
+void subscribe(int fd, int type)
 {
     struct sctp_event event = {.se_assoc_id = SCTP_ALL_ASSOC, .se_type = type, .se_on = 1};
     WELL(SET(fd, SCTP_EVENT, event));
@@ -233,7 +236,7 @@ void check_events(void)
     struct sctp_sender_dry_event *none = next_event(ends.client, SCTP_SENDER_DRY_EVENT, sizeof *none);
     IS(none->sender_dry_assoc_id, ends.at_client);
     struct sctp_sndinfo info = {.snd_assoc_id = ends.at_client};
-    IS(send_with(ends.client, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
+    IS(send_with(ends.client, NULL, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
     none = next_event(ends.client, SCTP_SENDER_DRY_EVENT, sizeof *none);
     close(ends.listener);
     change = next_event(ends.client, SCTP_ASSOC_CHANGE, 0);
@@ -251,7 +254,7 @@ void check_endings(void)
     subscribe(ends.server, SCTP_SHUTDOWN_EVENT);
     subscribe(ends.server, SCTP_ASSOC_CHANGE);
     subscribe(ends.client, SCTP_ASSOC_CHANGE);
-    IS(send_with(ends.client, "", 0, SCTP_SNDINFO, &info, sizeof info), 0);
+    IS(send_with(ends.client, NULL, "", 0, SCTP_SNDINFO, &info, sizeof info), 0);
     struct sctp_shutdown_event *down = next_event(ends.server, SCTP_SHUTDOWN_EVENT, sizeof *down);
     IS(down->sse_assoc_id, ends.at_server);
     change = next_event(ends.server, SCTP_ASSOC_CHANGE, sizeof *change);
@@ -264,7 +267,7 @@ void check_endings(void)
     ends = associate(AF_INET, SOCK_SEQPACKET);
     info = (struct sctp_sndinfo){.snd_assoc_id = ends.at_client, .snd_flags = SCTP_ABORT};
     subscribe(ends.server, SCTP_ASSOC_CHANGE);
-    IS(send_with(ends.client, "reason", 6, SCTP_SNDINFO, &info, sizeof info), 0);
+    IS(send_with(ends.client, NULL, "reason", 6, SCTP_SNDINFO, &info, sizeof info), 0);
     change = next_event(ends.server, SCTP_ASSOC_CHANGE, 0);
     IS(change->sac_state, SCTP_COMM_LOST);
     IS(ntohs(change->sac_error), 12);
@@ -323,7 +326,7 @@ static void check_peel_off(struct ends *ends)
     int peeled = sctp_peeloff(ends->client, ends->at_client);
     WELL(peeled);
     IS(get_int(peeled, SOL_SOCKET, SO_TYPE), SOCK_SEQPACKET);
-    IS(send_with(peeled, "peeled", 6, SCTP_SNDINFO, &info, sizeof info), 6);
+    IS(send_with(peeled, NULL, "peeled", 6, SCTP_SNDINFO, &info, sizeof info), 6);
     HOLDS(readable(ends->server, 5000));
     IS(recv(ends->server, data, sizeof data, 0), 6);
     FAILS(sctp_peeloff(ends->client, ends->at_client), EINVAL);

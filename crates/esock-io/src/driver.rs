@@ -238,6 +238,12 @@ impl Driver {
         Ok(())
     }
 
+    /// Says what a wait of another kind has found, for the next turn: bit k is for the k-th of [`Driver::interests`],
+    /// and sockets without a bit are not asked. Sockets beyond the 64th always are.
+    pub fn set_ready(&self, bits: u64) {
+        self.ready.set(Some(Ready::news(bits)));
+    }
+
     /// Receives what has arrived (a bounded number of packets), feeds the stack, does what is due, and
     /// sends what there is. Never blocks. An error is a socket's end: the driver is of no more use.
     pub fn turn(&mut self, now: Time) -> io::Result<Turn> {

@@ -148,8 +148,7 @@ impl Sockets {
         deliver: &mut impl FnMut(Datagram<'_>),
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<Received> {
-        // Who has just waited does so again, and is told of what is left; others may watch for news only.
-        let watched = ready != Ready::ALL;
+        let watched = ready.again;
         let mut all = Received::default();
         let mut add = |one: Received| {
             all.packets += one.packets;

@@ -29,6 +29,11 @@ pub trait Transport: Debug + Send {
     /// Its clock.
     fn now(&self) -> Time;
 
+    /// Says which of [`Transport::descriptors`] were found readable, by bit, so that the next turn asks no others.
+    fn set_ready(&mut self, bits: u64) {
+        let _ = bits;
+    }
+
     /// Receives what has arrived, does what is due, and sends what there is. An error is the end of its sockets.
     fn turn(&mut self, now: Time) -> io::Result<Turn>;
 
@@ -46,6 +51,11 @@ pub trait Transport: Debug + Send {
 
     /// Whether a turn would send something.
     fn wants_transmit(&self) -> bool;
+
+    /// Whether there is nothing to send and nothing to tell, so that a flush can be left out; may be wrong towards no.
+    fn is_quiet(&self) -> bool {
+        false
+    }
 
     /// When the next turn is due, once [`Transport::wants_transmit`] says no.
     fn poll_timeout(&self) -> Option<Time>;
@@ -96,7 +106,7 @@ pub trait Transport: Debug + Send {
     fn send(&mut self, now: Time, id: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected>;
 
     /// The next message that has arrived.
-    fn recv(&mut self, now: Time, id: AssocId) -> Option<Message>;
+    fn recv(&mut self, id: AssocId) -> Option<Message>;
 
     /// How many messages wait to be read.
     fn ready_messages(&self, id: AssocId) -> usize;
@@ -196,6 +206,10 @@ impl Transport for Driver {
         self.now()
     }
 
+    fn set_ready(&mut self, bits: u64) {
+        Driver::set_ready(self, bits);
+    }
+
     fn turn(&mut self, now: Time) -> io::Result<Turn> {
         self.turn(now)
     }
@@ -218,6 +232,10 @@ impl Transport for Driver {
 
     fn wants_transmit(&self) -> bool {
         self.stack().wants_transmit()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.stack().is_quiet()
     }
 
     fn poll_timeout(&self) -> Option<Time> {
@@ -287,8 +305,9 @@ impl Transport for Driver {
         self.stack_mut().send(now, id, options, payload)
     }
 
-    fn recv(&mut self, now: Time, id: AssocId) -> Option<Message> {
-        self.stack_mut().recv(now, id)
+    fn recv(&mut self, id: AssocId) -> Option<Message> {
+        // Reading has no use for the time, and a look at the clock for each message is felt.
+        self.stack_mut().recv(Time::ZERO, id)
     }
 
     fn ready_messages(&self, id: AssocId) -> usize {

@@ -18,20 +18,30 @@ const FEW: usize = 16;
 
 /// Which sockets a wait found ready: a bit for each, by number. Those that have no bit count as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ready(u64);
+pub(crate) struct Ready {
+    bits: u64,
+    /// Whoever waits is told again of what is left; others may watch for news only.
+    pub(crate) again: bool,
+}
 
 impl Ready {
     /// Nothing is known: each may be.
-    pub(crate) const ALL: Self = Self(u64::MAX);
+    pub(crate) const ALL: Self = Self { bits: u64::MAX, again: false };
+
+    /// These have news, and nobody is told of them again.
+    pub(crate) const fn news(bits: u64) -> Self {
+        Self { bits, again: false }
+    }
 
     /// Whether it is worth asking this socket.
     pub(crate) fn has(self, index: usize) -> bool {
-        index >= u64::BITS as usize || self.0 & (1 << index) != 0
+        index >= u64::BITS as usize || self.bits & (1 << index) != 0
     }
 
     fn of(entries: &[libc::pollfd]) -> Self {
         let bits = entries.iter().take(u64::BITS as usize).enumerate();
-        Self(bits.fold(0, |all, (index, entry)| all | (u64::from(entry.revents != 0) << index)))
+        let bits = bits.fold(0, |all, (index, entry)| all | (u64::from(entry.revents != 0) << index));
+        Self { bits, again: true }
     }
 }
 

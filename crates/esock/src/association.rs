@@ -120,7 +120,7 @@ impl Association {
         let mut payload = Some(payload.into());
         let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
         cooperative(poll_fn(|cx| {
-            self.with(|state, now| {
+            self.0.core.shard.hand_over(|state, now| {
                 let Some(taken) = payload.take() else { return Poll::Ready(Ok(())) };
                 match self.offer(state, now, &place, options, taken) {
                     Err(Rejected { error: SendError::Full, payload: back }) => {
@@ -143,7 +143,7 @@ impl Association {
     pub fn try_send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let payload = payload.into();
         let place = Place::new(&self.0.core.shard, For::Room(self.id()));
-        self.with(|state, now| self.offer(state, now, &place, options, payload))
+        self.0.core.shard.hand_over(|state, now| self.offer(state, now, &place, options, payload))
     }
 
     /// Sends all of `messages`, oldest first, under one lock as far as there is room; waits for room for the
@@ -153,24 +153,37 @@ impl Association {
     pub async fn send_many(&self, messages: &mut VecDeque<(SendOptions, Bytes)>) -> Result<(), SendError> {
         let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
         cooperative(poll_fn(|cx| {
-            self.with(|state, now| {
-                while let Some((options, payload)) = messages.pop_front() {
-                    let Err(Rejected { error, payload }) = self.offer(state, now, &place, options, payload) else {
-                        continue;
-                    };
-                    messages.push_front((options, payload));
-                    if error == SendError::Full {
-                        place.wait(state, cx);
-                        return Poll::Pending;
-                    }
-                    place.leave(state);
-                    return Poll::Ready(Err(error));
+            self.0.core.shard.hand_over(|state, now| {
+                let sent = self.offer_all(state, now, &place, messages);
+                if sent == Err(SendError::Full) {
+                    place.wait(state, cx);
+                    return Poll::Pending;
                 }
                 place.leave(state);
-                Poll::Ready(Ok(()))
+                Poll::Ready(sent)
             })
         }))
         .await
+    }
+
+    /// Offers messages to the stack, oldest first, until one is not taken: it stays at the front.
+    fn offer_all(
+        &self,
+        state: &mut ShardState,
+        now: Time,
+        place: &Place<'_>,
+        messages: &mut VecDeque<(SendOptions, Bytes)>,
+    ) -> Result<(), SendError> {
+        if !messages.is_empty() && state.takes_messages(self.id()) && place.must_wait(state) {
+            return Err(SendError::Full);
+        }
+        while let Some((options, payload)) = messages.pop_front() {
+            if let Err(Rejected { error, payload }) = state.send(now, self.id(), options, payload) {
+                messages.push_front((options, payload));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Offers a message to the stack, unless others have waited longer for room.

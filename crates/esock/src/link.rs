@@ -175,7 +175,7 @@ impl Link {
         let due = self.events.front().is_some_and(|(before, _)| *before <= self.delivered);
         if !due
             && let Some(id) = self.assoc
-            && let Some(message) = transport.recv(transport.now(), id)
+            && let Some(message) = transport.recv(id)
         {
             self.delivered += 1;
             return Some(Next::Message(message));

@@ -63,9 +63,25 @@ impl Shard {
         out
     }
 
-    /// Receives and sends; for the background task.
-    pub fn turn(&self) -> std::io::Result<Turn> {
+    /// The same for a command that only hands something to the backend: if that has brought nothing about, as while
+    /// a window is full, there is nothing more to do.
+    pub fn hand_over<T>(&self, command: impl FnOnce(&mut State, Time) -> T) -> T {
         let mut state = self.lock();
+        let now = state.transport.now();
+        let out = command(&mut state, now);
+        if !state.is_settled() {
+            let turn = state.transport.flush(now);
+            self.finish(state, now, turn, true);
+        }
+        out
+    }
+
+    /// Receives and sends; for the background task. `ready`: the sockets that have news, if it is known.
+    pub fn turn(&self, ready: Option<u64>) -> std::io::Result<Turn> {
+        let mut state = self.lock();
+        if let Some(bits) = ready {
+            state.transport.set_ready(bits);
+        }
         let now = state.transport.now();
         // It is awake: before it sleeps it asks when the next thing is due.
         state.sleeps_until = Some(Time::ZERO);

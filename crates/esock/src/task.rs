@@ -3,15 +3,21 @@
 use crate::shard::Shard;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
 
 /// Sleeps are cut to this: timers of the runtime have a range.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// The timer of the runtime is no finer.
+const ALARM_STEP: Duration = Duration::from_millis(1);
 
 /// Tells everybody when the task ends, however it ends: a runtime that shuts down drops it.
 struct Farewell {
@@ -29,15 +35,26 @@ impl Drop for Farewell {
     }
 }
 
-/// Sockets that the runtime watches.
-type Watched = Vec<Arc<UdpSocket>>;
+/// Sockets that the runtime watches until they are readable or have an error. Not until they are writable: a socket
+/// becomes that with every packet that has left, and whoever watches for it is woken for nothing.
+type Watched = Vec<Arc<AsyncFd<OwnedFd>>>;
 
 /// Has the runtime watch the sockets of a shard.
 fn watch(shard: &Shard) -> io::Result<Watched> {
     let descriptors = shard.lock().transport.descriptors()?;
-    // Whatever they are, tokio watches them as it does its own: they are never read here.
-    let watched = descriptors.into_iter().map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd)));
-    watched.map(|socket| socket.map(Arc::new)).collect()
+    let interest = Interest::READABLE | Interest::ERROR;
+    descriptors.into_iter().map(|fd| register(fd, interest).map(Arc::new)).collect()
+}
+
+#[expect(deprecated, reason = "its successor is unsafe for types that lend a descriptor; this one owns it")]
+fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
+}
+
+/// Has the runtime watch full sockets, too, until they are writable.
+fn watch_blocked(sockets: &Watched, blocked: &[bool]) -> io::Result<Vec<AsyncFd<OwnedFd>>> {
+    let full = sockets.iter().zip(blocked).filter(|(_, blocked)| **blocked);
+    full.map(|(socket, _)| register(socket.get_ref().try_clone()?, Interest::WRITABLE)).collect()
 }
 
 /// Starts the task of a shard on the current runtime.
@@ -80,29 +97,33 @@ async fn serve(shard: &Arc<Shard>, sockets: &Watched) -> io::Result<()> {
 }
 
 async fn take_turns(shard: &Shard, sockets: &Watched) -> io::Result<()> {
+    // One timer for all turns: deadlines rarely move, and making one costs as much as a small packet.
+    let mut alarm = pin!(tokio::time::sleep(LONGEST_SLEEP));
+    let mut found = None;
     loop {
-        let turn = shard.turn()?;
+        let turn = shard.turn(found.take())?;
         if turn.more {
             tokio::task::yield_now().await;
             continue;
         }
         let Some((sleep, blocked)) = prepare_to_sleep(shard) else { return Ok(()) };
-        let ready = wait_ready(sockets, &blocked);
-        match sleep {
-            Some(sleep) => {
-                tokio::select! {
-                    _ = ready => {}
-                    () = shard.kick.notified() => {}
-                    () = tokio::time::sleep(sleep.min(LONGEST_SLEEP)) => {}
-                }
-            }
-            None => {
-                tokio::select! {
-                    _ = ready => {}
-                    () = shard.kick.notified() => {}
-                }
-            }
+        if let Some(sleep) = sleep {
+            set_alarm(alarm.as_mut(), sleep);
         }
+        let full = watch_blocked(sockets, &blocked)?;
+        tokio::select! {
+            ready = wait_ready(sockets, &full) => found = ready.ok(),
+            () = shard.kick.notified() => {}
+            () = alarm.as_mut(), if sleep.is_some() => {}
+        }
+    }
+}
+
+/// Sets the timer, unless it is set well enough: it counts in milliseconds.
+fn set_alarm(alarm: Pin<&mut Sleep>, sleep: Duration) {
+    let (at, set) = (Instant::now() + sleep.min(LONGEST_SLEEP), alarm.deadline());
+    if alarm.is_elapsed() || set > at || at > set + ALARM_STEP {
+        alarm.reset(at);
     }
 }
 
@@ -116,43 +137,32 @@ fn prepare_to_sleep(shard: &Shard) -> Option<(Option<Duration>, Vec<bool>)> {
     let now = state.transport.now();
     let deadline = state.next_deadline();
     state.sleeps_until = deadline;
-    let blocked = state.transport.blocked();
+    let blocked = if state.transport.is_blocked() { state.transport.blocked() } else { Vec::new() };
     Some((deadline.map(|at| at.since(now)), blocked))
 }
 
-/// Waits until any socket is readable, or a full one writable. Readiness is cleared at once: the turn that
-/// follows reads until there is no more.
-async fn wait_ready(sockets: &[Arc<UdpSocket>], blocked: &[bool]) -> io::Result<()> {
+/// Waits until any socket is readable, or a full one writable; says which are readable, by bit. Readiness is cleared
+/// at once: the turn that follows reads until there is no more.
+async fn wait_ready(sockets: &Watched, full: &[AsyncFd<OwnedFd>]) -> io::Result<u64> {
     poll_fn(|cx| {
-        let mut any = false;
-        for (socket, blocked) in sockets.iter().zip(blocked) {
-            if let Poll::Ready(ready) = socket.poll_recv_ready(cx) {
-                ready?;
-                clear(socket, Interest::READABLE);
+        let (mut any, mut readable) = (false, 0);
+        for (index, socket) in sockets.iter().enumerate() {
+            if let Poll::Ready(ready) = socket.poll_read_ready(cx) {
+                ready?.clear_ready();
                 any = true;
-            }
-            if *blocked && let Poll::Ready(ready) = socket.poll_send_ready(cx) {
-                ready?;
-                clear(socket, Interest::WRITABLE);
-                any = true;
+                readable |= 1u64.checked_shl(index as u32).unwrap_or_default();
             }
         }
-        if any { Poll::Ready(Ok(())) } else { Poll::Pending }
+        any |= full.iter().any(|socket| socket.poll_write_ready(cx).is_ready());
+        if any { Poll::Ready(Ok(readable)) } else { Poll::Pending }
     })
     .await
 }
 
 /// Has a turn run when an ICMP report comes: such a socket is neither readable nor writable.
-async fn watch_errors(socket: Arc<UdpSocket>, shard: Arc<Shard>) {
-    while socket.ready(Interest::ERROR).await.is_ok() {
-        clear(&socket, Interest::ERROR);
+async fn watch_errors(socket: Arc<AsyncFd<OwnedFd>>, shard: Arc<Shard>) {
+    while let Ok(mut guard) = socket.ready(Interest::ERROR).await {
+        guard.clear_ready_matching(Ready::ERROR);
         shard.kick.notify_one();
     }
-}
-
-/// Forgets that a socket is ready until it becomes so again.
-fn clear(socket: &UdpSocket, interest: Interest) {
-    let would_block = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-    // The error is our own.
-    let _ = socket.try_io(interest, would_block);
 }

@@ -310,7 +310,7 @@ impl<C: Carrier> Transport for SocketTransport<C> {
         sent
     }
 
-    fn recv(&mut self, _now: Time, id: AssocId) -> Option<Message> {
+    fn recv(&mut self, id: AssocId) -> Option<Message> {
         let session = self.sessions.get_mut(id)?;
         let (message, goes_on) = session.mailbox.pop();
         session.counters.messages_received += u64::from(message.is_some());

@@ -121,8 +121,8 @@ impl Association {
         &self.config
     }
 
-    /// Takes a message to be sent.
-    pub fn send(&mut self, cx: &mut Cx<'_>, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {
+    /// Takes a message to be sent. Says whether that has to be followed by [`Association::poll_transmit`].
+    pub fn send(&mut self, cx: &mut Cx<'_>, options: SendOptions, payload: Bytes) -> Result<bool, Rejected> {
         let verdict = match self.phase {
             Phase::Closed => Err(SendError::Closed),
             Phase::ShutdownPending | Phase::ShutdownSent | Phase::ShutdownReceived | Phase::ShutdownAckSent => {
@@ -139,7 +139,7 @@ impl Association {
         self.tx.push(cx.now, options, payload);
         self.allow_burst();
         self.watch_window(cx.now);
-        Ok(())
+        Ok(self.begins_turn())
     }
 
     /// The next message; and whether the peer is to be told that the window has opened.

@@ -62,6 +62,16 @@ impl Association {
         !self.control.is_empty() || (!self.is_closed() && (self.ack.is_due() || self.data_path().is_some()))
     }
 
+    /// Whether a message that was taken can leave, or has to be looked after: with nothing in flight no SACK is going
+    /// to. If not, the event is over.
+    pub(super) fn begins_turn(&mut self) -> bool {
+        let begins = self.tx.flight() == 0 || self.timers.probe.is_some() || self.data_path().is_some();
+        if !begins {
+            self.come_to_rest();
+        }
+        begins
+    }
+
     fn header(&self, tag: VerificationTag) -> Header {
         Header { source: self.identity.local_port, destination: self.identity.peer_port, tag }
     }

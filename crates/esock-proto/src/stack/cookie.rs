@@ -55,34 +55,41 @@ pub enum CookieError {
 /// The body of a cookie whose MAC was right. Nothing else is ever read.
 struct Genuine<'a>(&'a [u8]);
 
+/// A key that was taken in: half of the work on a small message is that, and it is done once.
+type Key = Hmac<Sha256>;
+
 /// The keys.
 #[derive(Debug)]
 pub struct CookieKeys {
-    current: [u8; 32],
-    previous: Option<[u8; 32]>,
+    current: Key,
+    previous: Option<Key>,
     rotated: Time,
+}
+
+fn new_key(rng: &mut impl Rng) -> Key {
+    let mut bytes = [0; 32];
+    rng.fill_bytes(&mut bytes);
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+    Key::new_from_slice(&bytes).expect("HMAC takes keys of every length")
 }
 
 impl CookieKeys {
     pub fn new(now: Time, rng: &mut impl Rng) -> Self {
-        let mut current = [0; 32];
-        rng.fill_bytes(&mut current);
-        Self { current, previous: None, rotated: now }
+        Self { current: new_key(rng), previous: None, rotated: now }
     }
 
     fn rotate(&mut self, now: Time, rng: &mut impl Rng) {
         let age = now.since(self.rotated);
         if age >= ROTATE_AFTER {
             // After two periods without a cookie the current key is as old as the previous one may get.
-            self.previous = (age < ROTATE_AFTER * 2).then_some(self.current);
-            rng.fill_bytes(&mut self.current);
+            let old = std::mem::replace(&mut self.current, new_key(rng));
+            self.previous = (age < ROTATE_AFTER * 2).then_some(old);
             self.rotated = now;
         }
     }
 
-    fn mac(key: &[u8; 32], body: &[u8]) -> Hmac<Sha256> {
-        #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+    fn mac(key: &Key, body: &[u8]) -> Key {
+        let mut mac = key.clone();
         mac.update(body);
         mac
     }
@@ -113,7 +120,7 @@ impl CookieKeys {
     fn verify<'a>(&self, sealed: &'a [u8]) -> Option<Genuine<'a>> {
         let (body, mac) = sealed.len().checked_sub(MAC_BYTES).and_then(|at| sealed.split_at_checked(at))?;
         // Constant time, as `verify_slice` does it.
-        let genuine = |key: &[u8; 32]| Self::mac(key, body).verify_slice(mac).is_ok();
+        let genuine = |key: &Key| Self::mac(key, body).verify_slice(mac).is_ok();
         (genuine(&self.current) || self.previous.as_ref().is_some_and(genuine)).then_some(Genuine(body))
     }
 }

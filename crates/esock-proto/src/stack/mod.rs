@@ -214,12 +214,13 @@ impl Stack {
             return Err(Rejected { error: SendError::Closed, payload });
         };
         let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
-        let taken = entry.assoc.send(&mut cx, options, payload);
-        if taken.is_ok() {
-            // Its deadline is entered when it has nothing more to send: once for a whole batch.
+        let begins_turn = entry.assoc.send(&mut cx, options, payload)?;
+        // Its deadline is entered when it has nothing more to send: once for a whole batch. While the window is full
+        // there is nothing to do at all, until a SACK opens it.
+        if begins_turn {
             self.table.activate(assoc);
         }
-        taken
+        Ok(())
     }
 
     /// The next message that has arrived. Works after the association has ended, until it is released.

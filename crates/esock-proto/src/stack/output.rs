@@ -110,6 +110,11 @@ impl Stack {
         !self.replies.queue.is_empty() || self.table.has_active()
     }
 
+    /// Whether there is nothing to send, nothing to tell and nobody to decide on. A deadline may still come.
+    pub fn is_quiet(&self) -> bool {
+        !self.wants_transmit() && self.events.is_empty() && self.incoming.is_empty()
+    }
+
     /// What an association that goes still has to say.
     pub(super) fn send_last_words(&mut self, now: Time, id: AssocId) {
         let mut buf = vec![0; 2048];

@@ -79,7 +79,7 @@ impl Settings {
         let config = sysctl.config();
         let init = abi::sctp_initmsg {
             sinit_num_ostreams: 10,
-            sinit_max_instreams: 2048,
+            sinit_max_instreams: u16::MAX,
             sinit_max_attempts: u16::try_from(config.max_init_retransmits).unwrap_or(u16::MAX),
             sinit_max_init_timeo: u16::try_from(config.rto_max.as_millis()).unwrap_or(u16::MAX),
         };

@@ -180,6 +180,13 @@ impl State {
         [self.transport.poll_timeout(), self.deadline, first(&self.orphans), retry].into_iter().flatten().min()
     }
 
+    /// Whether nothing has to be sent, asked or told.
+    pub fn is_settled(&self) -> bool {
+        let Gone { filters, links, endpoints, supervisors } = &self.gone;
+        let gone = filters.len() + links.len() + endpoints.len() + supervisors.len();
+        self.transport.is_quiet() && self.wakes.is_empty() && self.questions.is_empty() && gone == 0
+    }
+
     /// Takes from the backend what has happened, and does what is due.
     pub fn dispatch(&mut self, now: Time) {
         while let Some(incoming) = self.transport.poll_incoming() {

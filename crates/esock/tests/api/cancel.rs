@@ -36,7 +36,7 @@ fn send_in_bursts(association: esock::Association, count: u64) -> tokio::task::J
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recv_loses_and_repeats_nothing() {
-    const ALL: u64 = 600;
+    const ALL: u64 = 1200;
     let mut pair = Pair::new().await;
     let sender = send_in_bursts(pair.near.clone(), ALL);
     let (mut next, mut given_up) = (0, BTreeMap::new());

@@ -238,6 +238,10 @@ impl Rx {
         let message = self.ready.pop_front()?;
         self.ready_bytes -= message.payload.len() + OVERHEAD;
         self.counters.messages += 1;
+        if self.ready.is_empty() {
+            // It begins at its beginning again, which is in the cache, instead of going round.
+            self.ready.clear();
+        }
         Some(message)
     }
 

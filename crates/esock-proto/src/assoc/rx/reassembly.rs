@@ -155,7 +155,12 @@ impl Reassembly {
             if !data.flags.is_begin() {
                 let start = *start;
                 Self::extend(run, data, max)?;
-                return self.join_next(start, path, max);
+                let complete = run.is_complete();
+                if self.runs.len() > 1 {
+                    return self.join_next(start, path, max);
+                }
+                // The only one: nothing lies behind it.
+                return Ok(if complete { self.take(start, path) } else { None });
             }
         }
         let mut run = Run {
@@ -237,14 +242,15 @@ impl Reassembly {
                 run.append(next);
             }
         }
-        if !self.runs.get(&start).is_some_and(Run::is_complete) {
-            return Ok(None);
-        }
-        let complete = self.runs.remove(&start).map(|run| run.into_complete(path));
-        if let Some(complete) = &complete {
-            self.last_len = complete.message.payload.len();
-        }
-        Ok(complete)
+        let complete = self.runs.get(&start).is_some_and(Run::is_complete);
+        Ok(if complete { self.take(start, path) } else { None })
+    }
+
+    /// Takes out a run that is a message.
+    fn take(&mut self, start: u64, path: PathId) -> Option<Complete> {
+        let complete = self.runs.remove(&start)?.into_complete(path);
+        self.last_len = complete.message.payload.len();
+        Some(complete)
     }
 
     /// What is held, recounted: runs do not overlap, and none is whole.

@@ -20,7 +20,10 @@ const MIN_ODD_FILL_BYTES: usize = 16;
 impl Tx {
     /// The path that the first chunk to be sent again goes over, if it may be sent now.
     pub fn lost_path(&self, paths: &Paths) -> Option<usize> {
-        let first = self.lost.next_set(0).filter(|_| self.lost_chunks > 0)?;
+        if self.lost_chunks == 0 {
+            return None;
+        }
+        let first = self.lost.next_set(0)?;
         let chunk = &self.sent[first];
         let index = paths.select_for_retransmission(usize::from(chunk.path), chunk.timed_out);
         let path = &paths.list[index];
@@ -50,8 +53,8 @@ impl Tx {
     /// Whether the next chunk fits whole into `room` bytes of a packet.
     pub fn next_fits(&self, room: usize) -> bool {
         let waiting = if self.unsent_of_last > 0 { Some(self.unsent_of_last) } else { self.queue.next_len() };
-        let lost =
-            self.lost.next_set(0).filter(|_| self.lost_chunks > 0).map(|offset| usize::from(self.sent[offset].len));
+        let lost = (self.lost_chunks > 0).then(|| self.lost.next_set(0)).flatten();
+        let lost = lost.map(|offset| usize::from(self.sent[offset].len));
         lost.or(waiting).is_some_and(|len| DATA_HEADER_BYTES + padded(len) <= room)
     }
 

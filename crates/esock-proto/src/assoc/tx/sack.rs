@@ -124,25 +124,29 @@ impl Tx {
         if count == 0 {
             return;
         }
+        // Nothing below is gap-acked or marked: each is a plain chunk in flight.
+        let plain = self.gap_acked == 0 && self.lost_chunks == 0 && !self.faults.has(Fault::FlightNotReduced);
+        let (mut bytes, mut ended) = (0, 0);
         for offset in 0..count {
-            let was_acked = self.acked.get(offset);
+            let was_acked = !plain && self.acked.get(offset);
             if was_acked {
                 self.gap_acked -= 1;
+            } else if plain {
+                self.acknowledge_in_flight(now, offset, paths);
             } else {
                 self.acknowledge(now, offset, paths);
             }
-            let chunk = self.sent[offset];
+            let chunk = &self.sent[offset];
             paths.list[usize::from(chunk.path)].sack.earliest |= !was_acked;
-            self.counters.bytes_acked += u64::from(chunk.len);
-            self.buffered -= usize::from(chunk.len);
-            self.charged -= usize::from(chunk.len);
+            bytes += usize::from(chunk.len);
             // A chunk with the E bit is the last of its message; messages begin in TSN order.
-            if chunk.flags.0 & DataFlags::END != 0 {
-                self.messages.pop_front();
-                self.first_message = self.first_message.wrapping_add(1);
-                self.charged -= MESSAGE_OVERHEAD;
-            }
+            ended += usize::from(chunk.flags.0 & DataFlags::END != 0);
         }
+        self.counters.bytes_acked += bytes as u64;
+        self.buffered -= bytes;
+        self.charged -= bytes + ended * MESSAGE_OVERHEAD;
+        self.messages.drain(..ended.min(self.messages.len()));
+        self.first_message = self.first_message.wrapping_add(ended as u32);
         self.sent.drain(..count);
         self.acked.advance(count);
         self.lost.advance(count);
@@ -153,19 +157,31 @@ impl Tx {
 
     /// A chunk that was in flight or marked is acknowledged.
     fn acknowledge(&mut self, now: Time, offset: usize, paths: &mut Paths) {
-        let chunk = self.sent[offset];
-        let len = usize::from(chunk.len);
-        let tsn = self.tsn_at(offset);
-        let path = &mut paths.list[usize::from(chunk.path)];
+        let chunk = &self.sent[offset];
         let was_lost = self.lost.get(offset);
         if was_lost {
             self.lost.clear(offset);
             self.lost_chunks -= 1;
         } else if !self.faults.has(Fault::FlightNotReduced) {
-            self.flight -= len;
-            path.flight -= chunk.size();
+            self.flight -= usize::from(chunk.len);
+            paths.list[usize::from(chunk.path)].flight -= chunk.size();
         }
         self.watched.clear(offset);
+        self.note_acked(now, offset, was_lost, paths);
+    }
+
+    /// The same of a chunk that was in flight, where no mark has to be looked at or cleared.
+    fn acknowledge_in_flight(&mut self, now: Time, offset: usize, paths: &mut Paths) {
+        let chunk = &self.sent[offset];
+        self.flight -= usize::from(chunk.len);
+        paths.list[usize::from(chunk.path)].flight -= chunk.size();
+        self.note_acked(now, offset, false, paths);
+    }
+
+    /// What an acknowledgement says about the path.
+    fn note_acked(&self, now: Time, offset: usize, was_lost: bool, paths: &mut Paths) {
+        let chunk = &self.sent[offset];
+        let path = &mut paths.list[usize::from(chunk.path)];
         if let Some(log) = &mut path.log {
             log.on_acked(now, chunk.logged, chunk.size(), chunk.sent_again);
         }
@@ -176,7 +192,7 @@ impl Tx {
         path.sack.unambiguous |= !chunk.sent_again && !was_lost;
         // §6.3.1 C4, C5: one measurement per round trip, never of a chunk sent again.
         if let Some((probe, sent)) = path.rtt_probe
-            && probe == tsn
+            && probe == self.tsn_at(offset)
         {
             path.rtt_probe = None;
             if !chunk.sent_again {

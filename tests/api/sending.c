@@ -1,0 +1,140 @@
+/* Ways of sending: to all, to new peers, on default streams, for a while. */
+#include "check.h"
+
+#include <arpa/inet.h>
+#include <unistd.h>
+
+static char data[65536];
+
+/* Receives until so many bytes of messages have come. */
+static void drain(int fd, long wanted)
+{
+    while (wanted > 0 && readable(fd, 5000)) {
+        ssize_t got = recv(fd, data, sizeof data, MSG_DONTWAIT);
+        wanted -= got > 0 ? got : 0;
+    }
+    IS(wanted, 0);
+}
+
+/* A message whose lifetime passes before it can be sent is given up, and that is told. */
+static void check_lifetime(void)
+{
+    struct ends ends;
+    struct sctp_sndrcvinfo late = {.sinfo_timetolive = 100, .sinfo_context = 77, .sinfo_stream = 2,
+                                   .sinfo_flags = SCTP_PR_SCTP_TTL};
+    struct sctp_status window = {0};
+    struct sctp_prstatus status = {.sprstat_policy = SCTP_PR_SCTP_ALL};
+    struct sctp_send_failed_event *failed;
+    receive_buffer = 4096;
+    ends = associate(AF_INET, SOCK_SEQPACKET);
+    receive_buffer = 0;
+    subscribe(ends.client, SCTP_SEND_FAILED_EVENT);
+    /* As much as the window holds, and one more that probes it, so that nothing else can leave. */
+    struct sctp_sndinfo full = {.snd_assoc_id = ends.at_client};
+    window.sstat_assoc_id = ends.at_client;
+    WELL(GET(ends.client, SCTP_STATUS, window));
+    IS(send_with(ends.client, NULL, data, window.sstat_rwnd, SCTP_SNDINFO, &full, sizeof full), window.sstat_rwnd);
+    usleep(50000);
+    IS(send_with(ends.client, NULL, data, 1000, SCTP_SNDINFO, &full, sizeof full), 1000);
+    late.sinfo_assoc_id = ends.at_client;
+    IS(send_with(ends.client, NULL, "late", 4, SCTP_SNDRCV, &late, sizeof late), 4);
+    usleep(300000);
+    drain(ends.server, window.sstat_rwnd + 1000);
+    failed = next_event(ends.client, SCTP_SEND_FAILED_EVENT, sizeof *failed + 4);
+    IS(failed->ssf_flags, SCTP_DATA_UNSENT);
+    IS(failed->ssf_error, 0);
+    IS(failed->ssf_assoc_id, ends.at_client);
+    IS(failed->ssfe_info.snd_sid, 2);
+    IS(failed->ssfe_info.snd_context, 77);
+    IS(failed->ssfe_info.snd_flags, 3);
+    HOLDS(!memcmp(failed->ssf_data, "late", 4));
+    status.sprstat_assoc_id = ends.at_client;
+    WELL(GET(ends.client, SCTP_PR_ASSOC_STATUS, status));
+    IS(status.sprstat_abandoned_unsent, 1);
+    IS(status.sprstat_abandoned_sent, 0);
+    part(&ends);
+}
+
+/* SCTP_SENDALL, and SCTP_ADDR_OVER. */
+static void check_flags(void)
+{
+    struct ends ends = associate(AF_INET, SOCK_SEQPACKET);
+    struct sockaddr_storage peer = loopback(AF_INET, 1, port_of(ends.listener));
+    struct sctp_sndinfo all = {.snd_flags = SCTP_SENDALL}, over = {.snd_flags = SCTP_ADDR_OVER};
+    int second = bound(AF_INET, SOCK_SEQPACKET);
+    WELL(connect(second, (struct sockaddr *)&peer, length_of(&peer)));
+    usleep(20000);
+    IS(get_int(ends.server, IPPROTO_SCTP, SCTP_GET_ASSOC_NUMBER), 2);
+    IS(send_with(ends.server, NULL, "all", 3, SCTP_SNDINFO, &all, sizeof all), 3);
+    drain(ends.client, 3);
+    drain(second, 3);
+    IS(send_with(ends.client, &peer, "over", 4, SCTP_SNDINFO, &over, sizeof over), 4);
+    drain(ends.server, 4);
+    close(second);
+    part(&ends);
+}
+
+/* The first message to a peer sets the association up, with what goes with it. */
+static void check_beginning(void)
+{
+    int listener = bound(AF_INET, SOCK_SEQPACKET), fd = bound(AF_INET, SOCK_SEQPACKET);
+    struct sockaddr_storage peer = loopback(AF_INET, 1, port_of(listener));
+    struct sctp_initmsg init = {.sinit_num_ostreams = 3};
+    struct sctp_sndinfo end = {.snd_flags = SCTP_EOF}, beyond = {.snd_sid = 65535};
+    struct sctp_status status = {0};
+    unsigned int ids[4] = {0};
+    WELL(listen(listener, 1));
+    FAILS(send_with(fd, NULL, "x", 1, SCTP_INIT, &init, sizeof init), EPIPE);
+    FAILS(send_with(fd, &peer, "", 0, SCTP_SNDINFO, &end, sizeof end), EINVAL);
+    FAILS(send_with(fd, &peer, "x", 1, SCTP_INIT, &init, 4), EINVAL);
+    FAILS(send_with(fd, &peer, "x", 1, SCTP_SNDINFO, &beyond, sizeof beyond), EINVAL);
+    IS(get_int(fd, IPPROTO_SCTP, SCTP_GET_ASSOC_NUMBER), 0);
+    IS(send_with(fd, &peer, "begin", 5, SCTP_INIT, &init, sizeof init), 5);
+    IS(GET(fd, SCTP_GET_ASSOC_ID_LIST, ids), 8);
+    status.sstat_assoc_id = ids[1];
+    WELL(GET(fd, SCTP_STATUS, status));
+    IS(status.sstat_state, SCTP_ESTABLISHED);
+    IS(status.sstat_outstrms, 3);
+    drain(listener, 5);
+    FAILS(connect(fd, (struct sockaddr *)&peer, length_of(&peer)), EISCONN);
+    close(fd);
+    close(listener);
+}
+
+/* What was set for all messages holds for those that say nothing. */
+static void check_defaults(int family)
+{
+    struct ends ends = associate(family, SOCK_STREAM);
+    struct sctp_sndinfo info = {.snd_sid = 6, .snd_ppid = htonl(3), .snd_flags = SCTP_UNORDERED};
+    struct sctp_event_subscribe io = {.sctp_data_io_event = 1};
+    struct sctp_sndrcvinfo got = {0};
+    struct sctp_status status = {0};
+    struct sockaddr_storage name;
+    socklen_t length = sizeof name;
+    int flags = 0;
+    WELL(SET(ends.client, SCTP_DEFAULT_SNDINFO, info));
+    WELL(SET(ends.server, SCTP_EVENTS, io));
+    IS(send(ends.client, "plain", 5, 0), 5);
+    HOLDS(readable(ends.server, 5000));
+    IS(sctp_recvmsg(ends.server, data, sizeof data, (struct sockaddr *)&name, &length, &got, &flags), 5);
+    IS(got.sinfo_stream, 6);
+    IS(got.sinfo_ppid, htonl(3));
+    IS(got.sinfo_flags, SCTP_UNORDERED);
+    IS(name.ss_family, family);
+    WELL(GET(ends.client, SCTP_STATUS, status));
+    IS(status.sstat_primary.spinfo_address.ss_family, family);
+    length = sizeof name;
+    WELL(getpeername(ends.client, (struct sockaddr *)&name, &length));
+    IS(length, length_of(&name));
+    FAILS(connect(ends.client, (struct sockaddr *)&name, length), EISCONN);
+    part(&ends);
+}
+
+void check_sending(void)
+{
+    check_lifetime();
+    check_flags();
+    check_beginning();
+    check_defaults(AF_INET);
+    check_defaults(AF_INET6);
+}
