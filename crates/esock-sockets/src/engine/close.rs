@@ -88,7 +88,7 @@ impl Engine {
             return Err(Errno::ENOTCONN);
         }
         if how != libc::SHUT_WR {
-            socket.no_more = true;
+            (socket.no_more, socket.deaf) = (true, true);
         }
         if how != libc::SHUT_RD {
             socket.state = SocketState::Closing;

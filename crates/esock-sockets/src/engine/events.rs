@@ -80,6 +80,11 @@ impl Engine {
             self.abort(now, id, &[]);
             return;
         };
+        if held.announced == 0 && self.sockets.get(&socket).is_some_and(|socket| socket.deaf) {
+            // As on Linux, it is acknowledged, and nobody gets it.
+            while self.driver.stack_mut().recv(now, id).is_some() {}
+            return;
+        }
         held.announced = ready;
         self.used(now, id);
         if let Ok(socket) = self.socket_mut(socket) {

@@ -90,6 +90,8 @@ pub struct Socket {
     pub ended: Option<Errno>,
     /// Something came since readiness was last asked for.
     pub news: bool,
+    /// What comes from now on is thrown away: `shutdown` was called for reading.
+    pub deaf: bool,
     /// Somebody waits for edges: what comes is news although other messages are unread.
     pub edges: bool,
 }
@@ -194,6 +196,7 @@ impl Socket {
             peer: None,
             ended: None,
             news: false,
+            deaf: false,
             edges: false,
         }
     }
