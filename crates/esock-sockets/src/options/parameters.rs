@@ -63,7 +63,7 @@ pub struct PathSettings {
     pub failing_after: u16,
     /// SCTP_PEER_ADDR_THLDS_V2: kept and told.
     pub switch_after: u16,
-    /// SCTP_PLPMTUD_PROBE_INTERVAL, in milliseconds: kept and told, the stack has intervals of its own.
+    /// SCTP_PLPMTUD_PROBE_INTERVAL, in milliseconds: 0 is no probes; otherwise the stack has intervals of its own.
     pub probe_interval: u32,
 }
 
