@@ -130,6 +130,9 @@ pub struct ServeArgs {
     /// Be nobody's child: the program that is run is not to be told of the broker's end
     #[arg(long)]
     pub orphan: bool,
+    /// Say what the broker that runs has, instead
+    #[arg(long)]
+    pub report: bool,
 }
 
 /// What a broker is started with; a running one keeps what it has.

@@ -89,6 +89,12 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     if args.orphan {
         return orphan();
     }
+    if args.report {
+        let config = config(&args.broker)?;
+        let fail = |error| Failure::new(Exit::Other, format!("no report from the broker {}: {error}", config.name()));
+        print!("{}", config.report().map_err(fail)?);
+        return Ok(Exit::Well);
+    }
     esock_sockets::detach();
     let broker = config(&args.broker)
         .and_then(|config| config.start().map_err(|error| Failure::new(Exit::Other, error.to_string())));

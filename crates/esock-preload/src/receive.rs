@@ -30,7 +30,8 @@ unsafe fn receive(fd: c_int, id: SocketId, into: Result<(Parts, Told), c_int>, f
         Ok(into) => into,
         Err(errno) => return result(Step::fail(errno)),
     };
-    let dont_wait = flags & libc::MSG_DONTWAIT != 0;
+    // The error queue never makes anybody wait (recv(2)).
+    let dont_wait = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) != 0;
     // SAFETY: the step copies numbers and pointers.
     result(unsafe { wait::until(fd, For::Input, dont_wait, move || once(fd, id, &parts, told, flags)) })
 }

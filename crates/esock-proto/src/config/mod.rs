@@ -248,6 +248,9 @@ pub struct StackConfig {
     /// Whether packets to SCTP ports that no endpoint has are answered on raw IP too, as the only stack of a host does it;
     /// otherwise in UDP only, since other processes may have those ports. `false`.
     pub answers_for_nobody: bool,
+    /// Whether an INIT to an endpoint that accepts nobody is refused with an ABORT, as Linux refuses it whose socket
+    /// does not listen; otherwise it is dropped, so that the peer tries again. `false`.
+    pub refuse_when_not_accepting: bool,
     /// The first TSN of every association, for tests of wrapping. `None`: random, as RFC 9260 §3.3.2 wants it.
     pub initial_tsn: Option<crate::Tsn>,
 }
@@ -261,6 +264,7 @@ impl Default for StackConfig {
             init_acks_per_second: 1_000_000,
             max_associations: 1_000_000,
             answers_for_nobody: false,
+            refuse_when_not_accepting: false,
             initial_tsn: None,
         }
     }

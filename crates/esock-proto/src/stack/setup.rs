@@ -75,6 +75,9 @@ impl Stack {
         let existing = addresses.iter().find_map(|address| self.table.by_peer(endpoint, *address, header.source));
         let ours = match existing {
             Some(id) => self.ours_for_existing(now, datagram, &back, id, &addresses),
+            None if self.config.refuse_when_not_accepting && !self.is_accepting(endpoint) => {
+                return self.answer_init_to_nobody(now, datagram, &back, &[]);
+            }
             None => self.ours_for_new(endpoint),
         };
         let Some(ours) = ours else { return };
@@ -102,6 +105,10 @@ impl Stack {
         let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
         let listed = scoped.filter(|address| *address != remote && !is_self(*address) && usable(address));
         std::iter::once(remote).chain(listed).collect()
+    }
+
+    fn is_accepting(&self, endpoint: EndpointId) -> bool {
+        self.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.accepting)
     }
 
     /// A new association: fresh numbers; nobody is told of an endpoint that does not accept.
@@ -280,7 +287,7 @@ impl Stack {
     }
 
     fn cookie_for_new(&mut self, now: Time, datagram: &Datagram<'_>, cookie: Cookie, rest: &[u8]) {
-        let accepting = self.endpoints.get(cookie.endpoint).is_some_and(|endpoint| endpoint.accepting);
+        let accepting = self.is_accepting(cookie.endpoint);
         match self.table.tags.retired(now, cookie.local_tag) {
             Some(Retired::Ended) => return,
             // It has not heard the answer; the user is not asked again.
@@ -403,5 +410,29 @@ mod tests {
         let echoed = ties(&mut stack);
         assert!(echoed.0 != 0 && echoed.1 != 0, "COOKIE-ECHOED");
         assert_eq!(ties(&mut stack), echoed, "they are those of the TCB");
+    }
+
+    #[test]
+    fn an_endpoint_that_does_not_accept_is_silent_or_refuses_as_it_is_told() {
+        for refuses in [false, true] {
+            let stack_config = StackConfig { refuse_when_not_accepting: refuses, ..StackConfig::default() };
+            let mut stack = Stack::new(stack_config, [3; 32], NOW);
+            let config = EndpointConfig {
+                port: 5,
+                addresses: vec![address(1)],
+                host_addresses: Vec::new(),
+                config: Config::default(),
+            };
+            let endpoint = stack.open(config).unwrap();
+            let answer = |stack: &mut Stack| {
+                let mut buf = vec![0; 1 << 16];
+                deliver(stack, VerificationTag::ZERO, kind::INIT, None);
+                let size = stack.poll_transmit(NOW, 1, &mut buf).map(|transmit| transmit.size)?;
+                Some(Chunks::new(&buf[HEADER_BYTES..size]).next().unwrap().unwrap().kind)
+            };
+            assert_eq!(answer(&mut stack), refuses.then_some(kind::ABORT));
+            stack.set_accepting(endpoint, true);
+            assert_eq!(answer(&mut stack), Some(kind::INIT_ACK));
+        }
     }
 }

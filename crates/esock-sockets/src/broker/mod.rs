@@ -306,8 +306,9 @@ impl Broker {
         let mut reply = self.engine.call(now, request, body);
         match op {
             Op::Report => {
-                let programs = format!("{} programs' connections\n", self.programs.len());
-                reply.data = [reply.data, Bytes::from(programs)].concat().into();
+                let (process, programs) = (std::process::id(), self.programs.len());
+                let ours = format!("process: {process}\nprograms' connections: {programs}\n");
+                reply.data = [reply.data, Bytes::from(ours)].concat().into();
             }
             Op::GetOption => reply.data.truncate(usize::try_from(request.args[2]).unwrap_or(0)),
             _ => {}

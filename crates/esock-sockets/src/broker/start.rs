@@ -60,6 +60,21 @@ impl BrokerConfig {
 
     /// Greets the broker by that name.
     pub fn greet(&self) -> io::Result<Greeting> {
+        self.connect().map(|(_, greeting)| greeting)
+    }
+
+    /// What the broker by that name says of itself and of its sockets, for people.
+    pub fn report(&self) -> io::Result<String> {
+        let (mut broker, _) = self.connect()?;
+        broker.write_all(&Request::new(Op::Report, SocketId(0)).to_bytes())?;
+        let mut head = [0; REPLY_BYTES];
+        broker.read_exact(&mut head)?;
+        let mut text = vec![0; ReplyHead::from_bytes(&head).body as usize];
+        broker.read_exact(&mut text)?;
+        String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    fn connect(&self) -> io::Result<(UnixStream, Greeting)> {
         let mut broker = UnixStream::connect_addr(&SocketAddr::from_abstract_name(self.name())?)?;
         broker.set_read_timeout(Some(PATIENCE))?;
         let user = esock_io::peer_user(&broker)?;
@@ -78,7 +93,8 @@ impl BrokerConfig {
         broker.read_exact(&mut said)?;
         let said = String::from_utf8_lossy(&said);
         let (key, settings) = said.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Greeting { key: key.to_owned(), settings: settings.to_owned() })
+        let greeting = Greeting { key: key.to_owned(), settings: settings.to_owned() };
+        Ok((broker, greeting))
     }
 
     /// Opens the stack's sockets and listens.
@@ -100,6 +116,7 @@ impl BrokerConfig {
         config.stack.max_incoming = 65_536;
         // Programs expect a kernel, which answers for ports that nobody has.
         config.stack.answers_for_nobody = true;
+        config.stack.refuse_when_not_accepting = true;
         let driver = self.open(config)?;
         let engine = Engine::new(driver, self.sysctl.clone());
         let name = self.name();

@@ -13,7 +13,8 @@ impl Engine {
             let owner = self.endpoints.get(&endpoint).and_then(|used| used.owner);
             let listener = owner.and_then(|id| self.sockets.get(&id)).filter(|socket| {
                 socket.state == SocketState::Listening
-                    && (socket.style != Style::OneToOne || socket.waiting.len() < socket.backlog)
+                    // As on Linux, one more than the backlog waits.
+                    && (socket.style != Style::OneToOne || socket.waiting.len() <= socket.backlog)
             });
             let Some(listener) = listener else {
                 self.driver.stack_mut().refuse(now, incoming, &[]);
@@ -113,6 +114,7 @@ impl Engine {
             to.error = to.error.filter(|error| error.0 != 0);
         }
         self.sockets.insert(new, to);
+        self.totals.sockets += 1;
         self.touched.insert(old);
         self.touched.insert(new);
         Ok(())

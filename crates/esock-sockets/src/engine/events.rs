@@ -103,11 +103,12 @@ impl Engine {
     /// Puts a notification into the queue of an association's socket, if it wants it.
     pub(super) fn notify(&mut self, id: AssocId, kind: u16, make: impl FnOnce(i32) -> Vec<u8>) {
         let Some(held) = self.associations.get(&id) else { return };
-        let (number, wanted) = (held.number, held.settings.events & bit(kind) != 0);
+        let (number, from, wanted) = (held.number, held.peer, held.settings.events & bit(kind) != 0);
         let Some(socket) = held.socket.filter(|_| wanted) else { return };
         if let Ok(socket) = self.socket_mut(socket) {
             socket.news = true;
-            socket.queue.push_back(Item::Notification { association: number, bytes: make(number).into(), read: 0 });
+            let bytes = make(number).into();
+            socket.queue.push_back(Item::Notification { association: number, from, bytes, read: 0 });
         }
     }
 

@@ -79,6 +79,16 @@ pub struct Engine {
     edged: BTreeSet<AssocId>,
     /// A call has left packets to be sent.
     unsent: bool,
+    totals: Totals,
+}
+
+/// What there has been, for the report.
+#[derive(Debug, Default, Clone, Copy)]
+struct Totals {
+    sockets: u64,
+    associations: u64,
+    sent: u64,
+    received: u64,
 }
 
 impl Reply {
@@ -132,6 +142,7 @@ impl Engine {
             autoclose: BTreeSet::new(),
             edged: BTreeSet::new(),
             unsent: false,
+            totals: Totals::default(),
         }
     }
 
@@ -261,11 +272,19 @@ impl Engine {
     fn report(&self, now: Time) -> String {
         use std::fmt::Write as _;
         let chosen = self.driver.backend();
-        let mut text = format!("backend {}: {}\n", chosen.backend, chosen.why);
+        let mut text = format!("backend: {}, {}\n", chosen.backend, chosen.why);
         if let Some(port) = chosen.udp_port {
-            let _ = writeln!(text, "UDP port {port}");
+            let _ = writeln!(text, "UDP port: {port}");
         }
-        let _ = writeln!(text, "{} sockets, {} associations", self.sockets.len(), self.associations.len());
+        let Totals { sockets, associations, sent, received } = self.totals;
+        let _ = writeln!(text, "sockets ever: {sockets}\nassociations ever: {associations}");
+        let _ = writeln!(text, "messages sent: {sent}\nmessages received: {received}");
+        let _ = writeln!(text, "sockets now: {}", self.sockets.len());
+        let _ = writeln!(text, "associations now: {}", self.associations.len());
+        let _ = writeln!(text, "endpoints now: {}", self.endpoints.len());
+        for socket in self.sockets.values().filter(|socket| socket.state == SocketState::Listening) {
+            let _ = writeln!(text, "listening: {}", socket.port);
+        }
         for held in self.associations.values() {
             if let Some(stats) = self.driver.stack().association(now, held.id) {
                 let _ = writeln!(

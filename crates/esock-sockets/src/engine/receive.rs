@@ -81,6 +81,7 @@ impl Engine {
 
     fn take_message(&mut self, now: Time, assoc: AssocId) -> Option<Partial> {
         let message = self.driver.stack_mut().recv(now, assoc)?;
+        self.totals.received += 1;
         let held = self.associations.get_mut(&assoc)?;
         held.announced = held.announced.saturating_sub(1);
         let (number, peer) = (held.number, held.peer);
@@ -139,15 +140,13 @@ impl Engine {
     }
 
     fn read_notification(&mut self, now: Time, id: SocketId, room: usize, control_room: usize, peek: bool) -> Outcome {
-        let from = match self.socket(id)?.queue.front() {
-            Some(Item::Notification { association, .. }) => self.numbers.get(association).copied(),
-            _ => None,
-        };
-        let from = from.and_then(|assoc| self.held(assoc)).map(|held| held.peer);
         let mut next = if peek { self.next_info(id, true) } else { None };
         let socket = self.socket_mut(id)?;
-        let name = from.or(socket.peer).map(|named| address::write(socket.family, socket.is_mapped(), named));
-        let Some(Item::Notification { bytes, read, .. }) = socket.queue.front_mut() else { return Err(Errno::EAGAIN) };
+        let (family, mapped) = (socket.family, socket.is_mapped());
+        let Some(Item::Notification { from, bytes, read, .. }) = socket.queue.front_mut() else {
+            return Err(Errno::EAGAIN);
+        };
+        let name = address::write(family, mapped, *from);
         let end = bytes.len().min(*read + room);
         let data: Bytes = bytes.slice(*read..end);
         let whole = end == bytes.len();
@@ -166,14 +165,7 @@ impl Engine {
         let all = next.is_none_or(|next| control::push(&mut control, control_room, c::SCTP_NXTINFO, &next.bytes()));
         let mut flags = c::MSG_NOTIFICATION | if whole { libc::MSG_EOR } else { 0 };
         flags |= if all { 0 } else { libc::MSG_CTRUNC };
-        Ok(Reply {
-            result: data.len() as i32,
-            flags,
-            name: name.unwrap_or_default(),
-            control,
-            data,
-            ..Reply::default()
-        })
+        Ok(Reply { result: data.len() as i32, flags, name, control, data, ..Reply::default() })
     }
 
     /// What SCTP_NXTINFO tells, where it is asked for: of the message, or notification, behind the one that is being
@@ -193,7 +185,7 @@ impl Engine {
             return Some(info);
         }
         match socket.queue.iter().find(|item| !matches!(item, Item::Messages { count: 0, .. }))? {
-            Item::Notification { association, bytes, read } => {
+            Item::Notification { association, bytes, read, .. } => {
                 info.nxt_flags = c::SCTP_NOTIFICATION;
                 info.nxt_length = (bytes.len() - read) as u32;
                 info.nxt_assoc_id = *association;

@@ -155,6 +155,7 @@ impl Engine {
         self.used(now, assoc);
         match self.driver.stack_mut().send(now, assoc, options, data.clone()) {
             Ok(()) => {
+                self.totals.sent += 1;
                 self.watch_dry(now, assoc);
                 Ok(Reply::number(clamp(data.len())))
             }

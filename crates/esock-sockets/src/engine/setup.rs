@@ -4,8 +4,10 @@ use super::{AssocSettings, Engine, Held, Outcome, Reply, Socket, SocketId, Socke
 use crate::address::{self, Family, Named};
 use crate::errno::Errno;
 use crate::options::Settings;
-use esock_io::{ClaimError, EndpointError, host_addresses};
-use esock_proto::{Address, AssocId, ConnectError, EndpointConfig, EndpointId, OpenError, Peer, State, Time};
+use esock_io::{Backend, ClaimError, EndpointError, host_addresses};
+use esock_proto::{
+    Address, AssocId, ConnectError, Encapsulation, EndpointConfig, EndpointId, OpenError, Peer, State, Time,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,6 +29,7 @@ impl Engine {
         }
         let settings = Settings::new(&self.sysctl);
         self.sockets.insert(id, Socket::new(id, family, style, settings));
+        self.totals.sockets += 1;
         Ok(Reply::done())
     }
 
@@ -49,9 +52,7 @@ impl Engine {
         if !socket.takes(address) {
             return Err(Errno::EINVAL);
         }
-        let is_ours = address.is_unspecified()
-            || matches!(address.ip(), std::net::IpAddr::V4(ip) if ip.is_loopback())
-            || host_addresses().contains(&address);
+        let is_ours = address.is_unspecified() || is_loopback(address) || host_addresses().contains(&address);
         if is_ours || socket.settings.freebind { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
     }
 
@@ -156,7 +157,8 @@ impl Engine {
     /// `listen`.
     pub(super) fn listen(&mut self, id: SocketId, backlog: i32) -> Outcome {
         let socket = self.socket(id)?;
-        let backlog = usize::try_from(backlog).map_err(|_| Errno::EINVAL)?;
+        // Without a sign, so that -1 is the most (listen(2)).
+        let backlog = usize::try_from(backlog).unwrap_or(MAX_BACKLOG).min(MAX_BACKLOG);
         let unconnected = matches!(socket.state, SocketState::Closed | SocketState::Listening);
         if socket.style == Style::PeeledOff || !unconnected || socket.connecting {
             return Err(Errno::EINVAL);
@@ -236,7 +238,7 @@ impl Engine {
             return Err(if early { Errno::EALREADY } else { Errno::EISCONN });
         }
         let addresses: Vec<Address> = peers.iter().map(|(address, _)| *address).collect();
-        let encapsulation = self.socket(id)?.settings.encapsulation.unwrap_or(self.encapsulation);
+        let encapsulation = self.encapsulation_to(id, &peers)?;
         let peer = Peer { addresses, port: peers[0].1, encapsulation };
         let assoc = self
             .driver
@@ -254,6 +256,23 @@ impl Engine {
             (socket.begun, socket.ended) = (Some(assoc), None);
         }
         Ok(assoc)
+    }
+
+    /// How a peer is reached: as the socket was told, or as all are; but what listens here listens at our own UDP port,
+    /// whichever that is.
+    fn encapsulation_to(&self, id: SocketId, peers: &[Named]) -> Result<Encapsulation, Errno> {
+        if let Some(told) = self.socket(id)?.settings.encapsulation {
+            return Ok(told);
+        }
+        let udp_port = self.driver.backend().udp_port.filter(|_| self.driver.backend().backend == Backend::Udp);
+        let Some(own) = udp_port.filter(|port| *port != esock_io::ENCAPSULATION_PORT) else {
+            return Ok(self.encapsulation);
+        };
+        let stack = self.driver.stack();
+        let has_port = |port| self.endpoints.keys().any(|endpoint| stack.endpoint_port(*endpoint) == Some(port));
+        let is_ours = |address| is_loopback(address) || host_addresses().contains(&address);
+        let is_here = peers.iter().all(|(address, port)| has_port(*port) && is_ours(*address));
+        Ok(if is_here { Encapsulation::Udp(own) } else { self.encapsulation })
     }
 
     /// Keeps a new association for a socket.
@@ -293,6 +312,7 @@ impl Engine {
         };
         self.associations.insert(id, held);
         self.follow_routes(now, id);
+        self.totals.associations += 1;
         Ok(())
     }
 
@@ -345,6 +365,14 @@ impl Engine {
         Ok(Reply { name: address::write(socket.family, socket.is_mapped(), named), ..Reply::done() })
     }
 }
+
+/// All of 127.0.0.0/8 is this host, whatever its interfaces have.
+fn is_loopback(address: Address) -> bool {
+    address.ip().is_loopback()
+}
+
+/// Linux's `net.core.somaxconn`.
+const MAX_BACKLOG: usize = 4096;
 
 /// The wildcard as a destination is this host, as for the kernel.
 fn reachable((address, port): Named) -> Named {

@@ -36,8 +36,8 @@ pub enum SocketState {
 /// What waits to be read, in order.
 #[derive(Debug)]
 pub enum Item {
-    /// A notification, whole.
-    Notification { association: i32, bytes: Bytes, read: usize },
+    /// A notification, whole, and the peer that it is about: by then its association may be gone.
+    Notification { association: i32, from: Named, bytes: Bytes, read: usize },
     /// This many messages, which are in the association still.
     Messages { association: AssocId, count: usize },
 }
