@@ -62,10 +62,19 @@ impl Capture {
 
     /// Ends the capture and has the packets between two SCTP ports judged.
     pub fn finish(self, ports: (u16, u16)) -> Verdict {
+        judge(&self.end(), Some(ports))
+    }
+
+    /// Ends the capture and has all its packets judged.
+    pub fn finish_all(self) -> Verdict {
+        judge(&self.end(), None)
+    }
+
+    fn end(self) -> PathBuf {
         // What was sent last is on its way through the capture's ring.
         std::thread::sleep(Duration::from_millis(300));
         self.dumpcap.terminate();
-        judge(&self.file, ports)
+        self.file
     }
 }
 
@@ -117,18 +126,18 @@ const FIELDS: [&str; 14] = [
 /// tshark's number for experts' remarks of severity "error".
 const SEVERITY_ERROR: &str = "8388608";
 
-/// Has tshark decode the packets between two SCTP ports in `file`: those of other associations are from tests that
-/// failed before.
+/// Has tshark decode the packets between two SCTP ports in `file` (those of other associations are from tests that
+/// failed before), or all.
 ///
 /// # Panics
 /// If a packet is not SCTP as far as tshark can see, is malformed, earns an expert's error, or has a bad checksum.
-pub fn judge(file: &Path, ports: (u16, u16)) -> Verdict {
+pub fn judge(file: &Path, ports: Option<(u16, u16)>) -> Verdict {
     let path = file.display().to_string();
     let mut words =
         vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
     // What is not recognised as SCTP at all has no ports, and is not let off.
-    let filter = format!("!sctp.port || (sctp.port == {} && sctp.port == {})", ports.0, ports.1);
-    words.extend(["-Y", &filter]);
+    let filter = ports.map(|(one, other)| format!("!sctp.port || (sctp.port == {one} && sctp.port == {other})"));
+    words.extend(filter.iter().flat_map(|filter| ["-Y", filter]));
     FIELDS.iter().for_each(|field| words.extend(["-e", field]));
     let output = run(&words);
     let (mut faults, mut fragmented) = (Vec::new(), 0);

@@ -95,12 +95,24 @@ impl Guest {
         self.command(tag, &format!("exec {tag} {command}\n"))
     }
 
+    /// Sets one of its kernel's settings.
+    ///
+    /// # Panics
+    /// If the guest has died.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.write(&format!("set {name} {value}\n"));
+    }
+
     fn command(&mut self, tag: &str, command: &str) -> Lines {
         let (sender, lines) = channel();
         add(&self.listeners, tag, sender);
+        self.write(command);
+        Lines::new(tag, lines)
+    }
+
+    fn write(&mut self, command: &str) {
         let written = self.console.write_all(command.as_bytes()).and_then(|()| self.console.flush());
         assert!(written.is_ok() && self.process.is_running(), "the guest has died");
-        Lines::new(tag, lines)
     }
 }
 

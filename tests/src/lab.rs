@@ -93,6 +93,11 @@ impl Lab {
         self.guest().execute(tag, command)
     }
 
+    /// Sets one of the settings of the guest's kernel.
+    pub fn set_in_guest(&mut self, name: &str, value: &str) {
+        self.guest().set(name, value);
+    }
+
     fn guest(&mut self) -> &mut Guest {
         if self.guest.is_none() {
             let program = self.compiled("kernel_peer", &["-lsctp"]);

@@ -22,6 +22,7 @@ pub mod matrix;
 pub mod network;
 pub mod packets;
 pub mod process;
+pub mod programs;
 pub mod scenario;
 pub mod suite;
 pub mod workload;

@@ -93,6 +93,11 @@ impl Namespace {
         namespace
     }
 
+    /// The word that has `nsenter` enter it.
+    pub fn flag(&self) -> &str {
+        &self.flag
+    }
+
     /// The words that run `words` inside.
     pub fn enter<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
         [&["nsenter", &self.flag, "--"], words].concat()

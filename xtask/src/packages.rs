@@ -1,11 +1,12 @@
 //! The Debian packages that the interop tests need.
 
 use crate::exec::{self, Ended};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// What the interop tests run, build with, or judge with; the compiler of libFuzzer; what counts instructions.
-const NEEDED: [&str; 11] = [
+const NEEDED: [&str; 18] = [
     "user-mode-linux",
     "iproute2",
     "kmod",
@@ -13,11 +14,21 @@ const NEEDED: [&str; 11] = [
     "libsctp-dev",
     "libusrsctp-dev",
     "tshark",
+    "iperf3",
+    "ncat",
+    "socat",
+    "erlang-nox",
+    "python3",
+    "python3-dev",
+    "python3-venv",
     "gcc",
     "g++",
     "libc6-dev",
     "valgrind",
 ];
+
+/// From PyPI.
+const PYSCTP: &str = "pysctp==0.7.3";
 
 /// Sees to it that every package is installed, until `deadline`.
 ///
@@ -50,6 +61,31 @@ pub fn ensure(deadline: Instant) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Python's bindings to SCTP, in an environment of their own below `target`: no package of Debian's has them.
+pub fn ensure_pysctp(root: &Path, deadline: Instant) -> Result<(), String> {
+    let place = root.join("target/pysctp");
+    let python = place.join("bin/python");
+    let imports = || {
+        let mut command = Command::new(&python);
+        command.args(["-c", "import sctp"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if imports() {
+        println!("pysctp is installed in {}", place.display());
+        return Ok(());
+    }
+    let mut make = Command::new("/usr/bin/python3");
+    make.args(["-m", "venv", "--clear"]).arg(&place);
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", PYSCTP]);
+    for command in [&mut make, &mut install] {
+        if let Ended::Badly(why) = exec::run(command, deadline, |_| ()) {
+            return Err(format!("{PYSCTP} cannot be installed ({why})"));
+        }
+    }
+    if imports() { Ok(()) } else { Err(format!("{PYSCTP} was installed and cannot be imported")) }
 }
 
 fn missing() -> Vec<&'static str> {

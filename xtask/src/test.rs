@@ -28,7 +28,8 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
     if options.peers {
         heading("packages", "Debian packages of the interop tests");
         let began = Instant::now();
-        let problem = packages::ensure(deadline.min(began + PACKAGES_LIMIT)).err();
+        let limit = deadline.min(began + PACKAGES_LIMIT);
+        let problem = packages::ensure(limit).and_then(|()| packages::ensure_pysctp(root, limit)).err();
         report.add(Part::check("packages", began.elapsed(), PACKAGES_LIMIT, problem));
     }
     heading("manifests", "every package states the minimum Rust version");
@@ -54,7 +55,8 @@ pub fn write_matrix(root: &Path) -> ExitCode {
     let started = Instant::now();
     let deadline = started + TOTAL_LIMIT;
     let mut report = Report::new(true);
-    if let Err(problem) = packages::ensure(deadline.min(started + PACKAGES_LIMIT)) {
+    let limit = deadline.min(started + PACKAGES_LIMIT);
+    if let Err(problem) = packages::ensure(limit).and_then(|()| packages::ensure_pysctp(root, limit)) {
         report.add(Part::check("packages", started.elapsed(), PACKAGES_LIMIT, Some(problem)));
         return report.finish(started.elapsed(), TOTAL_LIMIT);
     }
