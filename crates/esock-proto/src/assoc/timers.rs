@@ -45,6 +45,9 @@ fn is_due(timer: &mut Option<Time>, now: Time) -> bool {
     timer.take_if(|at| *at <= now).is_some()
 }
 
+/// What has waited for its lifetime and this much longer is given up, and what is next can probe.
+const EXPIRED: Duration = Duration::from_micros(1);
+
 impl Association {
     /// Does what is due.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
@@ -128,9 +131,11 @@ impl Association {
             self.timers.probe = None;
             self.tx.probe_due = false;
         } else if self.timers.probe.is_none() && !self.tx.probe_due {
-            let wait = match self.config.probe_at_once {
-                true => Duration::ZERO,
-                false => self.paths.list[self.paths.current].rto.current(),
+            let wait = match (self.config.probe_at_once, self.tx.next_expiry()) {
+                (false, _) => self.paths.list[self.paths.current].rto.current(),
+                (true, None) => Duration::ZERO,
+                // What is worth sending for a while only is no good probe: once it has left it is never given up.
+                (true, Some(expiry)) => (expiry.since(now) + EXPIRED).min(self.config.rto_max),
             };
             self.timers.probe = Some(now + wait).filter(|_| !wait.is_zero());
             self.tx.probe_due = wait.is_zero();

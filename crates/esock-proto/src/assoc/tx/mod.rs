@@ -201,6 +201,11 @@ impl Tx {
         self.unsent_of_last == 0 && self.queue.next_is_expired(now)
     }
 
+    /// When the message that is next is not worth sending any more; none if it always is, or has begun to leave.
+    pub fn next_expiry(&self) -> Option<Time> {
+        self.queue.next_expiry().filter(|_| self.unsent_of_last == 0)
+    }
+
     /// Takes such a message back.
     pub fn take_expired(&mut self, now: Time) -> Option<Undelivered> {
         let (options, payload) = if self.next_is_expired(now) { self.queue.pop()? } else { return None };

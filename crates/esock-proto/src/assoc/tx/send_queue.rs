@@ -42,10 +42,15 @@ impl SendQueue {
         self.messages.front().map(|(_, payload)| payload.len())
     }
 
+    /// When the message that is next has waited for as long as its lifetime is; none has no lifetime.
+    pub fn next_expiry(&self) -> Option<Time> {
+        let has_lifetime = self.messages.front().is_some_and(|(options, _)| options.lifetime.is_some());
+        self.expiries.front().copied().filter(|_| has_lifetime)
+    }
+
     /// Whether the message that is next has waited for longer than its lifetime.
     pub fn next_is_expired(&self, now: Time) -> bool {
-        let has_lifetime = self.messages.front().is_some_and(|(options, _)| options.lifetime.is_some());
-        has_lifetime && self.expiries.front().is_some_and(|at| *at < now)
+        self.next_expiry().is_some_and(|at| at < now)
     }
 
     pub fn pop(&mut self) -> Option<(SendOptions, Bytes)> {
