@@ -82,6 +82,32 @@ fn an_association_that_waits_only_for_what_is_given_up_ends() {
 }
 
 #[test]
+fn a_message_with_a_lifetime_is_no_probe_of_a_shut_window() {
+    let mut eager = quiet();
+    eager.probe_at_once = true;
+    let mut small = quiet();
+    small.receive_window = 4096;
+    let (mut pair, client, _) = Pair::established(1, [eager, small]);
+    for _ in 0..20 {
+        if pair.stats(0, client).peer_rwnd > 0 {
+            pair.send(0, client, 0, &[7; 500]);
+            pair.run(ms(300));
+        }
+    }
+    let stats = pair.stats(0, client);
+    assert!(stats.peer_rwnd == 0 && stats.in_flight == 0, "the window is shut, and nothing is under way: {stats:?}");
+    pair.log.clear();
+    send_for(&mut pair, client, ms(500), 1);
+    pair.send(0, client, 0, b"next");
+    let sent = |pair: &Pair| pair.log.iter().flat_map(|packet| chunk_kinds(&packet.data)).any(|kind| kind == 0);
+    pair.run(ms(400));
+    assert!(!sent(&pair), "it would be sent for good");
+    pair.run(ms(200));
+    assert_eq!(expired(&pair), [1]);
+    assert!(sent(&pair), "what is next probes at once");
+}
+
+#[test]
 fn who_asks_is_told_once_when_all_is_acknowledged() {
     let (mut pair, client, _) = Pair::established(1, [quiet(), quiet()]);
     let drained = |pair: &Pair| pair.hosts[0].events.iter().filter(|(_, event)| *event == Event::Drained).count();

@@ -131,14 +131,20 @@ impl Association {
             self.timers.probe = None;
             self.tx.probe_due = false;
         } else if self.timers.probe.is_none() && !self.tx.probe_due {
-            let wait = match (self.config.probe_at_once, self.tx.next_expiry()) {
-                (false, _) => self.paths.list[self.paths.current].rto.current(),
-                (true, None) => Duration::ZERO,
-                // What is worth sending for a while only is no good probe: once it has left it is never given up.
-                (true, Some(expiry)) => (expiry.since(now) + EXPIRED).min(self.config.rto_max),
-            };
+            let wait = self.probe_wait(now);
             self.timers.probe = Some(now + wait).filter(|_| !wait.is_zero());
             self.tx.probe_due = wait.is_zero();
+        }
+    }
+
+    /// How long a window that was found closed is left alone.
+    #[cold]
+    fn probe_wait(&self, now: Time) -> Duration {
+        match (self.config.probe_at_once, self.tx.next_expiry()) {
+            (false, _) => self.paths.list[self.paths.current].rto.current(),
+            (true, None) => Duration::ZERO,
+            // What is worth sending for a while only is no good probe: once it has left it is never given up.
+            (true, Some(expiry)) => (expiry.since(now) + EXPIRED).min(self.config.rto_max),
         }
     }
 
