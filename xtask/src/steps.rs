@@ -47,7 +47,7 @@ pub fn steps(peers: bool) -> Vec<Step> {
         },
         tests("unit", 240, UNIT),
         Step { environment: address_sanitizer(), ..tests("asan", 180, ASAN) },
-        tests("doc tests", 120, &["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]),
+        tests("doc tests", 120, DOC_TESTS),
         tests("scripts", 120, SCRIPTS),
         Step { environment: vec![("ESOCK_SIM_RUNS", runs)], ..tests("simulation", 300, SIMULATION) },
     ];
@@ -121,6 +121,23 @@ const UNIT: &[&str] = &[
     "--bins",
     "--tests",
     "--examples",
+    "--locked",
+    "--no-fail-fast",
+];
+
+/// Of the same crates as the unit tests, so that nothing is built anew; the others are not published, and have none.
+const DOC_TESTS: &[&str] = &[
+    "test",
+    "--workspace",
+    "--exclude",
+    "esock-sim",
+    "--exclude",
+    "esock-script",
+    "--exclude",
+    "esock-interop",
+    "--exclude",
+    "esock-rust-peers",
+    "--doc",
     "--locked",
     "--no-fail-fast",
 ];
