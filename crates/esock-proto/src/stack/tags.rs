@@ -73,7 +73,8 @@ impl Tags {
 
     fn expire(&mut self, now: Time) {
         while let Some((until, tag)) = self.expiry.front().copied() {
-            if until > now && self.expiry.len() < MAX_RETIRED {
+            // That moment included: a cookie as old as its life is still good.
+            if until >= now && self.expiry.len() < MAX_RETIRED {
                 break;
             }
             self.expiry.pop_front();
