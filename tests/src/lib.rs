@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod command;
 pub mod facts;
 pub mod guest;
 pub mod lab;

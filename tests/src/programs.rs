@@ -1,11 +1,11 @@
 //! Programs that know nothing of esock, run with `esock run`, and what the broker says of their sockets.
 
+use crate::command::esock;
 use crate::network::Namespace;
 use crate::process::{Process, run};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -29,31 +29,6 @@ impl Carrier {
             Self::Raw => "raw",
         }
     }
-}
-
-/// The esock command, beside the library that it preloads: built once per process, in the profile of this test.
-///
-/// # Panics
-/// If it cannot be built.
-pub fn esock() -> &'static Path {
-    static ESOCK: OnceLock<PathBuf> = OnceLock::new();
-    ESOCK.get_or_init(|| {
-        let own = std::env::current_exe().unwrap_or_else(|error| panic!("where is this test? {error}"));
-        // .../target/PROFILE/deps/THIS
-        let built = own.ancestors().nth(2).unwrap_or_else(|| panic!("{} is not in cargo's place", own.display()));
-        let profile = built.file_name().and_then(|name| name.to_str()).unwrap_or("debug");
-        let profile = if profile == "debug" { "dev" } else { profile };
-        let target = built.parent().unwrap_or(built);
-        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--locked", "--profile", profile, "--package", "esock-cli", "--package", "esock-preload"])
-            .arg("--target-dir")
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output();
-        let output = output.unwrap_or_else(|error| panic!("cargo: {error}"));
-        assert!(output.status.success(), "cargo build: {}", String::from_utf8_lossy(&output.stderr));
-        built.join("esock")
-    })
 }
 
 /// Where programs run: in a network namespace, served by a broker of their own.

@@ -1,6 +1,7 @@
 //! What a program expects of its system calls, of SCTP sockets over the preloaded library: `tests/preload/preload.c`,
 //! a case each.
 
+use esock_interop::command::esock;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -14,24 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 fn build(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The esock command, beside its library, in the profile of this test.
-fn esock() -> &'static Path {
-    static ESOCK: OnceLock<PathBuf> = OnceLock::new();
-    ESOCK.get_or_init(|| {
-        let own = std::env::current_exe().expect("this test has a path");
-        // .../target/PROFILE/deps/THIS
-        let built = own.ancestors().nth(2).expect("it is in cargo's place");
-        let profile = built.file_name().and_then(|name| name.to_str()).expect("a profile is text");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--locked", "--package", "esock-cli", "--package", "esock-preload", "--target-dir"]);
-        cargo
-            .arg(built.parent().expect("it is in cargo's place"))
-            .args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-        build(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
-        built.join("esock")
-    })
 }
 
 /// The program.

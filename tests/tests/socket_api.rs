@@ -1,9 +1,9 @@
 //! Every function and option of the socket API over esock, by a C program that calls them as any other does.
 
+use esock_interop::command::esock;
 use esock_interop::lab::Lab;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The sources of the program.
@@ -28,26 +28,6 @@ fn compiled() -> Option<PathBuf> {
         .unwrap_or_else(|error| panic!("cc: {error}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(program)
-}
-
-/// The esock command, beside the library that it preloads, in the profile of this test.
-fn esock() -> &'static Path {
-    static ESOCK: OnceLock<PathBuf> = OnceLock::new();
-    ESOCK.get_or_init(|| {
-        let own = std::env::current_exe().unwrap_or_else(|error| panic!("where is this test? {error}"));
-        // .../target/PROFILE/deps/THIS
-        let built = own.ancestors().nth(2).unwrap_or_else(|| panic!("{} is not in cargo's place", own.display()));
-        let profile = if built.ends_with("debug") { "dev" } else { "release" };
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--profile", profile, "--package", "esock-cli", "--package", "esock-preload"])
-            .arg("--target-dir")
-            .arg(built.parent().unwrap_or(built))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .unwrap_or_else(|error| panic!("cargo: {error}"));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        built.join("esock")
-    })
 }
 
 /// Runs it over esock in a network namespace of its own, where this process is its own root.

@@ -1,13 +1,13 @@
 //! The rig: a network namespace, a TUN device in it, a broker, and a puppet that runs with the preloaded library.
 
+use crate::command::esock;
 use crate::lab::compiled_from;
 use crate::network::Namespace;
-use crate::process::{Process, run};
+use crate::process::Process;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -73,39 +73,6 @@ pub struct Rig {
     _namespace: Namespace,
 }
 
-/// Where the command and the library are, which are built first: tests of one crate do not build another's.
-///
-/// # Panics
-/// If they cannot be built.
-fn command() -> &'static Path {
-    static COMMAND: OnceLock<PathBuf> = OnceLock::new();
-    COMMAND.get_or_init(|| {
-        if let Some(named) = std::env::var_os("ESOCK_COMMAND") {
-            return named.into();
-        }
-        let own = std::env::current_exe().unwrap_or_else(|error| panic!("where are we? {error}"));
-        let folder = own.ancestors().find(|folder| folder.join("deps").is_dir() || folder.ends_with("release"));
-        let folder = folder.unwrap_or_else(|| panic!("{} is not in a target directory", own.display()));
-        let profile = if folder.ends_with("release") { "release" } else { "dev" };
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-        run(&[
-            "cargo",
-            "build",
-            "--locked",
-            "--quiet",
-            "--manifest-path",
-            manifest,
-            "--profile",
-            profile,
-            "-p",
-            "esock-cli",
-            "-p",
-            "esock-preload",
-        ]);
-        folder.join("esock")
-    })
-}
-
 impl Rig {
     /// Builds it, with these settings of `net.sctp`.
     ///
@@ -127,7 +94,7 @@ impl Rig {
             Ipv4Addr::new(192, 0, 2, 0),
             Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, 0)
         ));
-        let command = command().display().to_string();
+        let command = esock().display().to_string();
         let mut words = vec![command.as_str(), "broker", "--broker", &name, "--backend", "raw"];
         for setting in settings {
             words.extend(["--sysctl", setting]);

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// An MTU probe is answered within this, however short the RTO: it is larger than what it is compared with.
 const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// What has waited for its lifetime and this much longer is given up, and what is next can probe.
+const EXPIRED: Duration = Duration::from_micros(1);
+
 /// The timers of the association; those of its paths are with them.
 #[derive(Debug, Default)]
 pub struct Timers {
@@ -44,9 +47,6 @@ impl Timers {
 fn is_due(timer: &mut Option<Time>, now: Time) -> bool {
     timer.take_if(|at| *at <= now).is_some()
 }
-
-/// What has waited for its lifetime and this much longer is given up, and what is next can probe.
-const EXPIRED: Duration = Duration::from_micros(1);
 
 impl Association {
     /// Does what is due.

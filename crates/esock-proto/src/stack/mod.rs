@@ -146,9 +146,9 @@ impl Stack {
         self.table.get(assoc).map(|entry| entry.assoc.config())
     }
 
-    /// Changes an association while it lives: RTO.Min and RTO.Max of all its paths, the SACK delay and frequency,
-    /// Association.Max.Retrans, Max.Init.Retransmits, Max.Burst, the send buffer and the largest chunk; other values
-    /// of `config` are not looked at.
+    /// Changes an association while it lives: RTO.Initial, RTO.Min and RTO.Max of all its paths, the SACK delay and
+    /// frequency, Association.Max.Retrans, Max.Init.Retransmits, Max.Burst, the send buffer and the largest chunk;
+    /// other values of `config` are not looked at.
     /// A configuration that cannot work changes nothing, nor does one for an association that has gone.
     pub fn configure(&mut self, now: Time, assoc: AssocId, config: &Config) -> Result<(), ConfigError> {
         config.validate()?;
@@ -391,12 +391,12 @@ impl Stack {
         // Its last packet leaves before any answer to what still comes in for it, which is out of the blue now.
         self.send_last_words(now, id);
         let Some(entry) = self.table.get(id) else { return };
-        let (endpoint, life) = (entry.assoc.endpoint, entry.assoc.config().cookie_life);
+        let (endpoint, life) = (entry.assoc.endpoint, setup::longest_life(entry.assoc.config()));
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
             endpoint.associations -= 1;
         }
-        // A cookie with this tag may be around for as long as it lives, and a preservative doubles that.
-        self.table.unlist(now, id, now + life * 2);
+        // A cookie with this tag may be around for as long as it lives.
+        self.table.unlist(now, id, now + life);
     }
 
     fn remove(&mut self, id: AssocId) {

@@ -6,6 +6,7 @@ use super::incoming::IncomingFacts;
 use super::tags::Retired;
 use crate::api::{Incoming, State};
 use crate::assoc::{CookieAction, Cx, check_init};
+use crate::config::Config;
 use crate::serial::Tsn;
 use crate::time::Time;
 use crate::transmit::Datagram;
@@ -16,6 +17,11 @@ use std::time::Duration;
 
 /// The longest life that a Cookie Preservative can add.
 const MAX_EXTENSION: Duration = Duration::from_secs(60);
+
+/// How long a cookie can live at most, that a peer with a Cookie Preservative has asked for.
+pub(super) fn longest_life(config: &Config) -> Duration {
+    config.cookie_life + MAX_EXTENSION
+}
 
 /// What an INIT ACK says of us, and what its cookie remembers of an association that exists.
 struct Ours {
@@ -321,7 +327,7 @@ impl Stack {
         if action == CookieAction::Discard {
             return;
         }
-        let (endpoint_id, life) = (entry.assoc.endpoint, entry.assoc.config().cookie_life);
+        let (endpoint_id, life) = (entry.assoc.endpoint, longest_life(entry.assoc.config()));
         let old_tag = entry.assoc.identity.local_tag;
         self.table.unlist_paths(id);
         let endpoints = &self.endpoints;
@@ -336,7 +342,7 @@ impl Stack {
         }
         let (new_tag, closed) = (entry.assoc.identity.local_tag, entry.assoc.is_closed());
         if new_tag != old_tag {
-            self.table.tags.retire(now, old_tag, Retired::Ended, now + life * 2);
+            self.table.tags.retire(now, old_tag, Retired::Ended, now + life);
             self.table.tags.insert(new_tag, id);
         }
         self.table.list_paths(id);

@@ -166,6 +166,25 @@ fn a_cookie_replayed_after_its_association_has_ended_is_ignored() {
     assert_eq!((after.associations, after.associations_total), (0, before.associations_total));
 }
 
+/// The same for as long as a cookie can live: a preservative gives it a minute more than its endpoint does.
+// covers: RFC 9260 §5.2.4, RFC 5062 §6
+#[test]
+fn a_long_lived_cookie_makes_no_other_association_after_its_own_has_ended() {
+    let mut config = quiet();
+    config.cookie_life = Duration::from_secs(1);
+    let mut world = World::with(config, StackConfig::default());
+    let begun = world.now;
+    let peer = world.associate(evil(), &param(9, &60_000u32.to_be_bytes()));
+    let _ = world.hit(evil(), &peer.packet(&chunk(ABORT, 0, &[])));
+    world.stack.release(world.now, peer.id());
+    let before = world.stack.stats().associations_total;
+    for seconds in [1, 2, 3, 30, 60] {
+        world.now = begun + Duration::from_secs(seconds);
+        assert_eq!(world.hit(evil(), &peer.echo()), []);
+        assert_eq!(world.stack.stats().associations_total, before, "after {seconds} s");
+    }
+}
+
 /// CVE-2013-2206: a duplicate COOKIE ECHO must not make a second, empty association beside the first.
 // covers: RFC 9260 §5.2.4
 #[test]

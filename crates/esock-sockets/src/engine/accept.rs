@@ -109,9 +109,8 @@ impl Engine {
         }
         to.news = true;
         if let Some(error) = self.associations.get(&assoc).and_then(|held| held.ended_early) {
-            to.error = Some(error);
             to.no_more = error == Errno(0);
-            to.error = to.error.filter(|error| error.0 != 0);
+            to.error = Some(error).filter(|_| !to.no_more);
         }
         self.sockets.insert(new, to);
         self.totals.sockets += 1;

@@ -141,8 +141,8 @@ impl Engine {
     }
 
     fn on_path(&mut self, id: AssocId, remote: Address, state: PathState) {
-        let port = self.driver.stack().association(self.driver.now(), id).map_or(0, |stats| stats.peer_port);
         let Some(held) = self.associations.get_mut(&id) else { return };
+        let port = held.peer.1;
         let before = held.paths_told.insert(remote, state);
         let shows_failing = held.settings.parameters.expose_failing == SHOWN;
         let told = match state {

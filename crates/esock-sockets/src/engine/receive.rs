@@ -67,14 +67,12 @@ impl Engine {
     /// All messages of an association that the queue knew of are read.
     fn after_last(&mut self, now: Time, id: SocketId, assoc: AssocId) {
         self.announce(now, assoc);
-        let Some(socket) = self.sockets.get(&id) else { return };
-        let left =
-            socket.queue.iter().any(|item| matches!(item, Item::Messages { association, .. } if *association == assoc));
-        if !left && self.held(assoc).is_some_and(|held| held.closed) {
-            let number = self.held(assoc).map_or(0, |held| held.number);
-            if let Ok(socket) = self.socket_mut(id) {
-                socket.associations.remove(&number);
-            }
+        let Some(number) = self.held(assoc).filter(|held| held.closed).map(|held| held.number) else { return };
+        let Ok(socket) = self.socket_mut(id) else { return };
+        // Seldom, so the queue may be walked: a closed association is forgotten with its last message.
+        let is_of = |item: &Item| matches!(item, Item::Messages { association, .. } if *association == assoc);
+        if !socket.queue.iter().any(is_of) {
+            socket.associations.remove(&number);
             self.forget(now, assoc);
         }
     }

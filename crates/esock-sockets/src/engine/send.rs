@@ -1,5 +1,6 @@
 //! `sendmsg` and what comes to it (RFC 6458 §5, §9).
 
+use super::setup::reachable;
 use super::{Engine, Outcome, Reply, SendDefaults, SocketId, SocketState, Style};
 use crate::address::{self, Named};
 use crate::control::{self, Given};
@@ -66,12 +67,12 @@ impl Engine {
     /// The association of a socket with the peer at an address.
     fn association_to(&self, id: SocketId, named: Named) -> Result<Option<AssocId>, Errno> {
         let socket = self.socket(id)?;
-        let found = socket.associations.values().copied().find(|assoc| {
-            self.held(*assoc).is_some_and(|held| {
-                held.peer == named || self.driver.stack().find(held.endpoint, named.0, named.1) == Some(*assoc)
-            })
-        });
-        Ok(found)
+        // One that was taken out of another socket has that one's endpoint.
+        let first = || socket.associations.values().next().and_then(|assoc| self.held(*assoc));
+        let Some(endpoint) = socket.endpoint.or_else(|| first().map(|held| held.endpoint)) else { return Ok(None) };
+        let (address, port) = reachable(named);
+        let found = self.driver.stack().find(endpoint, address, port);
+        Ok(found.filter(|assoc| self.held(*assoc).is_some_and(|held| held.socket == Some(id))))
     }
 
     /// Sets an association up because somebody sends (RFC 6458 §3.1.2 and §4.1.5). The flags of the reply say that who

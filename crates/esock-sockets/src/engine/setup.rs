@@ -375,7 +375,7 @@ fn is_loopback(address: Address) -> bool {
 const MAX_BACKLOG: usize = 4096;
 
 /// The wildcard as a destination is this host, as for the kernel.
-fn reachable((address, port): Named) -> Named {
+pub(super) fn reachable((address, port): Named) -> Named {
     if !address.is_unspecified() {
         return (address, port);
     }
