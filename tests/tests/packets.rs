@@ -4,9 +4,10 @@
 mod synchronous;
 
 use esock_interop::packets::play;
+use esock_script::scripts_under;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// What a packet may be too late on a machine that is busy with other tests. Too early it may not be.
@@ -21,24 +22,11 @@ fn main() {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packets");
     fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("packets");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
-    files.sort();
+    let files = scripts_under(&root).expect("the folder of scripts can be read");
     assert!(!files.is_empty(), "there are no scripts in {}", root.display());
     let mut trials: Vec<Trial> = files.into_iter().map(|file| trial(&root, &file, &directory)).collect();
     trials.extend(synchronous::trials(&directory));
     libtest_mimic::run(&arguments, trials).exit();
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).expect("the folder of scripts can be read");
-    for entry in entries.map(|entry| entry.expect("the folder of scripts can be read").path()) {
-        if entry.is_dir() {
-            collect(&entry, files);
-        } else if entry.extension().is_some_and(|extension| extension == "sctp") {
-            files.push(entry);
-        }
-    }
 }
 
 /// A test named after its file and title.

@@ -105,42 +105,32 @@ const FUZZ_CLIPPY_ALONE: &[&str] = &[
     "warnings",
 ];
 
-/// Unit tests, and the tests of each crate's `tests/`; benchmarks would run for minutes as tests.
-const UNIT: &[&str] = &[
-    "test",
-    "--workspace",
-    "--exclude",
-    "esock-sim",
-    "--exclude",
-    "esock-script",
-    "--exclude",
-    "esock-interop",
-    "--exclude",
-    "esock-rust-peers",
-    "--lib",
-    "--bins",
-    "--tests",
-    "--examples",
-    "--locked",
-    "--no-fail-fast",
-];
+/// Tests of the crates that have no part of their own, built once for unit tests and doc tests.
+macro_rules! tests_of_most_crates {
+    ($($argument:literal)*) => {
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "esock-sim",
+            "--exclude",
+            "esock-script",
+            "--exclude",
+            "esock-interop",
+            "--exclude",
+            "esock-rust-peers",
+            "--locked",
+            "--no-fail-fast",
+            $($argument,)*
+        ]
+    };
+}
 
-/// Of the same crates as the unit tests, so that nothing is built anew; the others are not published, and have none.
-const DOC_TESTS: &[&str] = &[
-    "test",
-    "--workspace",
-    "--exclude",
-    "esock-sim",
-    "--exclude",
-    "esock-script",
-    "--exclude",
-    "esock-interop",
-    "--exclude",
-    "esock-rust-peers",
-    "--doc",
-    "--locked",
-    "--no-fail-fast",
-];
+/// Unit tests, and the tests of each crate's `tests/`; benchmarks would run for minutes as tests.
+const UNIT: &[&str] = tests_of_most_crates!("--lib" "--bins" "--tests" "--examples");
+
+/// The crates that are left out are not published, and have none.
+const DOC_TESTS: &[&str] = tests_of_most_crates!("--doc");
 
 /// Apart from the unit tests, like the simulation: both build the stack with its faults on purpose.
 const SCRIPTS: &[&str] = &["test", "--package", "esock-script", "--lib", "--tests", "--locked", "--no-fail-fast"];

@@ -12,6 +12,7 @@ mod calls;
 mod compare;
 mod dialogue;
 mod facts;
+mod folder;
 mod layout;
 mod lex;
 mod machine;
@@ -22,6 +23,7 @@ mod syntax;
 mod value;
 
 pub use dialogue::{Arrived, Dialogue, Ends, Written};
+pub use folder::scripts_under;
 pub use packet::Packet;
 pub use report::{Entry, Failure, Passed, Report, Traffic};
 pub use syntax::{Argument, ChunkSpec, Line, PacketSpec, Script, Statement, When};

@@ -1,7 +1,7 @@
 //! The scripts notice faults: for each fault on purpose there is one that fails.
 
 use esock_proto::Fault;
-use esock_script::Script;
+use esock_script::{Script, scripts_under};
 use std::fs;
 use std::path::Path;
 
@@ -26,22 +26,14 @@ const FAULTS: &[Fault] = &[
     Fault::MtuNeverFalls,
 ];
 
-fn scripts(folder: &Path, found: &mut Vec<Script>) {
-    for entry in fs::read_dir(folder).expect("the folder of scripts can be read") {
-        let path = entry.expect("the folder of scripts can be read").path();
-        if path.is_dir() {
-            scripts(&path, found);
-        } else {
-            let text = fs::read_to_string(&path).expect("a script can be read");
-            found.push(Script::parse(&path.display().to_string(), &text).unwrap_or_else(|failure| panic!("{failure}")));
-        }
-    }
-}
-
 #[test]
 fn every_fault_makes_a_script_fail() {
-    let mut all = Vec::new();
-    scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"), &mut all);
+    let files = scripts_under(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts")).expect("they can be read");
+    let all = files.iter().map(|file| {
+        let text = fs::read_to_string(file).expect("a script can be read");
+        Script::parse(&file.display().to_string(), &text).unwrap_or_else(|failure| panic!("{failure}"))
+    });
+    let all: Vec<Script> = all.collect();
     let unnoticed: Vec<Fault> = FAULTS
         .iter()
         .copied()

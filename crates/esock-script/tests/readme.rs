@@ -1,6 +1,6 @@
 //! What the README says: its example passes, and every test purpose has a script.
 
-use esock_script::Script;
+use esock_script::{Script, scripts_under};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -31,26 +31,16 @@ const PURPOSES: &[(&str, &str)] = &[
     ("RT", "I_11_1 I_11_2 I_11_3"),
 ];
 
-fn purposes(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).expect("the folder of scripts can be read") {
-        let path = entry.expect("the folder of scripts can be read").path();
-        if path.is_dir() {
-            purposes(&path, found);
-        } else {
-            let text = fs::read_to_string(&path).expect("a script can be read");
-            let script =
-                Script::parse(&path.display().to_string(), &text).unwrap_or_else(|failure| panic!("{failure}"));
-            if let Some(purpose) = script.purpose {
-                assert!(found.insert(purpose.clone()), "{purpose} has two scripts");
-            }
-        }
-    }
-}
-
 #[test]
 fn every_test_purpose_has_one_script() {
     let mut found = BTreeSet::new();
-    purposes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"), &mut found);
+    for file in scripts_under(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts")).expect("they can be read") {
+        let text = fs::read_to_string(&file).expect("a script can be read");
+        let script = Script::parse(&file.display().to_string(), &text).unwrap_or_else(|failure| panic!("{failure}"));
+        if let Some(purpose) = script.purpose {
+            assert!(found.insert(purpose.clone()), "{purpose} has two scripts");
+        }
+    }
     let wanted: BTreeSet<String> = PURPOSES
         .iter()
         .flat_map(|(group, names)| names.split(' ').map(move |name| format!("ETSI TS 102 369 SCTP_{group}_{name}")))

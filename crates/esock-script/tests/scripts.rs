@@ -1,29 +1,16 @@
 //! Every script of `scripts/` as a test of its own.
 
-use esock_script::Script;
+use esock_script::{Script, scripts_under};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
-    files.sort();
+    let files = scripts_under(&root).expect("the folder of scripts can be read");
     assert!(!files.is_empty(), "there are no scripts in {}", root.display());
     let trials = files.into_iter().map(|file| trial(&root, &file)).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).expect("the folder of scripts can be read");
-    for entry in entries.map(|entry| entry.expect("the folder of scripts can be read").path()) {
-        if entry.is_dir() {
-            collect(&entry, files);
-        } else if entry.extension().is_some_and(|extension| extension == "sctp") {
-            files.push(entry);
-        }
-    }
 }
 
 /// A test named after its file and title.
