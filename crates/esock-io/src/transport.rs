@@ -10,8 +10,10 @@ use crate::{Chosen, Turn};
 use bytes::Bytes;
 use esock_proto::{
     Address, AssocEvent, AssocId, AssociationStats, Capabilities, Config, ConnectError, EndpointConfig, EndpointId,
-    Message, Negotiated, NotFound, PathError, PathId, PathParameters, Peer, Rejected, SendOptions, State, Time,
+    Message, Negotiated, NotFound, PathError, PathId, PathParameters, Peer, Rejected, SendError, SendOptions, State,
+    Time,
 };
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -105,8 +107,29 @@ pub trait Transport: Debug + Send {
     /// Takes a message to be sent; it comes back with the error if it cannot be taken.
     fn send(&mut self, now: Time, id: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected>;
 
+    /// Takes messages to be sent, oldest first, until one cannot be taken: it stays at the front, and the error concerns it.
+    fn send_many(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        messages: &mut VecDeque<(SendOptions, Bytes)>,
+    ) -> Result<(), SendError> {
+        while let Some((options, payload)) = messages.pop_front() {
+            if let Err(Rejected { error, payload }) = self.send(now, id, options, payload) {
+                messages.push_front((options, payload));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// The next message that has arrived.
     fn recv(&mut self, id: AssocId) -> Option<Message>;
+
+    /// Calls `take` with the next messages that have arrived, at most `max`; says how many there were.
+    fn recv_many(&mut self, id: AssocId, max: usize, take: &mut dyn FnMut(Message)) -> usize {
+        (0..max).map_while(|_| self.recv(id).map(&mut *take)).count()
+    }
 
     /// How many messages wait to be read.
     fn ready_messages(&self, id: AssocId) -> usize;
@@ -305,9 +328,22 @@ impl Transport for Driver {
         self.stack_mut().send(now, id, options, payload)
     }
 
+    fn send_many(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        messages: &mut VecDeque<(SendOptions, Bytes)>,
+    ) -> Result<(), SendError> {
+        self.stack_mut().send_many(now, id, messages)
+    }
+
     fn recv(&mut self, id: AssocId) -> Option<Message> {
         // Reading has no use for the time, and a look at the clock for each message is felt.
         self.stack_mut().recv(Time::ZERO, id)
+    }
+
+    fn recv_many(&mut self, id: AssocId, max: usize, take: &mut dyn FnMut(Message)) -> usize {
+        self.stack_mut().recv_many(Time::ZERO, id, max, take)
     }
 
     fn ready_messages(&self, id: AssocId) -> usize {

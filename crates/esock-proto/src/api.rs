@@ -40,7 +40,8 @@ pub struct Message {
     pub unordered: bool,
     /// The path that the last fragment came over.
     pub path: PathId,
-    /// The user data.
+    /// The user data. Up to 256 bytes of it may share a block of memory with other small messages of the same packet,
+    /// which is given back with the last of them: who keeps a few of many for long had better copy those.
     pub payload: Bytes,
 }
 

@@ -177,13 +177,7 @@ impl Association {
         if !messages.is_empty() && state.takes_messages(self.id()) && place.must_wait(state) {
             return Err(SendError::Full);
         }
-        while let Some((options, payload)) = messages.pop_front() {
-            if let Err(Rejected { error, payload }) = state.send(now, self.id(), options, payload) {
-                messages.push_front((options, payload));
-                return Err(error);
-            }
-        }
-        Ok(())
+        state.send_many(now, self.id(), messages)
     }
 
     /// Offers a message to the stack, unless others have waited longer for room.

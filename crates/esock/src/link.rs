@@ -3,8 +3,9 @@
 
 use crate::association::Handle;
 use crate::line::Line;
+use crate::receiver::Received;
 use crate::supervisor::Supervisor;
-use crate::{CloseReason, Event, Message, Negotiated};
+use crate::{CloseReason, Event, Negotiated};
 use esock_io::Transport;
 use esock_proto::{AssocId, Time};
 use std::collections::VecDeque;
@@ -49,7 +50,7 @@ pub struct Link {
     /// Events with the number of messages that come before them.
     events: VecDeque<(u64, Event)>,
     /// What was not read when the backend's association went: it comes before everything else.
-    parked: VecDeque<Next>,
+    parked: VecDeque<Received>,
     parked_bytes: usize,
     /// Messages taken from the backend's association so far.
     delivered: u64,
@@ -70,13 +71,6 @@ pub struct Link {
     pub orphaned: Option<Time>,
     /// What keeps it alive, if something does.
     pub supervisor: Option<Box<Supervisor>>,
-}
-
-/// What [`Link::next`] finds.
-#[derive(Debug)]
-pub enum Next {
-    Event(Event),
-    Message(Message),
 }
 
 impl Link {
@@ -138,18 +132,19 @@ impl Link {
 
     /// Keeps an event that comes behind everything that waits, when the backend's association has gone.
     pub fn push_parked(&mut self, event: Event) {
-        let repeats = |last: Option<&Next>| matches!(last, Some(Next::Event(Event::Down { failures: 1.., .. })));
+        let repeats =
+            |last: Option<&Received>| matches!(last, Some(Received::Event(Event::Down { failures: 1.., .. })));
         if matches!(event, Event::Down { failures: 1.., .. }) && repeats(self.parked.back()) {
             // Who does not read needs only the last of many failed attempts.
             self.parked.pop_back();
         }
-        self.parked.push_back(Next::Event(event));
+        self.parked.push_back(Received::Event(event));
     }
 
     /// Takes all that waits out of the backend's association, which is about to go.
     pub fn park(&mut self, transport: &mut dyn Transport) {
         while let Some(next) = self.next_live(transport) {
-            if let Next::Message(message) = &next {
+            if let Received::Message(message) = &next {
                 self.parked_bytes += message.payload.len();
             }
             self.parked.push_back(next);
@@ -157,35 +152,59 @@ impl Link {
     }
 
     /// The next event or message.
-    pub fn next(&mut self, transport: &mut dyn Transport) -> Option<Next> {
+    pub fn next(&mut self, transport: &mut dyn Transport) -> Option<Received> {
         let next = match self.parked.pop_front() {
             Some(next) => {
-                if let Next::Message(message) = &next {
+                if let Received::Message(message) = &next {
                     self.parked_bytes -= message.payload.len();
                 }
                 Some(next)
             }
             None => self.next_live(transport),
         };
-        self.finished |= matches!(next, Some(Next::Event(Event::Closed(_))));
+        self.finished |= matches!(next, Some(Received::Event(Event::Closed(_))));
         next
     }
 
-    fn next_live(&mut self, transport: &mut dyn Transport) -> Option<Next> {
+    /// Appends the next events and messages to `out`, at most `max`.
+    pub fn next_many(&mut self, transport: &mut dyn Transport, out: &mut Vec<Received>, max: usize) {
+        let end = out.len().saturating_add(max);
+        while out.len() < end {
+            // Messages up to the next event, without a look at each whether that is due.
+            let before = self.events.front().map_or(u64::MAX, |(before, _)| before.saturating_sub(self.delivered));
+            let run = usize::try_from(before).unwrap_or(usize::MAX).min(end - out.len());
+            if let Some(id) = self.assoc
+                && self.parked.is_empty()
+                && run > 0
+            {
+                let taken = transport.recv_many(id, run, &mut |message| out.push(Received::Message(message)));
+                self.delivered += taken as u64;
+                if taken == run {
+                    continue;
+                }
+            }
+            match self.next(transport) {
+                Some(next) => out.push(next),
+                None => return,
+            }
+        }
+    }
+
+    fn next_live(&mut self, transport: &mut dyn Transport) -> Option<Received> {
         let due = self.events.front().is_some_and(|(before, _)| *before <= self.delivered);
         if !due
             && let Some(id) = self.assoc
             && let Some(message) = transport.recv(id)
         {
             self.delivered += 1;
-            return Some(Next::Message(message));
+            return Some(Received::Message(message));
         }
         let (_, event) = self.events.pop_front()?;
         if self.events.is_empty() {
             // Events are rare; an idle association keeps no memory for them.
             self.events = VecDeque::new();
         }
-        Some(Next::Event(event))
+        Some(Received::Event(event))
     }
 
     /// Whether [`Link::next`] has something.

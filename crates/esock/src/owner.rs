@@ -5,7 +5,7 @@ use crate::connect::ConnectTo;
 use crate::endpoint::Core;
 use crate::error::ConnectError;
 use crate::events::EndpointEvent;
-use crate::link::{LinkId, Next, Sink};
+use crate::link::{LinkId, Sink};
 use crate::receiver::{Received, Receiver};
 use crate::state::{OwnerState, State};
 use crate::supervisor::Supervision;
@@ -167,7 +167,7 @@ pub struct Owner {
 }
 
 enum Found {
-    Link(LinkId, Next),
+    Link(LinkId, Received),
     Endpoint(EndpointEvent),
 }
 
@@ -277,8 +277,8 @@ impl Owner {
             self.core.shard.with(|_, _| ());
         }
         Some(match next {
-            Next::Message(message) => OwnerEvent::Message { association, message },
-            Next::Event(event) => {
+            Received::Message(message) => OwnerEvent::Message { association, message },
+            Received::Event(event) => {
                 if matches!(event, Event::Closed(_)) {
                     self.associations.remove(&id);
                 }

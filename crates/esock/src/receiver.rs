@@ -1,6 +1,6 @@
 //! Receiving from one association.
 
-use crate::link::{Link, Next, Sink};
+use crate::link::{Link, Sink};
 use crate::{Association, Event, Message};
 use esock_io::Transport;
 use std::future::poll_fn;
@@ -15,15 +15,6 @@ pub enum Received {
     Message(Message),
     /// Something has happened. [`Event::Up`] comes first, [`Event::Closed`] last.
     Event(Event),
-}
-
-impl From<Next> for Received {
-    fn from(next: Next) -> Self {
-        match next {
-            Next::Event(event) => Self::Event(event),
-            Next::Message(message) => Self::Message(message),
-        }
-    }
 }
 
 /// The receiving end of an association: there is one. Keeps the association as an
@@ -64,7 +55,7 @@ impl Receiver {
     pub async fn recv(&mut self) -> Option<Received> {
         cooperative(poll_fn(|cx| {
             let polled = self.take(|link, transport| match link.next(transport) {
-                Some(next) => Poll::Ready(Some(next.into())),
+                Some(next) => Poll::Ready(Some(next)),
                 None if link.finished => Poll::Ready(None),
                 None => {
                     link.reader = Some(cx.waker().clone());
@@ -78,7 +69,7 @@ impl Receiver {
 
     /// The next message or event, if there is one now.
     pub fn try_recv(&mut self) -> Option<Received> {
-        self.take(|link, transport| link.next(transport).map(Received::from)).flatten()
+        self.take(|link, transport| link.next(transport)).flatten()
     }
 
     /// Appends up to `max` messages and events to `out` under one lock, waiting for the first; returns
@@ -92,11 +83,7 @@ impl Receiver {
         cooperative(poll_fn(|cx| {
             let before = out.len();
             let polled = self.take(|link, transport| {
-                while out.len() - before < max
-                    && let Some(next) = link.next(transport)
-                {
-                    out.push(next.into());
-                }
+                link.next_many(transport, out, max);
                 if out.len() == before && !link.finished {
                     link.reader = Some(cx.waker().clone());
                     return Poll::Pending;

@@ -3,8 +3,8 @@
 use super::control::{Control, Reading};
 use super::path::congestion::{Acked, CongestionControl};
 use super::path::{BeatKind, Path};
-use super::rx::Received;
 use super::rx::ack::Arrival;
+use super::rx::{Block, Received};
 use super::tx::SackOutcome;
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, Event};
@@ -66,7 +66,8 @@ impl Association {
         let mut arrival = Arrival::default();
         let alone = chunks.len() + HEADER_BYTES == datagram.data.len() && Chunks::new(chunks).nth(1).is_none();
         self.reading = Reading { alone, ..Reading::default() };
-        for chunk in Chunks::new(chunks) {
+        let (mut walk, mut block) = (Chunks::new(chunks), Block::default());
+        while let Some(chunk) = walk.next() {
             let Ok(chunk) = chunk else {
                 self.counters.packets_discarded += 1;
                 break;
@@ -80,7 +81,9 @@ impl Association {
                     self.discard(cx, awaited, "SHUTDOWN COMPLETE that is not alone");
                     Next::Stop
                 }
-                (kind::DATA, Some(source)) => self.on_data(cx, &chunk, source, &mut arrival),
+                (kind::DATA, Some(source)) => {
+                    self.on_data(cx, &chunk, source, &mut arrival, &mut block, walk.rest_len())
+                }
                 (_, Some(source)) => self.on_control(cx, &chunk, source),
             };
             if self.is_closed() || matches!(next, Next::Stop) {
@@ -202,7 +205,16 @@ impl Association {
         }
     }
 
-    fn on_data(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>, source: usize, arrival: &mut Arrival) -> Next {
+    /// `behind`: bytes of the packet behind the chunk, and `block`, where its small messages go.
+    fn on_data(
+        &mut self,
+        cx: &mut Cx<'_>,
+        chunk: &Chunk<'_>,
+        source: usize,
+        arrival: &mut Arrival,
+        block: &mut Block,
+        behind: usize,
+    ) -> Next {
         // §4, §9.2: data is taken from ESTABLISHED until the peer has said that there is no more.
         if !matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownSent) {
             return Next::Chunk;
@@ -222,7 +234,7 @@ impl Association {
             return self.on_bad_stream(cx, &data, source, arrival);
         }
         arrival.immediate |= data.flags.is_immediate();
-        match self.rx.on_data(&data, PathId(source as u16)) {
+        match self.rx.on_data(&data, PathId(source as u16), block, data.payload.len() + behind) {
             Received::New => arrival.data = true,
             Received::Duplicate => (arrival.data, arrival.duplicates) = (true, true),
             Received::Dropped => (arrival.data, arrival.dropped) = (true, true),

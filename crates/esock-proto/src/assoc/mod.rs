@@ -123,23 +123,51 @@ impl Association {
 
     /// Takes a message to be sent. Says whether that has to be followed by [`Association::poll_transmit`].
     pub fn send(&mut self, cx: &mut Cx<'_>, options: SendOptions, payload: Bytes) -> Result<bool, Rejected> {
-        let verdict = match self.phase {
+        if let Err(error) = self.check(&options, payload.len()) {
+            return Err(Rejected { error, payload });
+        }
+        self.tx.push(cx.now, options, payload);
+        Ok(self.has_taken(cx))
+    }
+
+    /// Takes messages to be sent, oldest first, until one cannot be taken: it stays at the front. Says whether that has
+    /// to be followed by [`Association::poll_transmit`], and why the one at the front was not taken.
+    pub fn send_many(
+        &mut self,
+        cx: &mut Cx<'_>,
+        messages: &mut VecDeque<(SendOptions, Bytes)>,
+    ) -> (bool, Result<(), SendError>) {
+        let before = messages.len();
+        let mut result = Ok(());
+        while let Some((options, payload)) = messages.front() {
+            result = self.check(options, payload.len());
+            if result.is_err() {
+                break;
+            }
+            if let Some((options, payload)) = messages.pop_front() {
+                self.tx.push(cx.now, options, payload);
+            }
+        }
+        (messages.len() < before && self.has_taken(cx), result)
+    }
+
+    /// Whether a message could be taken now.
+    fn check(&mut self, options: &SendOptions, len: usize) -> Result<(), SendError> {
+        match self.phase {
             Phase::Closed => Err(SendError::Closed),
             Phase::ShutdownPending | Phase::ShutdownSent | Phase::ShutdownReceived | Phase::ShutdownAckSent => {
                 Err(SendError::ShuttingDown)
             }
             // Before the handshake is over the number of streams is not known: what we asked for counts.
-            Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Established => {
-                self.tx.check(&options, payload.len())
-            }
-        };
-        if let Err(error) = verdict {
-            return Err(Rejected { error, payload });
+            Phase::CookieWait(_) | Phase::CookieEchoed(_) | Phase::Established => self.tx.check(options, len),
         }
-        self.tx.push(cx.now, options, payload);
+    }
+
+    /// Messages were taken: says whether they can leave.
+    fn has_taken(&mut self, cx: &mut Cx<'_>) -> bool {
         self.allow_burst();
         self.watch_window(cx.now);
-        Ok(self.begins_turn())
+        self.begins_turn()
     }
 
     /// The next message; and whether the peer is to be told that the window has opened.
@@ -150,11 +178,23 @@ impl Association {
         };
         // The last one was read: the next is news again, whether or not somebody asks once more.
         self.readable_told = self.rx.ready_messages() > 0;
+        (Some(message), self.tell_of_window())
+    }
+
+    /// The next messages, at most `max`: how many there were; and whether the peer is to be told that the window has opened.
+    pub fn recv_many(&mut self, max: usize, take: &mut dyn FnMut(Message)) -> (usize, bool) {
+        let count = self.rx.pop_many(max, take);
+        self.readable_told = self.rx.ready_messages() > 0;
+        (count, self.tell_of_window())
+    }
+
+    /// Whether the peer is to be told that reading has opened the window.
+    fn tell_of_window(&mut self) -> bool {
         let opened = !self.is_closed() && self.rx.window_update_due();
         if opened {
             self.ack.force();
         }
-        (Some(message), opened)
+        opened
     }
 
     pub fn peek(&self) -> Option<&Message> {

@@ -223,6 +223,25 @@ impl Stack {
         Ok(())
     }
 
+    /// Takes messages to be sent, oldest first, until one cannot be taken: it stays at the front, and the error concerns
+    /// it. The same as [`Stack::send`] for each, in less time.
+    pub fn send_many(
+        &mut self,
+        now: Time,
+        assoc: AssocId,
+        messages: &mut VecDeque<(SendOptions, Bytes)>,
+    ) -> Result<(), SendError> {
+        let Some(entry) = self.table.get_mut(assoc) else {
+            return if messages.is_empty() { Ok(()) } else { Err(SendError::Closed) };
+        };
+        let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
+        let (begins_turn, result) = entry.assoc.send_many(&mut cx, messages);
+        if begins_turn {
+            self.table.activate(assoc);
+        }
+        result
+    }
+
     /// The next message that has arrived. Works after the association has ended, until it is released.
     pub fn recv(&mut self, _now: Time, assoc: AssocId) -> Option<Message> {
         let entry = self.table.get_mut(assoc)?;
@@ -231,6 +250,17 @@ impl Stack {
             self.table.activate(assoc);
         }
         message
+    }
+
+    /// Calls `take` with the next messages that have arrived, at most `max`; says how many there were. The same as
+    /// [`Stack::recv`] so often, in less time.
+    pub fn recv_many(&mut self, _now: Time, assoc: AssocId, max: usize, take: &mut dyn FnMut(Message)) -> usize {
+        let Some(entry) = self.table.get_mut(assoc) else { return 0 };
+        let (count, opened) = entry.assoc.recv_many(max, take);
+        if opened {
+            self.table.activate(assoc);
+        }
+        count
     }
 
     /// The message that [`Stack::recv`] would take.

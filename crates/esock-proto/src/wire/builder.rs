@@ -110,15 +110,20 @@ impl<'a> PacketBuilder<'a> {
     pub fn data(&mut self, data: &Data<'_>) {
         let length = DATA_HEADER_BYTES + data.payload.len();
         let chunk = &mut self.buf[self.at..self.at + padded(length)];
-        chunk[0] = kind::DATA;
-        chunk[1] = data.flags.0;
-        chunk[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-        chunk[4..8].copy_from_slice(&data.tsn.0.to_be_bytes());
-        chunk[8..10].copy_from_slice(&data.stream.0.to_be_bytes());
-        chunk[10..12].copy_from_slice(&data.ssn.0.to_be_bytes());
-        chunk[12..16].copy_from_slice(&data.ppid.0.to_be_bytes());
-        chunk[16..length].copy_from_slice(data.payload);
-        chunk[length..].fill(0);
+        let [length_high, length_low] = (length as u16).to_be_bytes();
+        let [stream_high, stream_low] = data.stream.0.to_be_bytes();
+        let [ssn_high, ssn_low] = data.ssn.0.to_be_bytes();
+        let first = u32::from_be_bytes([kind::DATA, data.flags.0, length_high, length_low]);
+        let third = u32::from_be_bytes([stream_high, stream_low, ssn_high, ssn_low]);
+        let header =
+            [first, data.tsn.0, third, data.ppid.0].into_iter().fold(0, |all, word| all << 32 | u128::from(word));
+        let (head, body) = chunk.split_at_mut(DATA_HEADER_BYTES);
+        head.copy_from_slice(&header.to_be_bytes());
+        let (payload, padding) = body.split_at_mut(data.payload.len());
+        payload.copy_from_slice(data.payload);
+        if !padding.is_empty() {
+            padding.fill(0);
+        }
         self.at += padded(length);
     }
 

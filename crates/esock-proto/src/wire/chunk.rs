@@ -83,6 +83,11 @@ impl<'a> Chunks<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
+
+    /// Bytes that have not been walked over.
+    pub fn rest_len(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl<'a> Iterator for Chunks<'a> {

@@ -68,6 +68,26 @@ impl State {
         }
     }
 
+    /// Sends messages, oldest first, until one is not taken: it stays at the front.
+    pub fn send_many(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        messages: &mut VecDeque<(SendOptions, bytes::Bytes)>,
+    ) -> Result<(), SendError> {
+        let link = self.links.get(id).filter(|link| link.closed.is_none());
+        if let Some(assoc) = link.filter(|link| link.supervisor.is_none()).and_then(|link| link.assoc) {
+            return self.transport.send_many(now, assoc, messages);
+        }
+        while let Some((options, payload)) = messages.pop_front() {
+            if let Err(Rejected { error, payload }) = self.send(now, id, options, payload) {
+                messages.push_front((options, payload));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether messages are taken, now or when there is room: who comes later then stands behind who waits.
     pub fn takes_messages(&self, id: LinkId) -> bool {
         let Some(link) = self.links.get(id).filter(|link| link.closed.is_none()) else { return false };

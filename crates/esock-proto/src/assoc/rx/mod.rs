@@ -1,6 +1,7 @@
 //! Receiving: which TSNs have arrived, what is being put together, what is ready, and the window.
 
 pub mod ack;
+mod block;
 #[cfg(feature = "fuzzing")]
 mod invariants;
 mod reassembly;
@@ -11,8 +12,10 @@ use crate::api::Message;
 use crate::config::Config;
 use crate::faults::{Fault, Faults};
 use crate::serial::Tsn;
-use crate::types::PathId;
+use crate::types::{PathId, StreamId};
 use crate::wire::Data;
+pub use block::Block;
+use bytes::Bytes;
 use reassembly::Reassembly;
 use std::collections::VecDeque;
 use streams::InboundStreams;
@@ -105,16 +108,12 @@ impl Rx {
         self.held = 0;
     }
 
-    /// Takes a DATA chunk. Its stream has been checked.
-    pub fn on_data(&mut self, data: &Data<'_>, path: PathId) -> Received {
+    /// Takes a DATA chunk. Its stream has been checked. `block` is that of its packet, which has `rest` bytes from the
+    /// chunk's user data on.
+    pub fn on_data(&mut self, data: &Data<'_>, path: PathId, block: &mut Block, rest: usize) -> Received {
         self.counters.data_chunks += 1;
         let Some(offset) = self.map.offset_of(data.tsn) else {
-            self.counters.duplicates += 1;
-            self.map.note_duplicate(data.tsn);
-            if self.faults.has(Fault::DuplicateDelivered) && data.flags.is_unordered() {
-                self.ready.push_back(Reassembly::whole(data, path).message);
-            }
-            return Received::Duplicate;
+            return self.on_duplicate(data, path);
         };
         let cost = data.payload.len() + OVERHEAD;
         if !self.make_room(offset, cost) {
@@ -125,29 +124,66 @@ impl Rx {
             }
             return Received::Dropped;
         }
-        let whole = data.flags.is_begin() && data.flags.is_end();
-        let complete = if whole {
-            self.held += cost;
-            Some(Reassembly::whole(data, path))
-        } else {
-            match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, self.max_message) {
-                Ok(complete) => {
-                    self.held += cost;
-                    complete
+        if data.flags.is_begin() && data.flags.is_end() {
+            return self.on_whole(data, offset, cost, path, block, rest);
+        }
+        match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, self.max_message) {
+            Ok(complete) => {
+                self.held += cost;
+                if let Err(violation) = self.arrived(data, offset) {
+                    return violation;
                 }
-                Err(reassembly::Refused::Violation(what)) => return Received::Violation(what),
-                Err(reassembly::Refused::TooLarge) => return Received::TooLarge,
+                complete.map_or(Received::New, |complete| self.deliver(complete))
             }
-        };
-        self.map.insert(offset);
-        self.counters.bytes += data.payload.len() as u64;
-        if let Err(violation) = self.check_fragments() {
+            Err(reassembly::Refused::Violation(what)) => Received::Violation(what),
+            Err(reassembly::Refused::TooLarge) => Received::TooLarge,
+        }
+    }
+
+    #[cold]
+    fn on_duplicate(&mut self, data: &Data<'_>, path: PathId) -> Received {
+        self.counters.duplicates += 1;
+        self.map.note_duplicate(data.tsn);
+        if self.faults.has(Fault::DuplicateDelivered) && data.flags.is_unordered() {
+            self.ready.push_back(reassembly::message(data, path, Bytes::copy_from_slice(data.payload)));
+        }
+        Received::Duplicate
+    }
+
+    /// A message in one chunk, for which there is room.
+    fn on_whole(
+        &mut self,
+        data: &Data<'_>,
+        offset: usize,
+        cost: usize,
+        path: PathId,
+        block: &mut Block,
+        rest: usize,
+    ) -> Received {
+        if let Err(violation) = self.arrived(data, offset) {
+            self.held += cost;
             return violation;
         }
-        match complete.map(|message| self.deliver(message)) {
-            Some(Err(())) => Received::Violation("a stream sequence number was used twice"),
-            _ => Received::New,
+        let ordered = !data.flags.is_unordered();
+        if ordered && !self.streams.is_next(data.stream, data.ssn, self.faults) {
+            // What has to wait may wait for long: it keeps no block alive in which others were.
+            self.held += cost;
+            let message = reassembly::message(data, path, Bytes::copy_from_slice(data.payload));
+            return self.deliver(reassembly::Complete { message, cost, fragments: 1 });
         }
+        self.ready_bytes += cost;
+        self.ready.push_back(reassembly::message(data, path, block.copy(data.payload, cost, rest)));
+        if ordered {
+            self.deliver_next(data.stream);
+        }
+        Received::New
+    }
+
+    /// A chunk that was taken has arrived.
+    fn arrived(&mut self, data: &Data<'_>, offset: usize) -> Result<(), Received> {
+        self.map.insert(offset);
+        self.counters.bytes += data.payload.len() as u64;
+        self.check_fragments()
     }
 
     /// A DATA chunk of which only the TSN is taken: its stream does not exist.
@@ -171,18 +207,32 @@ impl Rx {
     }
 
     /// A message is complete: it is ready, or waits for those before it.
-    fn deliver(&mut self, complete: reassembly::Complete) -> Result<(), ()> {
-        let mut next =
-            if complete.message.unordered { Some(complete) } else { self.streams.pass(complete, self.faults)? };
-        while let Some(complete) = next {
-            let stream = (!complete.message.unordered).then_some(complete.message.stream);
-            self.held -= complete.cost;
-            // Ready, it is one message, however many fragments it took.
-            self.ready_bytes += complete.message.payload.len() + OVERHEAD;
-            self.ready.push_back(complete.message);
-            next = stream.and_then(|stream| self.streams.next(stream));
+    fn deliver(&mut self, complete: reassembly::Complete) -> Received {
+        let (stream, ordered) = (complete.message.stream, !complete.message.unordered);
+        let next = if ordered { self.streams.pass(complete, self.faults) } else { Ok(Some(complete)) };
+        match next {
+            Ok(Some(complete)) => self.put_ready(complete),
+            Ok(None) => return Received::New,
+            Err(()) => return Received::Violation("a stream sequence number was used twice"),
         }
-        Ok(())
+        if ordered {
+            self.deliver_next(stream);
+        }
+        Received::New
+    }
+
+    /// A message of this stream has become ready: so do those that waited for it.
+    fn deliver_next(&mut self, stream: StreamId) {
+        while let Some(complete) = self.streams.next(stream) {
+            self.put_ready(complete);
+        }
+    }
+
+    fn put_ready(&mut self, complete: reassembly::Complete) {
+        self.held -= complete.cost;
+        // Ready, it is one message, however many fragments it took.
+        self.ready_bytes += complete.message.payload.len() + OVERHEAD;
+        self.ready.push_back(complete.message);
     }
 
     /// Whether a chunk of this cost may be held. The chunk that the cumulative TSN waits for may exceed
@@ -238,11 +288,27 @@ impl Rx {
         let message = self.ready.pop_front()?;
         self.ready_bytes -= message.payload.len() + OVERHEAD;
         self.counters.messages += 1;
+        self.rewind();
+        Some(message)
+    }
+
+    /// The next messages, at most `max`; says how many there were.
+    pub fn pop_many(&mut self, max: usize, take: &mut dyn FnMut(Message)) -> usize {
+        let count = max.min(self.ready.len());
+        for message in self.ready.drain(..count) {
+            self.ready_bytes -= message.payload.len() + OVERHEAD;
+            take(message);
+        }
+        self.counters.messages += count as u64;
+        self.rewind();
+        count
+    }
+
+    /// Empty, the queue begins at its beginning again, which is in the cache, instead of going round.
+    fn rewind(&mut self) {
         if self.ready.is_empty() {
-            // It begins at its beginning again, which is in the cache, instead of going round.
             self.ready.clear();
         }
-        Some(message)
     }
 
     pub fn ready_messages(&self) -> usize {

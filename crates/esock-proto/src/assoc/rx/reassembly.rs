@@ -104,6 +104,19 @@ impl Run {
     }
 }
 
+/// A message in one chunk, of which `payload` is the copy.
+pub fn message(data: &Data<'_>, path: PathId, payload: Bytes) -> Message {
+    Message {
+        stream: data.stream,
+        ppid: data.ppid,
+        ssn: data.ssn,
+        tsn: data.tsn,
+        unordered: data.flags.is_unordered(),
+        path,
+        payload,
+    }
+}
+
 impl Reassembly {
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
@@ -115,23 +128,6 @@ impl Reassembly {
         self.runs
             .first_key_value()
             .is_none_or(|(start, run)| *start > cumulative || (run.has_begin && run.end(*start) > cumulative))
-    }
-
-    /// A message in one chunk.
-    pub fn whole(data: &Data<'_>, path: PathId) -> Complete {
-        Complete {
-            cost: data.payload.len() + super::OVERHEAD,
-            fragments: 1,
-            message: Message {
-                stream: data.stream,
-                ppid: data.ppid,
-                ssn: data.ssn,
-                tsn: data.tsn,
-                unordered: data.flags.is_unordered(),
-                path,
-                payload: Bytes::copy_from_slice(data.payload),
-            },
-        }
     }
 
     /// Takes a fragment whose extended TSN is `at`, which is the very next one if `in_order`. Returns the

@@ -15,16 +15,22 @@ pub struct InboundStreams {
 }
 
 impl InboundStreams {
+    /// Whether `ssn` is the next number of its stream; if it is, it is taken.
+    pub fn is_next(&mut self, stream: StreamId, ssn: Ssn, faults: Faults) -> bool {
+        let is_next = self.expected.next(stream) == ssn;
+        if is_next && !faults.has(Fault::SsnNotAdvanced) {
+            self.expected.take(stream);
+        }
+        is_next
+    }
+
     /// Gives the message back if it is the next of its stream, else keeps it. `Err`: its number was used before.
     pub fn pass(&mut self, complete: Complete, faults: Faults) -> Result<Option<Complete>, ()> {
         let (stream, ssn) = (complete.message.stream, complete.message.ssn);
-        let expected = self.expected.next(stream);
-        if expected == ssn {
-            if !faults.has(Fault::SsnNotAdvanced) {
-                self.expected.take(stream);
-            }
+        if self.is_next(stream, ssn, faults) {
             return Ok(Some(complete));
         }
+        let expected = self.expected.next(stream);
         if ssn.precedes(expected) || self.waiting.contains_key(&(stream, ssn.0)) {
             return Err(());
         }

@@ -25,7 +25,7 @@ fn data<'a>(at: u32, ssn: u16, flags: &str, payload: &'a [u8]) -> Data<'a> {
 }
 
 fn take(rx: &mut Rx, data: Data<'_>) -> Received {
-    rx.on_data(&data, PathId(0))
+    rx.on_data(&data, PathId(0), &mut Block::default(), data.payload.len())
 }
 
 // covers: RFC 9260 §6.9-1, §6.9-15, §1.6-1
@@ -150,4 +150,22 @@ fn a_tsn_far_ahead_is_not_taken() {
     assert!(rx.map.is_too_far(Tsn(u32::MAX - 1).plus(70_000)));
     assert!(rx.map.take_duplicates().is_empty());
     assert_eq!(rx.charged(), 0);
+}
+
+#[test]
+fn small_messages_of_a_packet_share_memory_but_for_one_that_has_to_wait() {
+    let (mut rx, mut block) = (rx(), Block::default());
+    for (at, ssn) in [(0, 0), (1, 2), (2, 1), (3, 3), (4, 4)] {
+        let payload = [ssn as u8; 64];
+        assert_eq!(rx.on_data(&data(at, ssn, "BE", &payload), PathId(0), &mut block, 1000), Received::New);
+    }
+    drop(block);
+    let mut all = Vec::new();
+    assert_eq!(rx.pop_many(2, &mut |message| all.push(message.payload)), 2);
+    assert_eq!(rx.pop_many(9, &mut |message| all.push(message.payload)), 3);
+    assert!((0u8..).zip(&all).all(|(ssn, payload)| payload[..] == [ssn; 64]));
+    // The one with number 2 came early.
+    let alone: Vec<bool> = all.iter().map(bytes::Bytes::is_unique).collect();
+    assert_eq!(alone, [false, false, true, false, false]);
+    assert_eq!((rx.charged(), rx.counters.messages), (0, 5));
 }

@@ -6,7 +6,7 @@ use crate::assoc::path::congestion::CongestionControl;
 use crate::faults::Fault;
 use crate::serial::Ssn;
 use crate::time::Time;
-use crate::wire::{DATA_HEADER_BYTES, DataFlags, PacketBuilder, padded};
+use crate::wire::{DATA_HEADER_BYTES, Data, DataFlags, PacketBuilder, padded};
 
 /// Chunks that are sent and not covered by the cumulative TSN ack: more could not be told apart by SSNs
 /// (RFC 9260 §6.1), nor reported by gap blocks.
@@ -184,6 +184,7 @@ impl Tx {
     fn write_chunk(&mut self, now: Time, packet: &mut PacketBuilder<'_>, index: usize, paths: &mut Paths, len: usize) {
         let Some(message) = self.messages.back() else { return };
         let offset = message.payload.len() - self.unsent_of_last;
+        let Some(payload) = message.payload.get(offset..offset + len) else { return };
         let mut flags = 0;
         if offset == 0 {
             flags |= DataFlags::BEGIN;
@@ -199,34 +200,32 @@ impl Tx {
         if message.options.unordered || self.faults.has(Fault::OrderForgotten) {
             flags |= DataFlags::UNORDERED;
         }
+        let (flags, tsn, ssn) = (DataFlags(flags), self.next_tsn(), message.ssn);
+        packet.data(&Data { flags, tsn, stream: message.options.stream, ssn, ppid: message.options.ppid, payload });
         let at = self.sent.len();
         if at == 0 {
             self.progress = now;
         }
-        let tsn = self.next_tsn();
-        let logged = paths.list[index].on_chunk_sent(now, tsn, DATA_HEADER_BYTES + padded(len));
-        self.sent.push_back(SentChunk {
-            logged,
+        let path = &mut paths.list[index];
+        let chunk = SentChunk {
+            logged: path.on_chunk_sent(now, tsn, DATA_HEADER_BYTES + padded(len)),
             message: self.first_message.wrapping_add(self.messages.len() as u32 - 1),
             offset: offset as u32,
             len: len as u16,
             path: index as u16,
-            flags: DataFlags(flags),
+            flags,
             misses: 0,
             sent_again: false,
             timed_out: false,
-        });
+        };
         self.unsent_of_last -= len;
         self.watched.set(at);
-        self.put_in_flight(at, index, paths);
-        let path = &mut paths.list[index];
+        self.sent.push_back(chunk);
+        self.count_in_flight(&chunk, path);
         path.rtt_probe.get_or_insert((tsn, now));
         path.bytes_sent += len as u64;
         path.last_data = now;
         self.counters.data_chunks += 1;
-        if let Some(data) = self.data_at(at) {
-            packet.data(&data);
-        }
     }
 
     /// §7.2.1: a path that was idle does not keep its whole window.

@@ -44,6 +44,9 @@ impl SendQueue {
 
     /// When the message that is next has waited for as long as its lifetime is; none has no lifetime.
     pub fn next_expiry(&self) -> Option<Time> {
+        if self.expiries.is_empty() {
+            return None;
+        }
         let has_lifetime = self.messages.front().is_some_and(|(options, _)| options.lifetime.is_some());
         self.expiries.front().copied().filter(|_| has_lifetime)
     }

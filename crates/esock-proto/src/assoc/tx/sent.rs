@@ -1,7 +1,7 @@
 //! The ring of sent chunks, indexed by TSN offset: 20 bytes each, no copy of user data.
 
 use super::{Heard, Tx};
-use crate::assoc::path::Paths;
+use crate::assoc::path::{Path, Paths};
 use crate::serial::Tsn;
 use crate::time::Time;
 use crate::wire::{DATA_HEADER_BYTES, Data, DataFlags, padded};
@@ -76,11 +76,16 @@ impl Tx {
 
     /// Notes that a chunk leaves over a path, again.
     pub(super) fn put_in_flight(&mut self, offset: usize, path_index: usize, paths: &mut Paths) {
-        let len = usize::from(self.sent[offset].len);
+        let chunk = self.sent[offset];
+        self.count_in_flight(&chunk, &mut paths.list[path_index]);
+    }
+
+    pub(super) fn count_in_flight(&mut self, chunk: &SentChunk, path: &mut Path) {
+        let len = usize::from(chunk.len);
         self.heard = Heard::Nothing;
         self.flight += len;
         self.rwnd = self.rwnd.saturating_sub(len);
-        paths.list[path_index].flight += self.sent[offset].size();
+        path.flight += chunk.size();
     }
 
     /// §6.3.3 E3: everything in flight over a path whose T3-rtx expired is lost.
