@@ -76,5 +76,6 @@ void check_events(void);
 void check_endings(void);
 void check_functions(void);
 void check_sending(void);
+void check_polling(int type);
 
 #endif

@@ -211,6 +211,8 @@ int main(int count, char **words)
     run("events", events, 0);
     run("endings", endings, 0);
     run("functions", functions, 0);
+    run("polling-one-to-one", check_polling, SOCK_STREAM);
+    run("polling-one-to-many", check_polling, SOCK_SEQPACKET);
     run("sending", sending, 0);
     if (tag)
         printf("@%s event=done checks=%d failures=%d\n", tag, checks, failures);

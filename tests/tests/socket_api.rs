@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The sources of the program.
-const SOURCES: [&str; 5] = ["main.c", "options.c", "associations.c", "messages.c", "sending.c"];
+const SOURCES: [&str; 6] = ["main.c", "options.c", "associations.c", "messages.c", "sending.c", "polling.c"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("api")
@@ -50,7 +50,7 @@ fn run(backend: &str) {
     let parts = said.lines().filter(|line| line.starts_with("ok ")).count();
     let checks = said.lines().find_map(|line| line.strip_prefix("checks ")).and_then(|rest| rest.split(' ').next());
     let checks: usize = checks.and_then(|number| number.parse().ok()).unwrap_or(0);
-    assert!(parts == 16 && checks > 1300, "{parts} parts, {checks} checks");
+    assert!(parts == 18 && checks > 1700, "{parts} parts, {checks} checks");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn linux_itself_answers_as_the_program_expects() {
     let mut lines = lab.execute_in_guest("api", &format!("{} --kernel", program.display()));
     let done = lines.wait("event=done", Instant::now() + Duration::from_secs(120));
     println!("{} checks on {}", done.number("checks"), lab.kernel());
-    assert!(done.number("failures") == 0 && done.number("checks") > 1300, "{}", lines.transcript());
+    assert!(done.number("failures") == 0 && done.number("checks") > 1700, "{}", lines.transcript());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What any descriptor can be asked: copies, closing, flags, device controls.
 
 use crate::errno::{self, Step, caught, int};
-use crate::{channel, memory, real, table, wait};
+use crate::{channel, linger, memory, real, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
 use libc::{c_int, c_uint, c_ulong};
@@ -14,9 +14,14 @@ pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
         errno::set(libc::EBADF);
         return -1;
     }
+    let lingers = linger::may_wait().then(|| table::find(fd)).flatten();
     table::forget(fd);
     // SAFETY: the caller's matter.
-    unsafe { real::close(fd) }
+    let code = unsafe { real::close(fd) };
+    if let Some(id) = lingers.filter(|_| code == 0) {
+        linger::wait(id);
+    }
+    code
 }
 
 /// See close_range(2): all but what the program does not know of.

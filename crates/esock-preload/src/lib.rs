@@ -17,6 +17,7 @@ mod descriptor;
 mod errno;
 mod heap;
 mod life;
+mod linger;
 mod memory;
 mod names;
 mod options;

@@ -3,7 +3,7 @@
 use crate::channel::{self, In, Out};
 use crate::errno::{Step, caught, int};
 use crate::memory::{self, Parts};
-use crate::{broker, real, socket, table, wait};
+use crate::{broker, linger, real, socket, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
 use libc::{c_int, c_void, iovec, socklen_t};
@@ -82,7 +82,11 @@ fn set_plain(
     if got == 0 && length >= size_of::<c_int>() {
         return Err(libc::EFAULT);
     }
-    set(fd, id, option, iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: got })
+    let step = set(fd, id, option, iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: got })?;
+    if step.result >= 0 {
+        linger::on_option(option.0, option.1, &bytes[..got]);
+    }
+    Ok(step)
 }
 
 /// Begins to connect to many addresses; the association's number comes with it.

@@ -11,7 +11,7 @@ use crate::engine::SocketId;
 use crate::errno::Errno;
 
 /// Changes with every change of this module: both ends must be of one build.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes of a request's header.
 pub const REQUEST_BYTES: usize = 40;
@@ -95,10 +95,12 @@ pub enum Op {
     Edges = 21,
     /// Whether `accept` would give a socket.
     Acceptable = 22,
+    /// Whether associations of a socket that is closed have not ended, and for how long whoever closed it waits: 1 if so.
+    Lingers = 23,
 }
 
 impl Op {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Hello,
         Self::Socket,
         Self::Bind,
@@ -121,6 +123,7 @@ impl Op {
         Self::Report,
         Self::Edges,
         Self::Acceptable,
+        Self::Lingers,
     ];
 
     fn of(number: u16) -> Option<Self> {

@@ -236,7 +236,7 @@ impl Broker {
     /// A program's end of a socket has changed: filled, or closed by the last that had it.
     fn on_socket(&mut self, socket: SocketId, closed: bool) {
         let Some(signal) = self.signals.get_mut(&socket) else { return };
-        if closed || !signal.on_readable() {
+        if !signal.on_readable(socket, closed) {
             let token = signal.token;
             self.by_token.remove(&token);
             self.signals.remove(&socket);

@@ -7,13 +7,17 @@
 //!
 //! Bytes that the program's side has written and nobody reads make its end not writable; they are read when it is to
 //! be writable again. When nothing more will ever be read, our end is shut down for writing: the program's is
-//! readable for ever, and hung up as far as reading goes.
+//! readable for ever, and hung up as far as reading goes. When nothing will be sent either, it is shut down for reading
+//! too: the program's is hung up. Our end then looks as if the program had closed its own; whether it has, its name
+//! says, which is free then.
 
-use crate::engine::Readiness;
+use crate::engine::{Readiness, SocketId};
+use crate::protocol::socket_name;
 use mio::Token;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 /// Bytes that lie at a program's end at most: one for each edge, which nobody may be waiting for.
 const MOST: u32 = 16;
@@ -34,12 +38,14 @@ pub struct Signal {
     filled: bool,
     /// Nothing more is written.
     down: bool,
+    /// Nothing more is read either.
+    hung_up: bool,
 }
 
 impl Signal {
     pub fn new(stream: UnixStream, token: Token) -> Self {
         let shown = Readiness { writable: true, ..Readiness::default() };
-        Self { stream, token, shown, lying: 0, last: 0, edges: false, filled: false, down: false }
+        Self { stream, token, shown, lying: 0, last: 0, edges: false, filled: false, down: false, hung_up: false }
     }
 
     /// Each news is to be told from now on.
@@ -54,6 +60,10 @@ impl Signal {
         if readiness.ended && !self.down {
             self.down = true;
             let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        if readiness.hung_up && !self.hung_up {
+            self.hung_up = true;
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
         let edge = readiness.news && self.edges && self.lying < MOST;
         if readiness.readable && (self.lying == 0 || edge) {
@@ -105,9 +115,9 @@ impl Signal {
         fill
     }
 
-    /// Something came from the program's side; says whether its end is still there.
-    pub fn on_readable(&mut self) -> bool {
-        if self.filled { true } else { self.drain() }
+    /// Something came from the program's side, or its end is `closed`, as it seems; says whether it is still there.
+    pub fn on_readable(&mut self, socket: SocketId, closed: bool) -> bool {
+        if self.hung_up { is_taken(&socket_name(socket)) } else { !closed && (self.filled || self.drain()) }
     }
 
     fn drain(&mut self) -> bool {
@@ -123,6 +133,12 @@ impl Signal {
     }
 }
 
+/// Whether somebody has a name.
+fn is_taken(name: &[u8]) -> bool {
+    let address = SocketAddr::from_abstract_name(name);
+    address.and_then(|address| UnixListener::bind_addr(&address)).is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +150,7 @@ mod tests {
         (theirs, Signal::new(ours, Token(0)))
     }
 
-    const READABLE: Readiness = Readiness { readable: true, writable: true, news: true, ended: false };
+    const READABLE: Readiness = Readiness { readable: true, writable: true, news: true, ended: false, hung_up: false };
 
     #[test]
     fn a_byte_is_there_exactly_while_the_socket_is_readable() {
@@ -201,10 +217,21 @@ mod tests {
         assert!(signal.fill(true));
         signal.show(READABLE);
         theirs.write_all(&[0; 2048]).unwrap();
-        assert!(signal.on_readable());
+        assert!(signal.on_readable(SocketId(7), false));
         let mut rest = [0; 1];
         assert_eq!(signal.stream.read(&mut rest).unwrap_err().kind(), ErrorKind::WouldBlock);
         drop(theirs);
-        assert!(!signal.on_readable());
+        assert!(!signal.on_readable(SocketId(7), false));
+    }
+
+    #[test]
+    fn what_is_hung_up_is_gone_when_its_name_is_free() {
+        let id = SocketId(u64::from(std::process::id()) << 32 | 1);
+        let (theirs, mut signal) = pair();
+        let named = SocketAddr::from_abstract_name(socket_name(id)).and_then(|name| UnixListener::bind_addr(&name));
+        signal.show(Readiness { ended: true, hung_up: true, ..READABLE });
+        assert!(signal.on_readable(id, true));
+        drop((named, theirs));
+        assert!(!signal.on_readable(id, true));
     }
 }

@@ -1,6 +1,6 @@
 //! How sockets and associations end.
 
-use super::{Engine, Item, Outcome, Reply, SocketId, SocketState, Style};
+use super::{Engine, Item, Lingering, Outcome, Reply, SocketId, SocketState, Style};
 use crate::errno::Errno;
 use esock_proto::{AssocId, EndpointId, Time};
 
@@ -12,6 +12,11 @@ impl Engine {
         self.touched.remove(&id);
         let unread = socket.has_unread_messages();
         let abort = unread || socket.settings.linger.is_some_and(|time| time.is_zero());
+        // Whoever closed it waits (as `sctp_close` of Linux, where one-to-many sockets do not linger either).
+        let lingers = socket.settings.linger.filter(|_| !abort && socket.style == Style::OneToOne);
+        if let Some(time) = lingers {
+            self.lingering.insert(id, Lingering { associations: 0, until: now + time });
+        }
         for assoc in socket.associations.values().copied() {
             let waits = socket.waiting.contains(&assoc);
             if let Some(held) = self.associations.get_mut(&assoc) {
@@ -20,12 +25,19 @@ impl Engine {
                     self.forget(now, assoc);
                     continue;
                 }
+                if let Some(lingering) = self.lingering.get_mut(&id) {
+                    held.lingers = Some(id);
+                    lingering.associations += 1;
+                }
             }
             let _ = if abort || (waits && self.driver.stack().ready_messages(assoc) > 0) {
                 self.driver.stack_mut().abort(now, assoc, &[])
             } else {
                 self.driver.stack_mut().shutdown(now, assoc)
             };
+        }
+        if self.lingering.get(&id).is_some_and(|lingering| lingering.associations == 0) {
+            self.lingering.remove(&id);
         }
         // Associations that had ended, and were kept for what nobody has read.
         let read = socket.partial.iter().map(|partial| partial.association);
@@ -53,11 +65,25 @@ impl Engine {
         }
     }
 
+    /// Whether a closed socket lingers: 1, and for how long.
+    pub(super) fn lingers(&self, now: Time, id: SocketId) -> Reply {
+        let until = self.lingering.get(&id).map(|lingering| lingering.until).filter(|until| *until > now);
+        until.map_or_else(Reply::done, |until| Reply { timeout: Some(until.since(now)), ..Reply::number(1) })
+    }
+
     /// Releases an association that has ended and that nobody will ask for.
     pub(super) fn forget(&mut self, now: Time, id: AssocId) {
         let Some(held) = self.associations.remove(&id) else { return };
         self.driver.stack_mut().release(now, id);
         self.numbers.remove(&held.number);
+        if let Some(socket) = held.lingers
+            && let Some(lingering) = self.lingering.get_mut(&socket)
+        {
+            lingering.associations -= 1;
+            if lingering.associations == 0 {
+                self.lingering.remove(&socket);
+            }
+        }
         if let Some(at) = held.autoclose_at {
             self.autoclose.remove(&(at, id));
         }
@@ -75,31 +101,30 @@ impl Engine {
         }
     }
 
-    /// `shutdown`: only of one-to-one sockets (RFC 6458 §4.1.7); others answer well and do nothing, as on Linux.
+    /// `shutdown`: ends associations of one-to-one sockets only (RFC 6458 §4.1.7). As on Linux, any socket is told of
+    /// an end that does not listen, and one that is not connected is an error all the same.
     pub(super) fn shut_down(&mut self, now: Time, id: SocketId, how: i32) -> Outcome {
         let socket = self.socket_mut(id)?;
         if !(libc::SHUT_RD..=libc::SHUT_RDWR).contains(&how) {
             return Err(Errno::EINVAL);
         }
-        if socket.style != Style::OneToOne {
-            return Ok(Reply::done());
+        let (reading, sending) = (how != libc::SHUT_WR, how != libc::SHUT_RD);
+        if socket.state == SocketState::Listening {
+            return if reading { Err(Errno::EOPNOTSUPP) } else { Ok(Reply::done()) };
         }
-        if !matches!(socket.state, SocketState::Established | SocketState::Closing) {
-            return Err(Errno::ENOTCONN);
-        }
-        if how != libc::SHUT_WR {
-            (socket.no_more, socket.deaf) = (true, true);
-        }
-        if how != libc::SHUT_RD {
+        let connected = socket.state != SocketState::Closed;
+        socket.deaf |= reading;
+        socket.no_more |= reading;
+        socket.sent_all |= sending;
+        let ends = sending && socket.style == Style::OneToOne;
+        if let Some(assoc) = socket.associations.values().next().copied().filter(|_| ends) {
             socket.state = SocketState::Closing;
-            if let Some(assoc) = socket.associations.values().next().copied() {
-                if let Some(held) = self.associations.get_mut(&assoc) {
-                    held.shutting_down = true;
-                }
-                let _ = self.driver.stack_mut().shutdown(now, assoc);
+            if let Some(held) = self.associations.get_mut(&assoc) {
+                held.shutting_down = true;
             }
+            let _ = self.driver.stack_mut().shutdown(now, assoc);
         }
-        Ok(Reply::done())
+        if connected { Ok(Reply::done()) } else { Err(Errno::ENOTCONN) }
     }
 
     /// Shuts associations down that nobody has used for long (SCTP_AUTOCLOSE, RFC 6458 §8.1.8).

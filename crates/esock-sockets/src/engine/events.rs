@@ -105,7 +105,9 @@ impl Engine {
         let Some(held) = self.associations.get(&id) else { return };
         let (number, from, wanted) = (held.number, held.peer, held.settings.events & bit(kind) != 0);
         let Some(socket) = held.socket.filter(|_| wanted) else { return };
-        if let Ok(socket) = self.socket_mut(socket) {
+        if let Ok(socket) = self.socket_mut(socket)
+            && !(socket.deaf && socket.sent_all)
+        {
             socket.news = true;
             let bytes = make(number).into();
             socket.queue.push_back(Item::Notification { association: number, from, bytes, read: 0 });
@@ -289,10 +291,7 @@ impl Engine {
             socket.connecting = false;
             socket.error = errno.or(socket.error);
             // That nothing more comes is known when the peer has shut down (`on_shutdown_received`); whoever has done so
-            // itself is not told, as on Linux, but that it is not connected any more.
-            if socket.state != SocketState::Listening {
-                socket.state = SocketState::Closed;
-            }
+            // itself is not told, as on Linux. What was connected does not connect again.
         }
         socket.blocked = false;
         if socket.forget_begun(id) {

@@ -73,6 +73,8 @@ pub struct Engine {
     touched: BTreeSet<SocketId>,
     /// Associations of which messages have come back that nobody was told of.
     failing: BTreeSet<AssocId>,
+    /// Closed sockets that linger.
+    lingering: HashMap<SocketId, Lingering>,
     /// When associations that nobody uses are to be shut down (SCTP_AUTOCLOSE).
     autoclose: BTreeSet<(Time, AssocId)>,
     /// Associations with unread messages, of sockets of which each news is told: the stack tells the first only.
@@ -80,6 +82,13 @@ pub struct Engine {
     /// A call has left packets to be sent.
     unsent: bool,
     totals: Totals,
+}
+
+/// A closed socket with SO_LINGER: how many of its associations have not ended, and until when somebody waits for them.
+#[derive(Debug)]
+struct Lingering {
+    associations: usize,
+    until: Time,
 }
 
 /// What there has been, for the report.
@@ -139,6 +148,7 @@ impl Engine {
             endpoints: HashMap::new(),
             touched: BTreeSet::new(),
             failing: BTreeSet::new(),
+            lingering: HashMap::new(),
             autoclose: BTreeSet::new(),
             edged: BTreeSet::new(),
             unsent: false,
@@ -201,6 +211,7 @@ impl Engine {
             Op::Hello | Op::Sync | Op::SayAgain => Ok(Reply::done()),
             Op::Edges => self.want_edges(socket),
             Op::Acceptable => self.acceptable(socket),
+            Op::Lingers => Ok(self.lingers(now, socket)),
             Op::Socket => self.open(socket, args[0], args[1]),
             Op::Bind => self.bind(socket, &body),
             Op::Listen => self.listen(socket, args[0]),

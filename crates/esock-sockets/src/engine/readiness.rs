@@ -12,8 +12,10 @@ pub struct Readiness {
     pub writable: bool,
     /// Something came since this was last asked: whoever waits for edges is to see one.
     pub news: bool,
-    /// Nothing more will ever be read: what is readable is the end.
+    /// Nothing more will ever be read: what is readable is the end. It stays so.
     pub ended: bool,
+    /// Nor will anything be sent. It stays so.
+    pub hung_up: bool,
 }
 
 impl Engine {
@@ -52,7 +54,11 @@ impl Engine {
     pub fn is_patient(&self, id: SocketId) -> bool {
         self.sockets.get(&id).is_some_and(|socket| {
             socket.settings.receive_timeout.is_none()
-                && matches!(socket.state, SocketState::Listening | SocketState::Established)
+                && match socket.state {
+                    SocketState::Listening => true,
+                    SocketState::Established => !socket.associations.is_empty(),
+                    SocketState::Closed | SocketState::Closing => false,
+                }
         })
     }
 }
@@ -60,17 +66,19 @@ impl Engine {
 impl Socket {
     fn readiness(&self) -> Readiness {
         let listening = self.style == Style::OneToOne && self.state == SocketState::Listening;
-        let new = self.style == Style::OneToOne && self.state == SocketState::Closed && self.peer.is_none();
+        // As Linux has it: only while it is connected. And whoever waits in `connect` waits for this.
+        let unconnected = self.style == Style::OneToOne && self.state == SocketState::Closed && self.error.is_none();
         Readiness {
             readable: if listening {
                 !self.waiting.is_empty()
             } else {
                 self.has_data() || self.error.is_some() || self.no_more
             },
-            // As Linux has it: not before it was connected. And whoever waits in `connect` waits for this.
-            writable: !listening && !self.connecting && !self.blocked && !self.awaited && !new,
+            writable: !listening && !self.connecting && !self.blocked && !self.awaited && !unconnected,
             news: self.news,
-            ended: self.has_one() && self.no_more,
+            ended: self.no_more,
+            // Others can send all the same, and would wait for that in vain.
+            hung_up: self.style == Style::OneToOne && self.no_more && self.sent_all,
         }
     }
 }

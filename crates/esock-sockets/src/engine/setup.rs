@@ -271,7 +271,8 @@ impl Engine {
         let stack = self.driver.stack();
         let has_port = |port| self.endpoints.keys().any(|endpoint| stack.endpoint_port(*endpoint) == Some(port));
         let is_ours = |address| is_loopback(address) || host_addresses().contains(&address);
-        let is_here = peers.iter().all(|(address, port)| has_port(*port) && is_ours(*address));
+        // One of its addresses is enough: a peer is one host.
+        let is_here = peers.iter().any(|(address, port)| has_port(*port) && is_ours(*address));
         Ok(if is_here { Encapsulation::Udp(own) } else { self.encapsulation })
     }
 
@@ -296,6 +297,7 @@ impl Engine {
             number,
             endpoint,
             socket: Some(socket),
+            lingers: None,
             settings,
             announced: 0,
             up: None,
@@ -320,7 +322,8 @@ impl Engine {
     pub(super) fn connected(&mut self, id: SocketId) -> Outcome {
         let socket = self.socket_mut(id)?;
         socket.awaited = socket.begun.is_some();
-        if socket.connecting || socket.awaited {
+        // As on Linux, nobody waits who has shut the socket down for reading.
+        if (socket.connecting || socket.awaited) && !socket.no_more {
             let timeout = socket.settings.send_timeout;
             return Ok(Reply::wait(Errno::EINPROGRESS, timeout));
         }

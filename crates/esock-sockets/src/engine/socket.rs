@@ -76,6 +76,8 @@ pub struct Socket {
     pub error: Option<Errno>,
     /// Nothing more will be read.
     pub no_more: bool,
+    /// Nothing more will be sent: `shutdown` was called for sending.
+    pub sent_all: bool,
     /// The send buffer is full.
     pub blocked: bool,
     /// One-to-one: `connect` is under way.
@@ -144,6 +146,8 @@ pub struct Held {
     pub endpoint: EndpointId,
     /// Whose it is; none once its socket is closed.
     pub socket: Option<SocketId>,
+    /// The closed socket that lingers until it has ended.
+    pub lingers: Option<SocketId>,
     pub settings: AssocSettings,
     /// Messages of it that its socket's queue knows of.
     pub announced: usize,
@@ -189,6 +193,7 @@ impl Socket {
             partial: None,
             error: None,
             no_more: false,
+            sent_all: false,
             blocked: false,
             connecting: false,
             begun: None,

@@ -114,7 +114,8 @@ impl Engine {
         let settings = &mut self.socket_mut(id)?.settings;
         if name == libc::SO_LINGER {
             let (on, seconds) = (integer(value)?, integer(value.get(4..).unwrap_or_default())?);
-            settings.linger = (on != 0).then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+            // Without a sign, as on Linux.
+            settings.linger = (on != 0).then(|| Duration::from_secs(seconds.cast_unsigned().into()));
             return Ok(Reply::done());
         }
         let number =
