@@ -1,7 +1,7 @@
 //! What is measured of whom: a case is measured in a process of its own, and says its figures line by line.
 
 use crate::peers::Peer;
-use crate::{Plan, median};
+use crate::{Plan, RoundTrips, median};
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +12,10 @@ pub enum Measure {
     Bulk,
     /// Round trips of a message.
     PingPong,
+    /// The same, and both ends spin: neither sleeps.
+    Spinning,
+    /// The same while another association of the process sends bulk.
+    BesideBulk,
     /// Associations set up per second, `message_bytes` of them at once.
     Setup,
     /// Two stacks without sockets and `size` associations between them: rate, memory, time per message.
@@ -20,13 +24,16 @@ pub enum Measure {
 
 impl Measure {
     /// All there are.
-    pub const ALL: [Self; 4] = [Self::Bulk, Self::PingPong, Self::Setup, Self::InMemory];
+    pub const ALL: [Self; 6] =
+        [Self::Bulk, Self::PingPong, Self::Spinning, Self::BesideBulk, Self::Setup, Self::InMemory];
 
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bulk => "bulk",
             Self::PingPong => "ping-pong",
+            Self::Spinning => "spinning",
+            Self::BesideBulk => "beside-bulk",
             Self::Setup => "setup",
             Self::InMemory => "in-memory",
         }
@@ -89,15 +96,21 @@ impl Case {
                 let bulk = self.peer.bulk(plan, self.size)?;
                 Ok(vec![("Gbit/s", bulk.gigabits()), ("messages/s", bulk.megamessages() * 1e6)])
             }
-            Measure::PingPong => {
-                let trips = self.peer.ping_pong(plan, self.size)?;
-                let percentile = |fraction| trips.percentile(fraction).as_nanos() as f64 / 1e3;
-                Ok(vec![("p50 µs", percentile(0.5)), ("p99 µs", percentile(0.99))])
+            Measure::PingPong => Ok(percentiles(&self.peer.ping_pong(plan, self.size)?)),
+            Measure::Spinning => Ok(percentiles(&self.peer.ping_pong(&Plan { spins: true, ..*plan }, self.size)?)),
+            Measure::BesideBulk => {
+                let (trips, bulk) = self.peer.beside_bulk(plan, self.size)?;
+                Ok(percentiles(&trips).into_iter().chain([("Gbit/s", bulk.gigabits())]).collect())
             }
             Measure::InMemory => Err("it has a program of its own".to_owned()),
             Measure::Setup => Ok(vec![("associations/s", self.peer.setup(plan, self.size)?.per_second())]),
         }
     }
+}
+
+fn percentiles(trips: &RoundTrips) -> Vec<(&'static str, f64)> {
+    let percentile = |fraction| trips.percentile(fraction).as_nanos() as f64 / 1e3;
+    vec![("p50 µs", percentile(0.5)), ("p99 µs", percentile(0.99))]
 }
 
 impl fmt::Display for Case {

@@ -43,8 +43,17 @@ pub struct Plan {
     pub measure: Duration,
     /// Exchanges of a latency run.
     pub exchanges: usize,
+    /// Whether both ends of a ping-pong look for packets again and again instead of sleeping.
+    pub spins: bool,
     /// Where the threads run.
     pub cores: Cores,
+}
+
+impl Plan {
+    /// For how long an end looks for packets before it sleeps.
+    pub fn busy_poll(&self) -> Option<Duration> {
+        self.spins.then_some(Duration::from_secs(1))
+    }
 }
 
 impl Default for Plan {
@@ -54,6 +63,7 @@ impl Default for Plan {
             warm_up: Duration::from_millis(300),
             measure: Duration::from_secs(1),
             exchanges: 20_000,
+            spins: false,
             cores: Cores::Two,
         }
     }

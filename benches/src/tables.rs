@@ -56,14 +56,30 @@ pub fn all(results: &Results) -> Vec<(String, String)> {
             out.push((title, of_sizes(results, &small, "messages/s", 1e-6)));
         }
     }
-    let cases = results.cases(Measure::PingPong);
-    if !cases.is_empty() {
+    let latencies = [
+        (Measure::PingPong, "Ping-pong of 64 bytes, µs", &["p50 µs", "p99 µs"][..]),
+        (Measure::Spinning, "Ping-pong of 64 bytes, both ends spinning, µs", &["p50 µs", "p99 µs"]),
+        (
+            Measure::BesideBulk,
+            "Ping-pong of 64 bytes beside bulk on another association, µs",
+            &["p50 µs", "p99 µs", "Gbit/s"],
+        ),
+    ];
+    for (measure, title, figures) in latencies {
+        let cases = results.cases(measure);
+        if cases.is_empty() {
+            continue;
+        }
         let rows = cases.iter().map(|case| {
-            let figure = |name| cell(results.spread(*case, name));
-            vec![name(case.peer), figure("p50 µs"), figure("p99 µs")]
+            let figures = figures.iter().map(|name| cell(results.spread(*case, name)));
+            std::iter::once(name(case.peer)).chain(figures).collect()
         });
-        let head = ["", "p50", "p99"].map(str::to_owned);
-        out.push(("Ping-pong of 64 bytes, µs".to_owned(), table(&head, &rows.collect::<Vec<_>>())));
+        let head = figures.iter().map(|figure| match figure.strip_suffix(" µs") {
+            Some(percentile) => percentile.to_owned(),
+            None => format!("bulk, {figure}"),
+        });
+        let head: Vec<_> = std::iter::once(String::new()).chain(head).collect();
+        out.push((title.to_owned(), table(&head, &rows.collect::<Vec<_>>())));
     }
     let cases = results.cases(Measure::Setup);
     if !cases.is_empty() {

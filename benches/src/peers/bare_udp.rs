@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::plan::enlarge;
 use crate::{Bulk, End, Plan, RoundTrips};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use std::io::IoSliceMut;
+use std::io::{ErrorKind, IoSliceMut};
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -68,22 +68,32 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     client.connect(server.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
     server.connect(client.local_addr().expect("a bound socket has an address")).expect("loopback has a route");
     let total = plan.exchanges + plan.exchanges / 10;
+    let receive = |socket: &UdpSocket, buffer: &mut [u8]| loop {
+        match socket.recv(buffer) {
+            Err(error) if plan.spins && error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+            received => break received.expect("the other end sends"),
+        }
+    };
+    for socket in [&server, &client] {
+        socket.set_nonblocking(plan.spins).expect("a socket can do both");
+    }
     thread::scope(|scope| {
-        plan.cores.pin(End::First);
+        // It begins where it stays: who spins leaves its core to nobody.
+        plan.cores.pin(End::Second);
         scope.spawn(|| {
-            plan.cores.pin(End::Second);
             let mut buffer = vec![0u8; message_bytes];
             for _ in 0..total {
-                server.recv(&mut buffer).expect("the client sends");
+                receive(&server, &mut buffer);
                 server.send(&buffer).expect("loopback takes packets");
             }
         });
+        plan.cores.pin(End::First);
         let mut buffer = vec![7u8; message_bytes];
         let mut times = Vec::with_capacity(plan.exchanges);
         for exchange in 0..total {
             let start = Instant::now();
             client.send(&buffer).expect("loopback takes packets");
-            client.recv(&mut buffer).expect("the server answers");
+            receive(&client, &mut buffer);
             if exchange >= plan.exchanges / 10 {
                 times.push(start.elapsed());
             }

@@ -40,6 +40,7 @@ fn open(plan: &Plan, backend: Backend, host: u8) -> (Driver, esock_proto::Endpoi
     driver_config.backend = backend;
     driver_config.addresses = vec![address];
     driver_config.udp_port = UdpPort::Ephemeral;
+    driver_config.busy_poll = plan.busy_poll();
     let mut driver = Driver::open(driver_config).expect("the sockets open");
     driver.descriptors().expect("they are open").iter().for_each(enlarge);
     let mut config = config(plan);
@@ -183,9 +184,9 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
     let (mut client, mut server) = pair(&plan, Backend::Udp);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        plan.cores.pin(End::First);
+        // It begins where it stays: who spins leaves its core to nobody.
+        plan.cores.pin(End::Second);
         scope.spawn(|| {
-            plan.cores.pin(End::Second);
             while !stop.load(Ordering::Relaxed) {
                 let now = server.driver.now();
                 let mut turn = server.turn(now);
@@ -198,6 +199,7 @@ pub fn ping_pong(plan: Plan, message_bytes: usize) -> RoundTrips {
                 server.rest(now, turn);
             }
         });
+        plan.cores.pin(End::First);
         let (pattern, mut checker) = (Pattern::new(message_bytes), Checker::new(message_bytes));
         let mut times = Vec::with_capacity(plan.exchanges);
         for exchange in 0..plan.exchanges + plan.exchanges / 10 {

@@ -4,11 +4,12 @@ use super::esock::config;
 use crate::pattern::{Checker, Pattern};
 use crate::{Bulk, End, Plan, Rate, RoundTrips};
 use esock::{
-    Association, Backend, ConnectError, ConnectTo, Context, Endpoint, Received, Receiver, SendOptions, UdpPort,
+    Association, Backend, Config, ConnectError, ConnectTo, Context, Endpoint, Received, Receiver, SendOptions, UdpPort,
 };
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -37,9 +38,16 @@ fn batch_of(message_bytes: usize) -> usize {
 }
 
 async fn open(plan: &Plan) -> Endpoint {
+    open_in(&Context::new(), plan, config(plan)).await
+}
+
+async fn open_in(context: &Context, plan: &Plan, config: Config) -> Endpoint {
     let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp);
-    let opened = builder.udp_port(UdpPort::Ephemeral).context(Context::new()).config(config(plan)).open().await;
-    opened.expect("loopback can be bound")
+    let mut builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config);
+    if let Some(time) = plan.busy_poll() {
+        builder = builder.busy_poll(time);
+    }
+    builder.open().await.expect("loopback can be bound")
 }
 
 /// Where the other end is.
@@ -52,13 +60,14 @@ async fn connect(endpoint: &Endpoint, (port, udp_port): (u16, u16)) -> (Associat
     endpoint.connect(to).await.expect("the other end accepts")
 }
 
-/// Runs what one end does in a thread and a runtime of its own, and the other's in this one: `serve` is given the
-/// way to say where it is, and what `client` returns is the result. Both end with that.
+/// Runs what one end does in a thread and a runtime of its own, and the other's in this one: `serve` is given its
+/// endpoint, `client` where that is, and what `client` returns is the result. Both end with that.
 fn two_ends<T: Send>(
     plan: &Plan,
+    server: Config,
     ends: [End; 2],
     serve: impl AsyncFnOnce(Endpoint) + Send,
-    client: impl AsyncFnOnce(Association, Receiver) -> T,
+    client: impl AsyncFnOnce((u16, u16)) -> T,
 ) -> T {
     let (tell, told) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -66,7 +75,7 @@ fn two_ends<T: Send>(
         scope.spawn(move || {
             plan.cores.pin(ends[0]);
             runtime().block_on(async {
-                let endpoint = open(plan).await;
+                let endpoint = open_in(&Context::new(), plan, server).await;
                 tell.send(place(&endpoint)).expect("the other end waits for it");
                 tokio::select! {
                     () = serve(endpoint) => {}
@@ -75,11 +84,8 @@ fn two_ends<T: Send>(
             });
         });
         plan.cores.pin(ends[1]);
-        let result = runtime().block_on(async {
-            let endpoint = open(plan).await;
-            let (association, receiver) = connect(&endpoint, told.recv().expect("the other end tells")).await;
-            client(association, receiver).await
-        });
+        let place = told.recv().expect("the other end tells");
+        let result = runtime().block_on(client(place));
         // The other end may have ended by itself.
         let _ = stop.send(());
         result
@@ -93,7 +99,9 @@ pub fn bulk(plan: &Plan, message_bytes: usize, calls: Calls) -> Bulk {
         send_for_ever(&association, message_bytes, calls).await;
     };
     // Who receives connects, so that the measurement is in this thread.
-    two_ends(plan, [End::First, End::Second], serve, async |_association, mut receiver| {
+    two_ends(plan, config(plan), [End::First, End::Second], serve, async |place| {
+        let endpoint = open(plan).await;
+        let (_association, mut receiver) = connect(&endpoint, place).await;
         let mut checker = Checker::new(message_bytes);
         receive_for(&mut receiver, &mut checker, plan.warm_up, calls).await;
         receive_for(&mut receiver, &mut checker, plan.measure, calls).await
@@ -156,27 +164,101 @@ async fn message(receiver: &mut Receiver) -> Option<esock::Message> {
     }
 }
 
-/// A message back and forth.
+/// A message back and forth. Each end is a task: what runs in `block_on` itself is woken by way of another look at the
+/// sockets.
 pub fn ping_pong(plan: &Plan, message_bytes: usize) -> RoundTrips {
     let serve = async |endpoint: Endpoint| {
-        let (association, mut receiver) = endpoint.accept().await.expect("the endpoint is open");
-        while let Some(message) = message(&mut receiver).await {
-            association.send(SendOptions::default(), message.payload).await.expect("the association is up");
-        }
+        let (association, receiver) = endpoint.accept().await.expect("the endpoint is open");
+        tokio::spawn(echo(association, receiver)).await.expect("it does not panic");
     };
-    two_ends(plan, [End::Second, End::First], serve, async |association, mut receiver| {
-        let (pattern, mut checker) = (Pattern::new(message_bytes), Checker::new(message_bytes));
-        let mut times = Vec::with_capacity(plan.exchanges);
-        for exchange in 0..plan.exchanges + plan.exchanges / 10 {
-            let start = Instant::now();
-            let payload = pattern.message(exchange as u64).clone();
-            association.send(SendOptions::default(), payload).await.expect("the association is up");
-            checker.message(&message(&mut receiver).await.expect("the other end answers").payload);
-            if exchange >= plan.exchanges / 10 {
-                times.push(start.elapsed());
+    let exchanges = plan.exchanges;
+    two_ends(plan, config(plan), [End::Second, End::First], serve, async |place| {
+        let endpoint = open(plan).await;
+        let (association, mut receiver) = connect(&endpoint, place).await;
+        let playing = tokio::spawn(async move {
+            let mut player = Player::new(message_bytes);
+            let mut times = Vec::with_capacity(exchanges);
+            for exchange in 0..exchanges + exchanges / 10 {
+                let time = player.exchange(&association, &mut receiver).await;
+                if exchange >= exchanges / 10 {
+                    times.push(time);
+                }
             }
+            RoundTrips::new(times)
+        });
+        playing.await.expect("it does not panic")
+    })
+}
+
+/// Sends back what comes.
+async fn echo(association: Association, mut receiver: Receiver) {
+    while let Some(message) = message(&mut receiver).await {
+        // An error: the other end has gone.
+        let _ = association.send(SendOptions::default(), message.payload).await;
+    }
+}
+
+/// Who begins a ping-pong.
+struct Player {
+    pattern: Pattern,
+    checker: Checker,
+    next: u64,
+}
+
+impl Player {
+    fn new(message_bytes: usize) -> Self {
+        Self { pattern: Pattern::new(message_bytes), checker: Checker::new(message_bytes), next: 0 }
+    }
+
+    /// One message there and back; says how long that took.
+    async fn exchange(&mut self, association: &Association, receiver: &mut Receiver) -> Duration {
+        let start = Instant::now();
+        let payload = self.pattern.message(self.next).clone();
+        self.next += 1;
+        association.send(SendOptions::default(), payload).await.expect("the association is up");
+        self.checker.message(&message(receiver).await.expect("the other end answers").payload);
+        start.elapsed()
+    }
+}
+
+/// A message back and forth, while another association of the same sockets, between the same threads, sends as much as
+/// it can. Windows are as the library has them: what lies in them lies in front of the message.
+pub fn beside_bulk(plan: &Plan, message_bytes: usize) -> (RoundTrips, Bulk) {
+    const BULK_BYTES: usize = 16 << 10;
+    let arrived = Arc::new(AtomicU64::new(0));
+    let mut small = Config::default();
+    (small.initial_mtu, small.pmtud) = (config(plan).initial_mtu, false);
+    let counted = arrived.clone();
+    let serve = async move |endpoint: Endpoint| {
+        let (ping, receiver) = endpoint.accept().await.expect("the endpoint is open");
+        let (_bulk, mut sink) = endpoint.accept().await.expect("the endpoint is open");
+        tokio::spawn(async move {
+            let mut checker = Checker::new(BULK_BYTES);
+            while let Some(message) = message(&mut sink).await {
+                checker.message(&message.payload);
+                counted.fetch_add(message.payload.len() as u64, Ordering::Relaxed);
+            }
+        });
+        tokio::spawn(echo(ping, receiver)).await.expect("it does not panic");
+    };
+    two_ends(plan, small.clone(), [End::Second, End::First], serve, async |place| {
+        let context = Context::new();
+        let endpoints = [open_in(&context, plan, small.clone()).await, open_in(&context, plan, small).await];
+        let (ping, mut receiver) = connect(&endpoints[0], place).await;
+        let (bulk, _sink) = connect(&endpoints[1], place).await;
+        tokio::spawn(async move { send_for_ever(&bulk, BULK_BYTES, Calls::Batch).await });
+        let (mut player, mut times) = (Player::new(message_bytes), Vec::new());
+        let end = Instant::now() + plan.warm_up;
+        while Instant::now() < end {
+            player.exchange(&ping, &mut receiver).await;
         }
-        RoundTrips::new(times)
+        let (start, before) = (Instant::now(), arrived.load(Ordering::Relaxed));
+        while start.elapsed() < plan.measure {
+            times.push(player.exchange(&ping, &mut receiver).await);
+        }
+        let bytes = arrived.load(Ordering::Relaxed) - before;
+        let bulk = Bulk { bytes, messages: bytes / BULK_BYTES as u64, time: start.elapsed() };
+        (RoundTrips::new(times), bulk)
     })
 }
 

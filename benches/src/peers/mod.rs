@@ -115,6 +115,11 @@ impl Peer {
         !matches!(self, Self::EsockBatch | Self::EsockRaw | Self::RawIp)
     }
 
+    /// Whether it can do without sleeping.
+    pub fn spins(self) -> bool {
+        matches!(self, Self::Udp | Self::Esock | Self::EsockSingle)
+    }
+
     /// Whether it has associations.
     pub fn sets_up(self) -> bool {
         matches!(self, Self::EsockSingle | Self::Usrsctp)
@@ -183,6 +188,14 @@ impl Peer {
             Self::Quinn => Ok(rust::ping_pong::<rust::quinn::Quinn>(plan, message_bytes)),
             #[cfg(feature = "peers")]
             Self::WebrtcSctp => Ok(rust::webrtc_sctp::ping_pong(plan, message_bytes)),
+        }
+    }
+
+    /// A message back and forth, and 16 KiB messages one way on another association.
+    pub fn beside_bulk(self, plan: &Plan, message_bytes: usize) -> Result<(RoundTrips, Bulk), String> {
+        match self {
+            Self::EsockSingle => Ok(esock_async::beside_bulk(plan, message_bytes)),
+            _ => Err("it is measured of the API for tokio".to_owned()),
         }
     }
 

@@ -3,6 +3,7 @@
 use esock_proto::{Address, StackConfig};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The UDP port registered for SCTP over UDP (RFC 6951 §7).
 pub const ENCAPSULATION_PORT: u16 = 9899;
@@ -132,6 +133,10 @@ pub struct DriverConfig {
     pub receive_buffer_bytes: usize,
     /// `SO_SNDBUF` of each socket, in bytes; the system may allow less. 4 MiB.
     pub send_buffer_bytes: usize,
+    /// How long [`Driver::wait`](crate::Driver::wait) does not wait after something has come or gone, so that its caller
+    /// looks at the sockets again and again: what comes meanwhile is received some ten microseconds earlier, and a core is
+    /// kept busy. `None`: it sleeps at once.
+    pub busy_poll: Option<Duration>,
 }
 
 impl Default for DriverConfig {
@@ -145,6 +150,7 @@ impl Default for DriverConfig {
             tcp_framing: TcpFraming::default(),
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 4 << 20,
+            busy_poll: None,
         }
     }
 }

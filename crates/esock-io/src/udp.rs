@@ -144,12 +144,14 @@ impl UdpSocket {
         segment_size: Option<usize>,
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> Attempt {
+        // What leaves from the address that the socket is bound to need not say so, which the kernel is glad of.
+        let told = |local: &Address| !local.is_unspecified() && *local != self.bound;
         let packet = quinn_udp::Transmit {
             destination: sys::socket_addr(transmit.remote, port),
             ecn: EcnCodepoint::from_bits(sys::ecn_bits(transmit.ecn)),
             contents,
             segment_size,
-            src_ip: transmit.local.address.filter(|local| !local.is_unspecified()).map(Address::ip),
+            src_ip: transmit.local.address.filter(told).map(Address::ip),
         };
         let mut retries = RETRIES;
         loop {

@@ -20,7 +20,7 @@ const FEW: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ready {
     bits: u64,
-    /// Whoever waits is told again of what is left; others may watch for news only.
+    /// Whoever waits is told of what is left, should a report about a packet of ours end a batch.
     pub(crate) again: bool,
 }
 
@@ -28,9 +28,13 @@ impl Ready {
     /// Nothing is known: each may be.
     pub(crate) const ALL: Self = Self { bits: u64::MAX, again: false };
 
-    /// These have news, and nobody is told of them again.
+    /// Nobody has looked, and the turn after this one looks again.
+    pub(crate) const SPIN: Self = Self { bits: u64::MAX, again: true };
+
+    /// These have news. A report that ends a batch comes after whoever waits was told of the packets in front of it, and
+    /// so is news again, of the packets behind it too.
     pub(crate) const fn news(bits: u64) -> Self {
-        Self { bits, again: false }
+        Self { bits, again: true }
     }
 
     /// Whether it is worth asking this socket.

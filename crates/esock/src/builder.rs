@@ -6,6 +6,7 @@ use crate::error::OpenError;
 use crate::{Address, Backend, Config, ENCAPSULATION_PORT, Protocol, TcpFraming, UdpPort};
 use esock_proto::EndpointConfig;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 /// Says what an [`Endpoint`] is to be. Made by [`Endpoint::builder`].
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ pub struct EndpointBuilder {
     tcp_framing: TcpFraming,
     backend: Backend,
     udp_port: Option<UdpPort>,
+    busy_poll: Option<Duration>,
     config: Config,
     context: Option<Context>,
 }
@@ -80,6 +82,15 @@ impl EndpointBuilder {
         self
     }
 
+    /// For how long the runtime is kept from sleeping after something has come or gone: what comes meanwhile is
+    /// received some ten microseconds earlier, and a core is kept busy. Other tasks of the runtime go on. It concerns all
+    /// endpoints that share the sockets, and the longest time that any of them asks for holds. By default, it sleeps at once.
+    #[must_use]
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = Some(time);
+        self
+    }
+
     /// Parameters of its associations. [`Config::default`]; [`Preset`](crate::Preset) has others. What
     /// [`Config::lint`] says of them is logged, and among the warnings of [`Endpoint::backend`].
     #[must_use]
@@ -114,7 +125,13 @@ impl EndpointBuilder {
             host_addresses: esock_io::host_addresses(),
             config: self.config,
         };
-        let wanted = Wanted { protocol: self.protocol, backend: self.backend, udp_port, tcp_framing: self.tcp_framing };
+        let wanted = Wanted {
+            protocol: self.protocol,
+            backend: self.backend,
+            udp_port,
+            tcp_framing: self.tcp_framing,
+            busy_poll: self.busy_poll,
+        };
         let context = self.context.unwrap_or_else(Context::of_process);
         let core = context.open(wanted, &addresses, self.port, |shard| Core::open(shard, config))?;
         Ok(Endpoint::of(core))

@@ -8,6 +8,7 @@ use crate::task;
 use crate::{Address, Backend, DriverConfig, Protocol, TcpFraming, UdpPort};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use tokio::runtime;
 use tokio::time::Instant;
 
@@ -41,6 +42,7 @@ pub(crate) struct Wanted {
     pub backend: Backend,
     pub udp_port: UdpPort,
     pub tcp_framing: TcpFraming,
+    pub busy_poll: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -181,6 +183,8 @@ impl Context {
                 core
             }
         };
+        // Whoever wants it most decides for all that share the sockets.
+        core.shard.lock().busy_poll.ask(wanted.busy_poll);
         self.list(wanted.protocol, &core);
         Ok(core)
     }

@@ -53,6 +53,7 @@
 mod accept;
 mod association;
 mod builder;
+mod busy;
 mod connect;
 mod context;
 mod endpoint;

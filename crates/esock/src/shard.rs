@@ -109,9 +109,10 @@ impl Shard {
             (None, _) => false,
         };
         let idle = state.endpoints.is_empty();
+        let rouse = turn.received + turn.sent > 0 && state.busy_poll.on_traffic();
         let questions = std::mem::take(&mut state.questions);
         self.let_go(state);
-        if kick && (earlier || blocked || turn.more || idle) {
+        if kick && (earlier || blocked || turn.more || idle || rouse) {
             self.kick.notify_one();
         }
         if !questions.is_empty() {

@@ -106,15 +106,17 @@ async fn take_turns(shard: &Shard, sockets: &Watched) -> io::Result<()> {
             tokio::task::yield_now().await;
             continue;
         }
-        let Some((sleep, blocked)) = prepare_to_sleep(shard) else { return Ok(()) };
+        let Some(Rest { sleep, blocked, awake_until }) = prepare_to_sleep(shard) else { return Ok(()) };
         if let Some(sleep) = sleep {
             set_alarm(alarm.as_mut(), sleep);
         }
         let full = watch_blocked(sockets, &blocked)?;
         tokio::select! {
+            biased;
             ready = wait_ready(sockets, &full) => found = ready.ok(),
             () = shard.kick.notified() => {}
             () = alarm.as_mut(), if sleep.is_some() => {}
+            () = stay_awake(shard, awake_until) => {}
         }
     }
 }
@@ -127,8 +129,30 @@ fn set_alarm(alarm: Pin<&mut Sleep>, sleep: Duration) {
     }
 }
 
-/// How long to sleep at most, and which sockets are full; `None` when there is nothing left to do.
-fn prepare_to_sleep(shard: &Shard) -> Option<(Option<Duration>, Vec<bool>)> {
+/// Keeps the runtime from sleeping, so that it looks for news of sockets again and again. Never ends by itself.
+async fn stay_awake(shard: &Shard, mut until: Option<Instant>) {
+    while let Some(time) = until {
+        while Instant::now() < time {
+            tokio::task::yield_now().await;
+        }
+        // Something may have gone meanwhile.
+        until = shard.lock().busy_poll.awake_until();
+    }
+    std::future::pending().await
+}
+
+/// How the background task may rest.
+struct Rest {
+    /// For how long at most.
+    sleep: Option<Duration>,
+    /// Which sockets are full.
+    blocked: Vec<bool>,
+    /// Until when it must not sleep at all.
+    awake_until: Option<Instant>,
+}
+
+/// `None` when there is nothing left to do.
+fn prepare_to_sleep(shard: &Shard) -> Option<Rest> {
     let mut state = shard.lock();
     if state.endpoints.is_empty() && state.opening == 0 && !state.transport.wants_transmit() {
         state.running = false;
@@ -138,7 +162,8 @@ fn prepare_to_sleep(shard: &Shard) -> Option<(Option<Duration>, Vec<bool>)> {
     let deadline = state.next_deadline();
     state.sleeps_until = deadline;
     let blocked = if state.transport.is_blocked() { state.transport.blocked() } else { Vec::new() };
-    Some((deadline.map(|at| at.since(now)), blocked))
+    let awake_until = state.busy_poll.awake_until();
+    Some(Rest { sleep: deadline.map(|at| at.since(now)), blocked, awake_until })
 }
 
 /// Waits until any socket is readable, or a full one writable; says which are readable, by bit. Readiness is cleared

@@ -34,6 +34,8 @@ fn cases() -> Vec<Case> {
         add(Measure::Bulk, packet_bytes, &[64, 1 << 10, 16 << 10, 256 << 10], &wanted);
     }
     add(Measure::PingPong, 1400, &[64], &|peer, _| peer.plays_ping_pong());
+    add(Measure::Spinning, 1400, &[64], &|peer, _| peer.spins());
+    add(Measure::BesideBulk, 1400, &[64], &|peer, _| peer == Peer::EsockSingle);
     add(Measure::Setup, 1400, &[1, 64], &|peer, _| peer.sets_up());
     add(Measure::InMemory, 1400, &[10, 100_000], &|peer, _| peer == Peer::Esock);
     cases

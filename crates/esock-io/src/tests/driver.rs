@@ -71,6 +71,38 @@ fn two_drivers_connect_over_udp_exchange_messages_and_shut_down() {
 }
 
 #[test]
+fn drivers_that_poll_busily_exchange_messages() {
+    let at = [address("127.0.0.1")];
+    let busy = || crate::config::DriverConfig { busy_poll: Some(Duration::from_secs(60)), ..quiet(Backend::Udp) };
+    let mut a = End::open(busy(), &at, fast());
+    let mut b = End::open(busy(), &at, fast());
+    let encapsulation = b.over_udp();
+    establish(&mut a, &mut b, &at, encapsulation);
+    exchange(&mut a, &mut b);
+    shut_down(&mut a, &mut b);
+}
+
+#[test]
+fn a_driver_polls_busily_for_as_long_as_it_is_told_and_then_sleeps() {
+    let mut config = quiet(Backend::Udp);
+    config.busy_poll = Some(Duration::from_millis(50));
+    let mut driver = Driver::open(config).unwrap();
+    let (start, mut waits) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_millis(50) {
+        driver.wait(Some(Duration::from_secs(10))).unwrap();
+        let now = driver.now();
+        assert_eq!(driver.turn(now).unwrap().received, 0);
+        waits += 1;
+    }
+    assert!(waits > 1 && start.elapsed() < Duration::from_secs(5), "{waits} waits");
+    // The spin began after `start`.
+    std::thread::sleep(Duration::from_millis(5));
+    let start = Instant::now();
+    driver.wait(Some(Duration::from_millis(30))).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(30), "nothing has come, and it does not sleep");
+}
+
+#[test]
 fn two_endpoints_of_one_driver_talk_through_its_sockets() {
     let at = [address("127.0.0.1")];
     let mut a = End::open(quiet(Backend::Udp), &at, fast());

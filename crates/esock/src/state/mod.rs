@@ -9,6 +9,7 @@ mod supervise;
 pub use incoming::{Answer, Question};
 
 use crate::association::Handle;
+use crate::busy::BusyPoll;
 use crate::endpoint::Core;
 use crate::events::EndpointEvent;
 use crate::line::{For, Line};
@@ -107,6 +108,7 @@ pub struct State {
     pub deadline: Option<Time>,
     /// Until when the background task sleeps.
     pub sleeps_until: Option<Time>,
+    pub busy_poll: BusyPoll,
     /// The background task runs; without endpoints it ends, and begins again with the next one.
     pub running: bool,
     /// Endpoints that are being opened: the background task stays for them.
@@ -136,6 +138,7 @@ impl State {
             gone: Gone::default(),
             deadline: None,
             sleeps_until: None,
+            busy_poll: BusyPoll::default(),
             running: false,
             opening: 0,
             broken: false,

@@ -199,3 +199,44 @@ async fn wildcards_by_name_overlap_with_every_address() {
         }
     }
 }
+
+/// What this thread has computed so far.
+#[cfg(target_os = "linux")]
+fn computed() -> std::time::Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    std::time::Duration::from_nanos(told.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+/// What this thread computes while its tasks rest.
+#[cfg(target_os = "linux")]
+async fn computed_in(rest: std::time::Duration) -> std::time::Duration {
+    let before = computed();
+    tokio::time::sleep(rest).await;
+    computed() - before
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_runtime_that_polls_busily_sleeps_when_nothing_has_come_for_so_long() {
+    // Without fast heartbeats, which keep it awake.
+    let open = |sockets: &Context, time| {
+        builder().config(Config::default()).context(sockets.clone()).busy_poll(millis(time)).open()
+    };
+    let sockets = Context::new();
+    let (one, two) = (open(&sockets, 10).await.unwrap(), open(&Context::new(), 10).await.unwrap());
+    let ((near, _near_rx), (_far, mut far_rx)) = soon(connect(&one, &two)).await;
+    for _ in 0..100 {
+        near.send(on_stream(0), "there").await.unwrap();
+        assert_eq!(message(&mut far_rx).await.payload, "there");
+    }
+    tokio::time::sleep(millis(500)).await;
+    let resting = computed_in(millis(400)).await;
+    assert!(resting < millis(200), "{resting:?} of 400 ms");
+
+    // Whoever wants it most decides for all that share the sockets.
+    let _three = open(&sockets, 60_000).await.unwrap();
+    near.send(on_stream(0), "and here").await.unwrap();
+    assert_eq!(message(&mut far_rx).await.payload, "and here");
+    let busy = computed_in(millis(200)).await;
+    assert!(busy > millis(10), "{busy:?} of 200 ms");
+}
