@@ -94,7 +94,8 @@ impl FromStr for Backend {
 
 /// Which UDP port packets are encapsulated from (RFC 6951 §5.1: one for the whole stack).
 ///
-/// A port is never shared: `SO_REUSEPORT` is not set, because it hides a clash.
+/// A port is never shared with other programs: `SO_REUSEPORT` would hide a clash. Drivers that have a
+/// [`Seat`](crate::Seat) share it among themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum UdpPort {
@@ -127,6 +128,8 @@ pub struct DriverConfig {
     pub stack: StackConfig,
     /// The seed of all tags, nonces and jitter: for tests. `None`: the system's randomness.
     pub seed: Option<[u8; 32]>,
+    /// Its place among several drivers that share the UDP port. `None`: it has the port alone.
+    pub seat: Option<crate::Seat>,
     /// How messages travel where the protocol is TCP. Framed.
     pub tcp_framing: TcpFraming,
     /// `SO_RCVBUF` of each socket, in bytes; the system may allow less. 4 MiB.
@@ -147,6 +150,7 @@ impl Default for DriverConfig {
             addresses: Vec::new(),
             stack: StackConfig::default(),
             seed: None,
+            seat: None,
             tcp_framing: TcpFraming::default(),
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 4 << 20,

@@ -4,9 +4,10 @@ use crate::clock;
 use crate::config::{Backend, DriverConfig, Protocol};
 use crate::error::{ClaimError, DriverError, EndpointError};
 use crate::impair::{Held, Impairment, Packet};
+use crate::shards::{Member, Seat};
 use crate::sockets::{self, Sent, Sockets};
 use crate::wait::{self, Interest, Ready};
-use esock_proto::{Datagram, EndpointConfig, EndpointId, Stack, Time, Transmit};
+use esock_proto::{Datagram, EndpointConfig, EndpointId, Icmp, Stack, Time, Transmit};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -78,6 +79,12 @@ pub struct DriverStats {
     pub send_drops: u64,
     /// How often a socket took no more for the time being.
     pub send_blocked: u64,
+    /// Packets and reports given to other shards, which they belong to.
+    pub forwarded: u64,
+    /// The same taken from other shards.
+    pub taken_over: u64,
+    /// Those of them that were dropped, since the other shard had too many.
+    pub forward_drops: u64,
 }
 
 /// Packets that the socket would not take: they lie in the driver's buffer, from `from` on.
@@ -87,11 +94,43 @@ struct Pending {
     from: usize,
 }
 
+/// Tells a stack which shard it is: each has random numbers of its own, and its part of what the port may do in a second.
+fn apart(mut seed: [u8; 32], config: &mut DriverConfig) -> [u8; 32] {
+    let Some(seat) = &config.seat else { return seed };
+    let stack = &mut config.stack;
+    stack.shard = seat.shard();
+    for limit in [&mut stack.ootb_replies_per_second, &mut stack.init_acks_per_second] {
+        *limit = limit.div_ceil(u32::from(seat.count()));
+    }
+    for (byte, index) in seed.iter_mut().rev().zip(seat.index().to_le_bytes()) {
+        *byte ^= index;
+    }
+    seed
+}
+
+/// Hands a packet to the stack, or to the shard that it belongs to.
+fn deliver(stack: &mut Stack, member: &mut Option<Member>, now: Time, datagram: Datagram<'_>) {
+    match member {
+        None => stack.handle_datagram(now, datagram),
+        Some(member) => member.deliver(stack, now, datagram),
+    }
+}
+
+/// The same for a report.
+fn report(stack: &mut Stack, member: &mut Option<Member>, now: Time, icmp: Icmp<'_>) {
+    match member {
+        None => stack.handle_icmp(now, icmp),
+        Some(member) => member.report(stack, now, icmp),
+    }
+}
+
 /// A stack with its sockets. Does nothing by itself: call [`Driver::turn`] when a socket is ready,
 /// when the deadline has come, and after commands to the stack ([`Driver::flush`] suffices there).
 #[derive(Debug)]
 pub struct Driver {
-    stack: Stack,
+    pub(crate) stack: Stack,
+    /// Its part in a group of drivers.
+    pub(crate) member: Option<Member>,
     sockets: Sockets,
     chosen: Chosen,
     impairment: Impairment,
@@ -117,9 +156,11 @@ impl Driver {
             Some(seed) => seed,
             None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
         };
+        let seed = apart(seed, &mut config);
         let impairment_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Ok(Self {
             stack: Stack::new(config.stack, seed, clock::now()),
+            member: config.seat.map(Member::new),
             sockets,
             chosen,
             impairment: Impairment::new(impairment_seed),
@@ -154,9 +195,20 @@ impl Driver {
         &self.chosen
     }
 
+    /// Its place among the drivers that share its UDP port.
+    pub fn seat(&self) -> Option<Seat> {
+        self.member.as_ref().map(Member::seat)
+    }
+
     /// Counters.
     pub fn stats(&self) -> DriverStats {
-        self.stats
+        let traffic = self.member.as_ref().map(|member| member.traffic).unwrap_or_default();
+        DriverStats {
+            forwarded: traffic.forwarded,
+            taken_over: traffic.taken_over,
+            forward_drops: traffic.dropped,
+            ..self.stats
+        }
     }
 
     /// The bad network that packets pass: by default, a perfect one.
@@ -167,6 +219,14 @@ impl Driver {
     /// Opens an endpoint of the stack and claims its SCTP port. With port 0, a random one is taken that
     /// can be claimed.
     pub fn open_endpoint(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError> {
+        let id = self.open_claimed(config)?;
+        if let Some(member) = &mut self.member {
+            member.open(id, self.stack.endpoint_port(id).unwrap_or_default(), self.stack.endpoint_addresses(id));
+        }
+        Ok(id)
+    }
+
+    fn open_claimed(&mut self, config: EndpointConfig) -> Result<EndpointId, EndpointError> {
         if config.port != 0 {
             self.claim_port(config.port).map_err(EndpointError::Claim)?;
             let port = config.port;
@@ -192,6 +252,9 @@ impl Driver {
     pub fn close_endpoint(&mut self, now: Time, endpoint: EndpointId) {
         let port = self.stack.endpoint_port(endpoint);
         self.stack.close(now, endpoint);
+        if let Some(member) = &mut self.member {
+            member.close(&mut self.stack, endpoint);
+        }
         if let Some(port) = port {
             self.release_port(port);
         }
@@ -224,19 +287,21 @@ impl Driver {
     /// [`Driver::turn`] has failed.
     pub fn close_sockets(&mut self) {
         self.pending = None;
+        self.member = None;
         self.sockets = Sockets::none();
     }
 
     /// What to wait for besides [`Turn::deadline`]. Ask again after each turn: whether it is of interest
     /// that a socket is writable changes.
     pub fn interests(&self) -> impl Iterator<Item = Interest> {
-        self.sockets.interests()
+        let bell = self.member.iter().map(|member| Interest { fd: member.bell(), writable: false });
+        self.sockets.interests().chain(bell)
     }
 
     /// Duplicates of the descriptors of [`Driver::interests`], in their order: for runtimes that want to own
     /// what they watch.
     pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
-        self.sockets.descriptors()
+        self.interests().map(|interest| crate::sys::duplicate(interest.fd)).collect()
     }
 
     /// Waits until a socket is ready or `timeout` has passed (`None`: for ever); may return early. For
@@ -252,7 +317,7 @@ impl Driver {
                 return Ok(());
             }
         }
-        self.ready.set(Some(wait::wait(self.sockets.interests(), timeout)?));
+        self.ready.set(Some(wait::wait(self.interests(), timeout)?));
         Ok(())
     }
 
@@ -269,21 +334,26 @@ impl Driver {
             return Err(io::Error::other("the sockets were broken on purpose"));
         }
         let ready = self.ready.take().unwrap_or(Ready::ALL);
-        let Self { stack, sockets, impairment, .. } = self;
+        let Self { stack, member, sockets, impairment, .. } = self;
+        let taken_over = member.as_mut().map_or(0, |member| member.collect(stack, now));
         // Packets reach the stack through the one closure, reports through the other.
-        let stack = RefCell::new(stack);
+        let stack = RefCell::new((stack, member));
         let received = sockets.receive(
             ready,
             &mut |datagram: Datagram<'_>| {
                 if impairment.receive(now, &datagram) {
-                    stack.borrow_mut().handle_datagram(now, datagram);
+                    let (stack, member) = &mut *stack.borrow_mut();
+                    deliver(stack, member, now, datagram);
                 }
             },
-            &mut |icmp| stack.borrow_mut().handle_icmp(now, icmp),
+            &mut |icmp| {
+                let (stack, member) = &mut *stack.borrow_mut();
+                report(stack, member, now, icmp);
+            },
         )?;
         self.stats.packets_received += received.packets as u64;
         let mut turn = self.flush(now);
-        turn.received = received.packets;
+        turn.received = received.packets + taken_over;
         turn.more |= received.more;
         if turn.received + turn.sent > 0 {
             self.awake_until.set(None);
@@ -305,6 +375,9 @@ impl Driver {
             turn.more |= self.send_new(now, &mut turn.sent);
             // What has no delay of its own goes at once.
             self.pass_held(now);
+        }
+        if let Some(member) = &self.member {
+            member.settle(&mut self.stack);
         }
         let due = [self.stack.poll_timeout(), self.impairment.deadline()];
         turn.deadline = due.into_iter().flatten().min();
@@ -348,9 +421,9 @@ impl Driver {
     /// whether the buffer is free.
     fn send_from_buffer(&mut self, now: Time, pending: Pending) -> bool {
         let Pending { transmit, from } = pending;
-        let Self { stack, sockets, buffer, .. } = self;
+        let Self { stack, member, sockets, buffer, .. } = self;
         let data = &buffer[from..transmit.size];
-        let sent = sockets.send(&transmit, data, &mut |icmp| stack.handle_icmp(now, icmp));
+        let sent = sockets.send(&transmit, data, &mut |icmp| report(stack, member, now, icmp));
         self.count(sent);
         if sent.blocked {
             self.pending = Some(Pending { transmit, from: from + sent.bytes });
@@ -365,7 +438,7 @@ impl Driver {
                 Packet::In { local, remote, encap_port, ecn } => {
                     let data = &held.data;
                     let datagram = Datagram { local, remote, encap_port, ecn, data };
-                    self.stack.handle_datagram(now, datagram);
+                    deliver(&mut self.stack, &mut self.member, now, datagram);
                 }
                 Packet::Out(transmit) => {
                     if !self.send_held(now, &transmit, held) {
@@ -378,9 +451,8 @@ impl Driver {
     }
 
     fn send_held(&mut self, now: Time, transmit: &Transmit, held: Held) -> bool {
-        let Self { stack, sockets, .. } = self;
-        let report = &mut |icmp: esock_proto::Icmp<'_>| stack.handle_icmp(now, icmp);
-        let sent = sockets.send(transmit, &held.data, report);
+        let Self { stack, member, sockets, .. } = self;
+        let sent = sockets.send(transmit, &held.data, &mut |icmp| report(stack, member, now, icmp));
         self.count(sent);
         if sent.blocked {
             self.impairment.put_back(held);
@@ -401,8 +473,8 @@ impl Driver {
         }
         self.idle_turns += 1;
         if self.idle_turns >= IDLE_TURNS {
-            let Self { stack, sockets, .. } = self;
-            sockets.drain_errors(&mut |icmp| stack.handle_icmp(now, icmp));
+            let Self { stack, member, sockets, .. } = self;
+            sockets.drain_errors(&mut |icmp| report(stack, member, now, icmp));
         }
     }
 }

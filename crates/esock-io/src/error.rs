@@ -43,6 +43,13 @@ pub enum DriverError {
         /// The backend.
         backend: Backend,
     },
+    /// Several shards are for UDP encapsulation only.
+    NoShards {
+        /// The protocol.
+        protocol: Protocol,
+        /// The backend.
+        backend: Backend,
+    },
     /// A socket could not be made or set up.
     Socket {
         /// What was being done.
@@ -85,6 +92,11 @@ impl fmt::Display for DriverError {
             Self::Unsupported { protocol, backend } => {
                 write!(f, "the backend `{backend}` for `{protocol}` does not exist on this system: use `udp`")
             }
+            Self::NoShards { protocol, backend } => write!(
+                f,
+                "several shards are for SCTP over UDP: use the backend `udp` with them, or one shard with the backend \
+                 `{backend}` and the protocol `{protocol}`"
+            ),
             Self::Socket { doing, error } => write!(f, "{doing} failed: {error}"),
         }
     }

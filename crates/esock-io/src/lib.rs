@@ -23,6 +23,7 @@ mod open;
 mod raw;
 mod route;
 mod session;
+mod shards;
 mod sockets;
 mod sys;
 mod tcp;
@@ -39,6 +40,7 @@ pub use error::{ClaimError, DriverError, EndpointError};
 pub use impair::{Direction, Impairment};
 pub use open::open;
 pub use route::route_mtu;
+pub use shards::{MAX_SHARDS, Seat};
 #[cfg(target_os = "linux")]
 pub use sys::{detach, kernel_sctp, peer_user, user};
 pub use transport::{Incoming, Transport};

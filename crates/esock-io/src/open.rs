@@ -11,6 +11,12 @@ use crate::transport::Transport;
 /// [`Backend::Auto`] takes the kernel's SCTP where it is loaded, else raw IP where that is permitted, else UDP;
 /// [`Transport::backend`] says which and why. Whether it is loaded is seen in /proc: asking for a socket would load it.
 pub fn open(protocol: Protocol, config: DriverConfig) -> Result<Box<dyn Transport>, DriverError> {
+    if config.seat.is_some() {
+        return match (protocol, config.backend) {
+            (Protocol::Sctp, Backend::Auto | Backend::Udp) => Ok(Box::new(Driver::open(config)?)),
+            (protocol, backend) => Err(DriverError::NoShards { protocol, backend }),
+        };
+    }
     match (protocol, config.backend) {
         #[cfg(target_os = "linux")]
         (Protocol::Sctp, Backend::Kernel) => kernel("the kernel's SCTP, as asked for".into()),

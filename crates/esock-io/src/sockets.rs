@@ -11,7 +11,6 @@ use crate::udp::{self, UdpSocket};
 use crate::wait::{Interest, Ready};
 use esock_proto::{Datagram, Icmp, IcmpKind, Transmit};
 use std::io;
-use std::os::fd::OwnedFd;
 
 /// As much of a packet of ours as goes with a report about it.
 const QUOTED_BYTES: usize = 256;
@@ -183,11 +182,6 @@ impl Sockets {
         #[cfg(not(target_os = "linux"))]
         let fds = udp;
         fds.enumerate().map(|(index, fd)| Interest { fd, writable: self.blocked == Some(index) })
-    }
-
-    /// Duplicates of what [`Sockets::interests`] names.
-    pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
-        self.interests().map(|interest| crate::sys::duplicate(interest.fd)).collect()
     }
 
     /// Claims an SCTP port on raw IP and begins to receive its packets. Without raw IP there is

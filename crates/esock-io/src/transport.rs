@@ -294,24 +294,19 @@ impl Transport for Driver {
     }
 
     fn poll_incoming(&mut self) -> Option<Incoming> {
-        self.stack_mut().poll_incoming().map(Incoming::from)
+        self.poll_incoming()
     }
 
     fn accept(&mut self, now: Time, incoming: Incoming) -> Option<AssocId> {
-        let Held::Cookie(cookie) = incoming.held else { return None };
-        self.stack_mut().accept(now, cookie)
+        self.decide(incoming, |stack, cookie| stack.accept(now, cookie)).flatten()
     }
 
     fn refuse(&mut self, now: Time, incoming: Incoming, reason: &[u8]) {
-        if let Held::Cookie(cookie) = incoming.held {
-            self.stack_mut().refuse(now, cookie, reason);
-        }
+        self.decide(incoming, |stack, cookie| stack.refuse(now, cookie, reason));
     }
 
     fn ignore(&mut self, incoming: Incoming) {
-        if let Held::Cookie(cookie) = incoming.held {
-            self.stack_mut().ignore(cookie);
-        }
+        self.decide(incoming, |stack, cookie| stack.ignore(cookie));
     }
 
     fn connect(
@@ -321,7 +316,7 @@ impl Transport for Driver {
         peer: &Peer,
         config: Option<Config>,
     ) -> Result<AssocId, ConnectError> {
-        self.stack_mut().connect(now, endpoint, peer, config)
+        self.connect(now, endpoint, peer, config)
     }
 
     fn send(&mut self, now: Time, id: AssocId, options: SendOptions, payload: Bytes) -> Result<(), Rejected> {

@@ -49,13 +49,13 @@ pub(crate) struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds a socket; `port` 0 takes a free one. Never shared with anybody.
+    /// Binds a socket; `port` 0 takes a free one. It is shared with nobody, or with all that are `shared`.
     pub(crate) fn bind(
         id: SocketId,
         address: Address,
         port: u16,
-        receive_buffer_bytes: usize,
-        send_buffer_bytes: usize,
+        shared: bool,
+        (receive_buffer_bytes, send_buffer_bytes): (usize, usize),
     ) -> io::Result<Self> {
         let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
@@ -63,6 +63,9 @@ impl UdpSocket {
             socket.set_only_v6(true)?;
         }
         sys::set_buffers(&socket, receive_buffer_bytes, send_buffer_bytes);
+        if shared {
+            socket.set_reuse_port(true)?;
+        }
         socket.bind(&sys::socket_addr(address, port).into())?;
         let socket = StdSocket::from(socket);
         let state = prepare(&socket, address.is_ipv4())?;

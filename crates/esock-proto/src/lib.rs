@@ -38,7 +38,7 @@ pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejec
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};
 pub use serial::{Ssn, Tsn};
-pub use stack::Stack;
+pub use stack::{PeerChange, Shard, Stack, Stray, StrayKind};
 pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats, Waiting};
 pub use time::Time;
 pub use transmit::{Datagram, Ecn, Icmp, IcmpKind, Local, SocketId, Transmit};

@@ -92,11 +92,19 @@ fn open_udp(config: &DriverConfig, port: UdpPort) -> Result<Vec<UdpSocket>, Driv
 }
 
 /// Opens a UDP socket for each address, at one port; 0 takes what the first gets.
-fn open_udp_at(config: &DriverConfig, mut port: u16) -> Result<Vec<UdpSocket>, DriverError> {
+fn open_udp_at(config: &DriverConfig, port: u16) -> Result<Vec<UdpSocket>, DriverError> {
+    match &config.seat {
+        None => bind_udp(config, port, false),
+        Some(seat) => seat.bind(port, &|port, shared| bind_udp(config, port, shared)),
+    }
+}
+
+fn bind_udp(config: &DriverConfig, mut port: u16, shared: bool) -> Result<Vec<UdpSocket>, DriverError> {
     let mut sockets: Vec<UdpSocket> = Vec::new();
     for address in bindings(config) {
         let id = SocketId(sockets.len() as u16);
-        let bound = UdpSocket::bind(id, address, port, config.receive_buffer_bytes, config.send_buffer_bytes);
+        let buffers = (config.receive_buffer_bytes, config.send_buffer_bytes);
+        let bound = UdpSocket::bind(id, address, port, shared, buffers);
         let socket = match bound {
             Ok(socket) => socket,
             Err(error) if no_ipv6(config, address, &error) => continue,
@@ -120,6 +128,15 @@ fn open_native(config: &DriverConfig) -> Result<Native, DriverError> {
     let without = |why: String| Native { sockets: Vec::new(), used: false, why };
     if config.backend == Backend::Udp {
         return Ok(without("UDP encapsulation, as asked for".into()));
+    }
+    if config.seat.is_some() {
+        // Each raw socket gets all packets: there is nothing that would steer them.
+        return match config.backend {
+            Backend::Auto => {
+                Ok(without("UDP encapsulation: several shards have a UDP port each, and no raw sockets".into()))
+            }
+            backend => Err(DriverError::NoShards { protocol: Protocol::Sctp, backend }),
+        };
     }
     let opened = match kernel_sctp(std::path::Path::new("/proc")) {
         Some(seen_in) => Err(DriverError::KernelSctp { seen_in }),

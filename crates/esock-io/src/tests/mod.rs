@@ -9,6 +9,8 @@ mod pair;
 #[cfg(target_os = "linux")]
 mod raw;
 mod sanitizer;
+#[cfg(target_os = "linux")]
+mod shards;
 mod udp;
 #[cfg(target_os = "linux")]
 mod unreachable;

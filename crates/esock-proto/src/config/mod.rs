@@ -243,6 +243,8 @@ pub struct StackConfig {
     pub ootb_replies_per_second: u32,
     /// INIT ACKs per second, all peers together. 1,000,000.
     pub init_acks_per_second: u32,
+    /// Which of several stacks behind one UDP port this is; each has limits of its own. [`Shard::ALONE`](crate::Shard::ALONE).
+    pub shard: crate::Shard,
     /// Most associations. 1,000,000.
     pub max_associations: usize,
     /// Whether packets to SCTP ports that no endpoint has are answered on raw IP too, as the only stack of a host does it;
@@ -262,6 +264,7 @@ impl Default for StackConfig {
             max_incoming: 4096,
             ootb_replies_per_second: 1000,
             init_acks_per_second: 1_000_000,
+            shard: crate::Shard::ALONE,
             max_associations: 1_000_000,
             answers_for_nobody: false,
             refuse_when_not_accepting: false,

@@ -1,6 +1,7 @@
 //! Whose packet it is: by our verification tag, else by the peer's address (RFC 9260 §8.5).
 
 use super::Stack;
+use super::shard::{Stray, StrayKind};
 use crate::api::State;
 use crate::time::Time;
 use crate::transmit::Datagram;
@@ -10,43 +11,59 @@ use crate::wire::{Chunk, Chunks, HEADER_BYTES, Header, checksum_ok, kind, padded
 impl Stack {
     /// Takes a packet that has arrived.
     pub fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>) {
+        // Whoever does not ask for what may be another shard's gets nothing back.
+        let _ = self.take_datagram(now, datagram, true);
+    }
+
+    /// Takes a packet; not the `last` to be asked, gives back what may be another shard's.
+    pub(super) fn take_datagram(&mut self, now: Time, datagram: Datagram<'_>, last: bool) -> Option<Stray> {
         self.stats.packets_received += 1;
         let Ok(header) = Header::parse(datagram.data) else {
             self.stats.malformed += 1;
-            return;
+            return None;
         };
         // RFC 9260 §8.4: nothing that comes from or went to a non-unicast address.
         if !datagram.remote.is_usable_peer() || datagram.local.address.is_some_and(|local| !local.is_usable_peer()) {
             self.stats.malformed += 1;
-            return;
+            return None;
         }
         let by_tag = if header.tag == VerificationTag::ZERO { None } else { self.find_by_tag(&header) };
         if !checksum_ok(datagram.data) {
             self.stats.malformed += 1;
             self.stats.bad_checksum += 1;
-            return;
+            return None;
         }
         let Some(Ok(first)) = Chunks::new(&datagram.data[HEADER_BYTES..]).next() else {
             self.stats.malformed += 1;
-            return;
+            return None;
         };
         if header.tag == VerificationTag::ZERO {
             // §8.5.1 A: only INIT has no tag.
             if first.kind == kind::INIT {
+                if !last && let Some(stray) = self.stray_init(&datagram, &header, &first) {
+                    return Some(stray);
+                }
                 self.handle_init(now, &datagram, &header, &first);
             } else {
                 self.stats.malformed += 1;
             }
-            return;
+            return None;
         }
         match (by_tag, first.kind) {
             (existing, kind::COOKIE_ECHO) => {
                 let existing = existing.or_else(|| self.find_by_peer(&datagram, &header));
+                if !last && existing.is_none() {
+                    let stray = self.stray(&datagram, &header, StrayKind::CookieEcho);
+                    if stray.is_some() {
+                        return stray;
+                    }
+                }
                 self.handle_cookie_echo(now, &datagram, &header, &first, existing);
             }
             (Some(id), first_kind) => self.handle_own(now, &datagram, &header, id, first_kind),
-            (None, _) => self.handle_foreign(now, &datagram, &header, &first),
+            (None, _) => return self.handle_foreign(now, &datagram, &header, &first, last),
         }
+        None
     }
 
     /// The association that has this tag, if the ports are its own too.
@@ -95,15 +112,26 @@ impl Stack {
     }
 
     /// A packet whose tag is none of ours.
-    fn handle_foreign(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header, first: &Chunk<'_>) {
+    fn handle_foreign(
+        &mut self,
+        now: Time,
+        datagram: &Datagram<'_>,
+        header: &Header,
+        first: &Chunk<'_>,
+        last: bool,
+    ) -> Option<Stray> {
         if first.kind == kind::ABORT && !first.has_t_bit() && self.undecided.remove(header.tag) {
             // The peer has given up while the user still thinks about it.
-            return;
+            return None;
         }
         let Some(id) = self.find_by_peer(datagram, header) else {
-            return self.handle_out_of_the_blue(now, datagram, header);
+            let stray = if last { None } else { self.stray(datagram, header, StrayKind::Other) };
+            if stray.is_none() {
+                self.handle_out_of_the_blue(now, datagram, header);
+            }
+            return stray;
         };
-        let Some(entry) = self.table.get(id) else { return };
+        let entry = self.table.get(id)?;
         let forming = matches!(entry.assoc.state(), State::CookieWait | State::CookieEchoed);
         let alone = padded(first.raw.len()) >= datagram.data.len() - HEADER_BYTES;
         let reflected =
@@ -117,6 +145,7 @@ impl Stack {
             // §8.5: silently discarded.
             _ => {}
         }
+        None
     }
 }
 

@@ -12,6 +12,7 @@ mod limits;
 mod ootb;
 mod output;
 mod setup;
+mod shard;
 mod table;
 mod tags;
 mod undecided;
@@ -32,6 +33,7 @@ use limits::RateLimit;
 use output::Replies;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+pub use shard::{PeerChange, Shard, Stray, StrayKind};
 use std::collections::VecDeque;
 use table::Table;
 use undecided::Undecided;
@@ -67,7 +69,7 @@ impl Stack {
     /// from the system's randomness.
     pub fn new(config: StackConfig, seed: [u8; 32], now: Time) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let table = Table::new(&mut rng);
+        let table = Table::new(&mut rng, config.shard);
         Self {
             endpoints: Endpoints::default(),
             undecided: Undecided::new(table.hasher()),

@@ -95,7 +95,7 @@ impl Stack {
     }
 
     /// The peer's addresses: where the packet came from, and those it lists that it can have.
-    fn peer_addresses(
+    pub(super) fn peer_addresses(
         &self,
         endpoint: EndpointId,
         remote: Address,

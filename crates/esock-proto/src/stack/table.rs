@@ -1,6 +1,7 @@
 //! Where the associations are: by slot, by our tag, by the peer's address; who is due, who has to send.
 
 use super::deadlines::Deadlines;
+use super::shard::{PeerChange, Shard};
 use super::tags::{Retired, Tags};
 use crate::assoc::Association;
 use crate::time::Time;
@@ -8,6 +9,7 @@ use crate::types::{Address, AssocId, EndpointId, VerificationTag};
 use rand::{Rng, RngExt};
 use siphasher::sip::SipHasher13;
 use slab::Slab;
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 
@@ -47,29 +49,42 @@ impl Entry {
     }
 }
 
+/// Whom an association is found by: endpoint, address and port of the peer.
+type PeerKey = (EndpointId, Address, u16);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Table {
     slots: Slab<Entry>,
     generation: u32,
     pub tags: Tags,
-    peers: HashMap<(EndpointId, Address, u16), AssocId, Keyed>,
+    peers: HashMap<PeerKey, AssocId, Keyed>,
     /// Who else has listed an address, and is found by it when the one that has it ends.
-    contested: HashMap<(EndpointId, Address, u16), Vec<AssocId>, Keyed>,
+    contested: HashMap<PeerKey, Vec<AssocId>, Keyed>,
     pub deadlines: Deadlines,
+    /// What has changed in `peers`, where other shards want to know.
+    pub changes: Option<VecDeque<PeerChange>>,
     active: VecDeque<AssocId>,
 }
 
+/// Notes a change for the other shards, if there are any.
+fn note(changes: &mut Option<VecDeque<PeerChange>>, (endpoint, remote, port): PeerKey, listed: bool) {
+    if let Some(changes) = changes {
+        changes.push_back(PeerChange { endpoint, remote, port, listed });
+    }
+}
+
 impl Table {
-    pub fn new(rng: &mut impl Rng) -> Self {
+    pub fn new(rng: &mut impl Rng, shard: Shard) -> Self {
         let keyed = Keyed(rng.random(), rng.random());
         Self {
             slots: Slab::new(),
             generation: 0,
-            tags: Tags::default(),
+            tags: Tags::new(shard),
             peers: HashMap::with_hasher(keyed.clone()),
             contested: HashMap::with_hasher(keyed),
             deadlines: Deadlines::default(),
+            changes: (shard != Shard::ALONE).then(VecDeque::new),
             active: VecDeque::new(),
         }
     }
@@ -104,11 +119,18 @@ impl Table {
         let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
         for path in &entry.assoc.paths.list {
             let key = (endpoint, path.remote, port);
-            if *self.peers.entry(key).or_insert(id) != id {
-                let others = self.contested.entry(key).or_default();
-                if !others.contains(&id) {
-                    others.push(id);
+            match self.peers.entry(key) {
+                MapEntry::Vacant(place) => {
+                    place.insert(id);
+                    note(&mut self.changes, key, true);
                 }
+                MapEntry::Occupied(holder) if *holder.get() != id => {
+                    let others = self.contested.entry(key).or_default();
+                    if !others.contains(&id) {
+                        others.push(id);
+                    }
+                }
+                MapEntry::Occupied(_) => {}
             }
         }
     }
@@ -126,7 +148,10 @@ impl Table {
             });
             match heir {
                 Some(heir) => drop(self.peers.insert(key, heir)),
-                None if held => drop(self.peers.remove(&key)),
+                None if held => {
+                    self.peers.remove(&key);
+                    note(&mut self.changes, key, false);
+                }
                 None => {}
             }
             if self.contested.get(&key).is_some_and(Vec::is_empty) {

@@ -1,6 +1,7 @@
 //! Verification tags: ours are random, unique in the stack, and not used again while a cookie that
 //! carries them could still be presented (RFC 9260 §5.3.1).
 
+use super::shard::Shard;
 use crate::time::Time;
 use crate::types::{AssocId, VerificationTag};
 use rand::{Rng, RngExt};
@@ -22,16 +23,22 @@ pub enum Retired {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tags {
+    /// Whose tags these are.
+    shard: Shard,
     in_use: FxHashMap<u32, AssocId>,
     retired: FxHashMap<u32, Retired>,
     expiry: VecDeque<(Time, u32)>,
 }
 
 impl Tags {
-    /// A tag that nobody has.
+    pub fn new(shard: Shard) -> Self {
+        Self { shard, ..Self::default() }
+    }
+
+    /// A tag that nobody has, and that names our shard.
     pub fn choose(&self, rng: &mut impl Rng) -> VerificationTag {
         loop {
-            let tag = rng.random();
+            let Some(tag) = self.shard.tag(rng.random()) else { continue };
             if tag != 0 && !self.in_use.contains_key(&tag) && !self.retired.contains_key(&tag) {
                 return VerificationTag(tag);
             }

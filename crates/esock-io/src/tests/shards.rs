@@ -1,0 +1,298 @@
+//! Drivers that share a UDP port: who gets what.
+
+use super::address;
+use super::pair::fast;
+use crate::config::{Backend, DriverConfig, UdpPort};
+use crate::transport::Transport;
+use crate::{Driver, DriverError, DriverStats, Seat};
+use bytes::Bytes;
+use esock_proto::{
+    AssocId, CloseReason, ConnectError, Encapsulation, EndpointConfig, EndpointId, Event, Peer, SendOptions, State,
+};
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+const SERVER_PORT: u16 = 2905;
+
+fn endpoint(driver: &mut Driver, port: u16) -> EndpointId {
+    let config =
+        EndpointConfig { port, addresses: vec![address("127.0.0.1")], host_addresses: Vec::new(), config: fast() };
+    let id = driver.open_endpoint(config).unwrap();
+    driver.set_accepting(id, true);
+    id
+}
+
+fn config(udp_port: UdpPort, seat: Option<Seat>) -> DriverConfig {
+    DriverConfig { backend: Backend::Udp, udp_port, seat, addresses: vec![address("127.0.0.1")], ..Default::default() }
+}
+
+/// One of several drivers, or the only one.
+struct Party {
+    driver: Driver,
+    endpoint: EndpointId,
+    assocs: Vec<AssocId>,
+    events: Vec<(AssocId, Event)>,
+    received: usize,
+}
+
+impl Party {
+    fn open(config: DriverConfig, port: u16) -> Self {
+        let mut driver = Driver::open(config).unwrap();
+        let endpoint = endpoint(&mut driver, port);
+        Self { driver, endpoint, assocs: Vec::new(), events: Vec::new(), received: 0 }
+    }
+
+    fn turn(&mut self) {
+        let now = self.driver.now();
+        self.driver.turn(now).unwrap();
+        while let Some(incoming) = self.driver.poll_incoming() {
+            self.assocs.extend(self.driver.accept(now, incoming));
+        }
+        while let Some(event) = Transport::poll_event(&mut self.driver) {
+            self.events.push(event);
+        }
+        for id in self.assocs.clone() {
+            while let Some(message) = Transport::recv(&mut self.driver, id) {
+                assert!(message.payload.iter().all(|byte| *byte == message.payload[0]));
+                self.received += message.payload.len();
+            }
+        }
+        self.driver.flush(now);
+    }
+
+    fn connect(&mut self, udp_port: u16) -> Result<AssocId, ConnectError> {
+        let now = self.driver.now();
+        let peer = Peer {
+            addresses: vec![address("127.0.0.1")],
+            port: SERVER_PORT,
+            encapsulation: Encapsulation::Udp(udp_port),
+        };
+        let endpoint = self.endpoint;
+        let id = Transport::connect(&mut self.driver, now, endpoint, &peer, None)?;
+        self.assocs.push(id);
+        Ok(id)
+    }
+
+    fn port(&self) -> u16 {
+        self.driver.backend().udp_port.unwrap()
+    }
+
+    fn open_associations(&self) -> usize {
+        self.driver.association_count(self.endpoint)
+    }
+}
+
+/// Shards with an endpoint each.
+fn group(count: u16) -> Vec<Party> {
+    let seats = Seat::all(count).unwrap();
+    let mut port = UdpPort::Ephemeral;
+    let open = |seat: Seat| {
+        let party = Party::open(config(port, Some(seat)), SERVER_PORT);
+        port = UdpPort::Listen(party.port());
+        party
+    };
+    seats.into_iter().map(open).collect()
+}
+
+/// Runs turns until `done`, and says so if it is not in time.
+fn run(what: &str, parties: &mut [&mut [Party]], done: impl Fn(&[&mut [Party]]) -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done(parties) {
+        parties.iter_mut().flat_map(|parties| parties.iter_mut()).for_each(Party::turn);
+        let stats: Vec<_> =
+            if Instant::now() > end { parties.iter().flat_map(|p| p.iter()).collect() } else { Vec::new() };
+        assert!(
+            stats.is_empty(),
+            "{what}: {:?}",
+            stats.iter().map(|p| (p.driver.stats(), &p.events)).collect::<Vec<_>>()
+        );
+    }
+}
+
+fn total(parties: &[Party], count: impl Fn(&DriverStats) -> u64) -> u64 {
+    parties.iter().map(|party| count(&party.driver.stats())).sum()
+}
+
+fn is_up(party: &Party, id: AssocId) -> bool {
+    party.driver.stack().state(id) == Some(State::Established)
+}
+
+#[test]
+fn associations_spread_and_their_packets_reach_their_shard_without_being_forwarded() {
+    for count in [2, 3] {
+        let mut server = group(count);
+        let port = server[0].port();
+        // All of them between the same two UDP ports.
+        let mut client = [Party::open(config(UdpPort::Ephemeral, None), 0)];
+        let mut assocs = Vec::new();
+        for at in 0..6 {
+            // Each from an SCTP port of its own.
+            client[0].endpoint = endpoint(&mut client[0].driver, 0);
+            let id = client[0].connect(port).unwrap();
+            assocs.push(id);
+            run("setup", &mut [&mut server, &mut client], |all| {
+                is_up(&all[1][0], id) && all[0].iter().map(Party::open_associations).sum::<usize>() == at + 1
+            });
+        }
+        let spread: Vec<_> = server.iter().map(Party::open_associations).collect();
+        assert_eq!(spread, vec![6 / usize::from(count); usize::from(count)], "they are spread");
+        let forwarded = total(&server, |stats| stats.forwarded);
+        assert!(forwarded <= 6, "INITs only: {forwarded}");
+        assert_eq!(total(&server, |stats| stats.taken_over), forwarded);
+
+        let mut sent = 0;
+        for round in 0..20 {
+            for id in &assocs {
+                let payload = Bytes::from(vec![round; 10_000]);
+                let now = client[0].driver.now();
+                if client[0].driver.stack_mut().send(now, *id, SendOptions::default(), payload).is_ok() {
+                    sent += 10_000;
+                }
+            }
+            let wanted = sent;
+            run("data", &mut [&mut server, &mut client], |all| {
+                all[0].iter().map(|party| party.received).sum::<usize>() == wanted
+            });
+        }
+        assert_eq!(sent, 20 * 6 * 10_000);
+        assert_eq!(total(&server, |stats| stats.forwarded), forwarded, "no packet went to another shard");
+        assert!(server.iter().all(|party| party.driver.stats().packets_received > 100));
+    }
+}
+
+#[test]
+fn a_peer_that_restarts_finds_its_association_whichever_shard_gets_its_init() {
+    let mut server = group(3);
+    let port = server[0].port();
+    let mut client = [Party::open(config(UdpPort::Ephemeral, None), 4000)];
+    let udp_port = client[0].port();
+    let id = client[0].connect(port).unwrap();
+    run("setup", &mut [&mut server, &mut client], |all| is_up(&all[1][0], id));
+    let restarts = |server: &[Party]| {
+        let events = server.iter().flat_map(|party| party.events.iter());
+        events.filter(|(_, event)| matches!(event, Event::Restarted(_))).count()
+    };
+    for time in 1..=8 {
+        // It goes without a word, and comes back where it was.
+        drop(client);
+        client = [Party::open(config(UdpPort::Listen(udp_port), None), 4000)];
+        let id = client[0].connect(port).unwrap();
+        run("restart", &mut [&mut server, &mut client], |all| is_up(&all[1][0], id) && restarts(all[0]) == time);
+        assert_eq!(server.iter().map(Party::open_associations).sum::<usize>(), 1, "it has one association");
+    }
+    assert!(total(&server, |stats| stats.forwarded) > 0, "eight INITs that all came to the right shard");
+}
+
+#[test]
+fn a_reflected_tag_ends_the_association_in_whichever_shard_it_is() {
+    let mut server = group(2);
+    let port = server[0].port();
+    for _ in 0..6 {
+        let mut client = [Party::open(config(UdpPort::Ephemeral, None), 0)];
+        let udp_port = client[0].port();
+        let id = client[0].connect(port).unwrap();
+        run("setup", &mut [&mut server, &mut client], |all| {
+            is_up(&all[1][0], id) && all[0].iter().map(Party::open_associations).sum::<usize>() == 1
+        });
+        // It has forgotten the association, and answers a HEARTBEAT with an ABORT that carries the tag it came with.
+        let sctp_port = client[0].driver.stack().endpoint_port(client[0].endpoint).unwrap();
+        drop(client);
+        let mut client = [Party::open(config(UdpPort::Listen(udp_port), None), sctp_port)];
+        run("abort", &mut [&mut server, &mut client], |all| all[0].iter().all(|party| party.open_associations() == 0));
+        let aborted = |event: &Event| matches!(event, Event::Closed(CloseReason::PeerAbort { .. }));
+        let ends: usize =
+            server.iter_mut().map(|party| party.events.drain(..).filter(|(_, event)| aborted(event)).count()).sum();
+        assert_eq!(ends, 1);
+    }
+}
+
+#[test]
+fn a_peer_belongs_to_one_shard_at_a_time() {
+    let mut server = group(2);
+    let client = Party::open(config(UdpPort::Ephemeral, None), SERVER_PORT + 1);
+    let (udp_port, now) = (client.port(), client.driver.now());
+    let peer = Peer {
+        addresses: vec![address("127.0.0.1"), address("127.0.0.2")],
+        port: SERVER_PORT + 1,
+        encapsulation: Encapsulation::Udp(udp_port),
+    };
+    let endpoints = [server[0].endpoint, server[1].endpoint];
+    let id = Transport::connect(&mut server[0].driver, now, endpoints[0], &peer, None).unwrap();
+    let by_one = Peer { addresses: vec![address("127.0.0.2")], ..peer.clone() };
+    let again = Transport::connect(&mut server[1].driver, now, endpoints[1], &by_one, None);
+    assert_eq!(again, Err(ConnectError::Exists));
+    server[0].driver.release(now, id);
+    server[0].driver.flush(now);
+    Transport::connect(&mut server[1].driver, now, endpoints[1], &by_one, None).unwrap();
+    // A driver that goes has nobody any more, nor has an endpoint that is closed.
+    let again = Transport::connect(&mut server[0].driver, now, endpoints[0], &peer, None);
+    assert_eq!(again, Err(ConnectError::Exists));
+    server[1].driver.close_endpoint(now, endpoints[1]);
+    Transport::connect(&mut server[0].driver, now, endpoints[0], &peer, None).unwrap();
+}
+
+#[test]
+fn a_buffer_that_holds_packets_of_two_shards_is_taken_apart() {
+    let mut server = group(2);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", server[0].port())).unwrap();
+    let state = quinn_udp::UdpSocketState::new((&socket).into()).unwrap();
+    let mut contents = vec![0; 200];
+    (contents[7], contents[107]) = (2, 3);
+    let packets = quinn_udp::Transmit {
+        destination: socket.peer_addr().unwrap(),
+        ecn: None,
+        contents: &contents,
+        segment_size: Some(100),
+        src_ip: None,
+    };
+    state.try_send((&socket).into(), &packets).unwrap();
+    run("both", &mut [&mut server], |all| all[0].iter().all(|party| party.driver.stack().stats().malformed > 0));
+    let [even, odd] = [0, 1].map(|shard: usize| server[shard].driver.stats());
+    assert_eq!((even.packets_received, even.forwarded, odd.taken_over), (2, 1, 1));
+}
+
+#[test]
+fn a_driver_that_is_opened_anew_gets_its_packets_again() {
+    let mut server = group(3);
+    let port = server[0].port();
+    let seats = {
+        // The first place is taken by the last socket when its own goes.
+        let Party { mut driver, .. } = server.remove(0);
+        let seat = driver.seat().unwrap();
+        driver.close_sockets();
+        seat
+    };
+    server.insert(0, Party::open(config(UdpPort::Listen(port), Some(seats)), SERVER_PORT));
+    let mut client = [Party::open(config(UdpPort::Ephemeral, None), 0)];
+    for at in 0..6 {
+        client[0].endpoint = endpoint(&mut client[0].driver, 0);
+        let id = client[0].connect(port).unwrap();
+        run("setup", &mut [&mut server, &mut client], |all| {
+            is_up(&all[1][0], id) && all[0].iter().map(Party::open_associations).sum::<usize>() == at + 1
+        });
+    }
+    assert!(server.iter().all(|party| party.open_associations() == 2));
+    assert!(total(&server, |stats| stats.forwarded) <= 6);
+}
+
+#[test]
+fn a_port_of_shards_is_nobody_elses() {
+    let server = group(2);
+    let port = server[0].port();
+    let in_use = |seat: Option<Seat>| {
+        let opened = Driver::open(config(UdpPort::Listen(port), seat));
+        assert!(matches!(opened, Err(DriverError::UdpPortInUse { .. })), "{opened:?}");
+    };
+    in_use(None);
+    in_use(Some(Seat::all(2).unwrap().remove(0)));
+    drop(server);
+    // Nor is one that somebody shares already.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+    in_use(Some(Seat::all(2).unwrap().remove(0)));
+    drop(socket);
+    let raw = DriverConfig { backend: Backend::Raw, ..config(UdpPort::Ephemeral, Seat::all(2).unwrap().pop()) };
+    assert!(matches!(Driver::open(raw), Err(DriverError::NoShards { .. })));
+}
