@@ -59,6 +59,13 @@ pub struct Impairment {
     broken: bool,
 }
 
+/// What an [`Impairment`] does, by address.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    by_address: HashMap<Address, [Rule; 2]>,
+    broken: bool,
+}
+
 /// A packet on its way through the bad network.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -119,6 +126,17 @@ impl Impairment {
     /// Lets the driver's next turn fail as if its sockets had.
     pub fn break_sockets(&mut self) {
         self.broken = true;
+    }
+
+    /// What it does now, for others that are to do the same: drivers that share a UDP port.
+    pub fn rules(&self) -> Rules {
+        Rules { by_address: self.rules.clone(), broken: self.broken }
+    }
+
+    /// Does from now on what another one does.
+    pub fn follow(&mut self, rules: Rules) {
+        self.rules = rules.by_address;
+        self.broken |= rules.broken;
     }
 
     pub(crate) fn is_broken(&self) -> bool {

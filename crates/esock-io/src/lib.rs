@@ -37,7 +37,7 @@ pub use addresses::{host_addresses, host_interfaces};
 pub use config::{Backend, DriverConfig, ENCAPSULATION_PORT, Protocol, TcpFraming, UdpPort};
 pub use driver::{Chosen, Driver, DriverStats, Turn};
 pub use error::{ClaimError, DriverError, EndpointError};
-pub use impair::{Direction, Impairment};
+pub use impair::{Direction, Impairment, Rules};
 pub use open::open;
 pub use route::route_mtu;
 pub use shards::{MAX_SHARDS, Seat};

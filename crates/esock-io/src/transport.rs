@@ -6,7 +6,7 @@
 use crate::driver::Driver;
 use crate::error::EndpointError;
 use crate::impair::Impairment;
-use crate::{Chosen, Turn};
+use crate::{Chosen, DriverStats, Turn};
 use bytes::Bytes;
 use esock_proto::{
     Address, AssocEvent, AssocId, AssociationStats, Capabilities, Config, ConnectError, EndpointConfig, EndpointId,
@@ -61,6 +61,11 @@ pub trait Transport: Debug + Send {
 
     /// When the next turn is due, once [`Transport::wants_transmit`] says no.
     fn poll_timeout(&self) -> Option<Time>;
+
+    /// Counters of its sockets; none where the system keeps them to itself.
+    fn stats(&self) -> DriverStats {
+        DriverStats::default()
+    }
 
     /// The bad network that packets pass; `None` without [`Capability::Impairment`](esock_proto::Capability::Impairment).
     fn impairment(&mut self) -> Option<&mut Impairment>;
@@ -263,6 +268,10 @@ impl Transport for Driver {
 
     fn poll_timeout(&self) -> Option<Time> {
         self.stack().poll_timeout()
+    }
+
+    fn stats(&self) -> DriverStats {
+        self.stats()
     }
 
     fn impairment(&mut self) -> Option<&mut Impairment> {

@@ -5,6 +5,7 @@ use crate::line::{For, Place};
 use crate::link::{LinkId, Sink};
 use crate::path::Path;
 use crate::receiver::Receiver;
+use crate::shard::Shard;
 use crate::state::State as ShardState;
 use crate::{Address, AssociationStats, CloseReason, PathId, Rejected, SendError, SendOptions, State};
 use bytes::Bytes;
@@ -26,11 +27,16 @@ impl Handle {
     pub fn new(core: Arc<Core>, id: LinkId) -> Self {
         Self { core, id }
     }
+
+    /// The shard that it lives in.
+    pub fn shard(&self) -> &Arc<Shard> {
+        self.core.shard(self.id)
+    }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.core.shard.with(|state, now| state.on_handle_dropped(now, self.id));
+        self.shard().with(|state, now| state.on_handle_dropped(now, self.id));
     }
 }
 
@@ -49,7 +55,7 @@ impl WeakAssociation {
     /// The association, unless it has ended or nobody else wants it any more.
     pub fn upgrade(&self) -> Option<Association> {
         let core = self.core.upgrade()?;
-        let mut state = core.shard.lock();
+        let mut state = core.shard(self.id).lock();
         state.links.get(self.id).filter(|link| link.closed.is_none())?;
         let handle = state.handle(&core, self.id);
         drop(state);
@@ -89,6 +95,10 @@ impl Association {
         &self.0.core
     }
 
+    pub(crate) fn shard(&self) -> &Arc<Shard> {
+        self.0.shard()
+    }
+
     /// A weak handle.
     pub fn downgrade(&self) -> WeakAssociation {
         WeakAssociation::new(self.core(), self.id())
@@ -101,12 +111,12 @@ impl Association {
 
     /// Calls `command` under the lock and sends what it brought about.
     pub(crate) fn with<T>(&self, command: impl FnOnce(&mut ShardState, Time) -> T) -> T {
-        self.0.core.shard.with(command)
+        self.0.shard().with(command)
     }
 
     /// Asks the backend's association, where there is one now.
     fn ask<T>(&self, ask: impl FnOnce(&ShardState, AssocId) -> Option<T>) -> Option<T> {
-        let state = self.0.core.shard.lock();
+        let state = self.0.shard().lock();
         let assoc = state.assoc(self.id())?;
         ask(&state, assoc)
     }
@@ -118,9 +128,9 @@ impl Association {
     /// Cancel safe: a message is taken whole or not at all; dropped while it waits, nothing was sent.
     pub async fn send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let mut payload = Some(payload.into());
-        let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
+        let mut place = Place::new(self.0.shard(), For::Room(self.id()));
         cooperative(poll_fn(|cx| {
-            self.0.core.shard.hand_over(|state, now| {
+            self.0.shard().hand_over(|state, now| {
                 let Some(taken) = payload.take() else { return Poll::Ready(Ok(())) };
                 match self.offer(state, now, &place, options, taken) {
                     Err(Rejected { error: SendError::Full, payload: back }) => {
@@ -142,8 +152,8 @@ impl Association {
     /// [`SendError::Full`].
     pub fn try_send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let payload = payload.into();
-        let place = Place::new(&self.0.core.shard, For::Room(self.id()));
-        self.0.core.shard.hand_over(|state, now| self.offer(state, now, &place, options, payload))
+        let place = Place::new(self.0.shard(), For::Room(self.id()));
+        self.0.shard().hand_over(|state, now| self.offer(state, now, &place, options, payload))
     }
 
     /// Sends all of `messages`, oldest first, under one lock as far as there is room; waits for room for the
@@ -151,9 +161,9 @@ impl Association {
     ///
     /// Cancel safe: what is still in the queue was not taken.
     pub async fn send_many(&self, messages: &mut VecDeque<(SendOptions, Bytes)>) -> Result<(), SendError> {
-        let mut place = Place::new(&self.0.core.shard, For::Room(self.id()));
+        let mut place = Place::new(self.0.shard(), For::Room(self.id()));
         cooperative(poll_fn(|cx| {
-            self.0.core.shard.hand_over(|state, now| {
+            self.0.shard().hand_over(|state, now| {
                 let sent = self.offer_all(state, now, &place, messages);
                 if sent == Err(SendError::Full) {
                     place.wait(state, cx);
@@ -212,9 +222,9 @@ impl Association {
 
     /// Waits until the association has ended, and says why. Cancel safe.
     pub async fn closed(&self) -> CloseReason {
-        let mut place = Place::new(&self.0.core.shard, For::Change(self.id()));
+        let mut place = Place::new(self.0.shard(), For::Change(self.id()));
         poll_fn(|cx| {
-            let mut state = self.0.core.shard.lock();
+            let mut state = self.0.shard().lock();
             let Some(link) = state.links.get(self.id()) else {
                 return Poll::Ready(CloseReason::EndpointClosed);
             };
@@ -242,7 +252,7 @@ impl Association {
 
     /// Its receiving end, if nobody has it and no owner does: for associations that were looked up.
     pub fn receiver(&self) -> Option<Receiver> {
-        let mut state = self.0.core.shard.lock();
+        let mut state = self.0.shard().lock();
         let link = state.links.get_mut(self.id())?;
         if link.sink != (Sink::Receiver { held: false }) {
             return None;
@@ -280,6 +290,6 @@ impl Association {
     /// How often the peer has restarted, and a supervised association has come up anew. Order is promised within
     /// a generation.
     pub fn generation(&self) -> u64 {
-        self.0.core.shard.lock().links.get(self.id()).map_or(0, |link| link.generation())
+        self.0.shard().lock().links.get(self.id()).map_or(0, |link| link.generation())
     }
 }

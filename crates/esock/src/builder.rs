@@ -19,6 +19,7 @@ pub struct EndpointBuilder {
     backend: Backend,
     udp_port: Option<UdpPort>,
     busy_poll: Option<Duration>,
+    shards: Option<u16>,
     config: Config,
     context: Option<Context>,
 }
@@ -91,6 +92,17 @@ impl EndpointBuilder {
         self
     }
 
+    /// How many shards its associations are spread over: each has a UDP socket and a stack of its own, and a task that
+    /// may run on a core of its own, so that several cores work for one endpoint. An association lives in one of them
+    /// and is no faster than one core. 1 to 256; by default what the endpoints have whose sockets it shares, else 1.
+    ///
+    /// For SCTP over UDP: [`Backend::Auto`] takes UDP where there are several, other backends refuse it.
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = Some(shards.clamp(1, esock_io::MAX_SHARDS));
+        self
+    }
+
     /// Parameters of its associations. [`Config::default`]; [`Preset`](crate::Preset) has others. What
     /// [`Config::lint`] says of them is logged, and among the warnings of [`Endpoint::backend`].
     #[must_use]
@@ -131,9 +143,10 @@ impl EndpointBuilder {
             udp_port,
             tcp_framing: self.tcp_framing,
             busy_poll: self.busy_poll,
+            shards: self.shards,
         };
         let context = self.context.unwrap_or_else(Context::of_process);
-        let core = context.open(wanted, &addresses, self.port, |shard| Core::open(shard, config))?;
+        let core = context.open(wanted, &addresses, self.port, |shards| Core::open(shards, config))?;
         Ok(Endpoint::of(core))
     }
 }

@@ -61,7 +61,7 @@ impl ConnectTo {
 /// Makes an association and waits until it is up.
 pub(crate) async fn connect(core: &Arc<Core>, to: ConnectTo, sink: Sink) -> Result<Association, ConnectError> {
     to.lint(core);
-    let handle = core.shard.with(|state, now| {
+    let handle = core.lightest().with(|state, now| {
         let endpoint = state.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.closed);
         let Some(endpoint) = endpoint else {
             return Err(ConnectError::Invalid(esock_proto::ConnectError::NoEndpoint));
@@ -85,7 +85,10 @@ pub(crate) fn supervise(
     sink: Sink,
 ) -> Result<Association, ConnectError> {
     to.lint(core);
-    core.shard.with(|state, now| {
+    if core.supervises(&to.peer) {
+        return Err(ConnectError::Invalid(esock_proto::ConnectError::Exists));
+    }
+    core.lightest().with(|state, now| {
         let id = state.supervise(now, core, to, policy, sink)?;
         state.count_in(sink);
         let handle = state.handle(core, id).ok_or(ConnectError::Closed(CloseReason::EndpointClosed))?;
@@ -99,7 +102,7 @@ impl Association {
     ///
     /// Cancel safe.
     pub async fn connected(&self) -> Result<crate::Negotiated, CloseReason> {
-        let shard = &self.core().shard;
+        let shard = self.shard();
         let mut place = Place::new(shard, For::Change(self.id()));
         poll_fn(|cx| {
             let mut state = shard.lock();

@@ -43,6 +43,8 @@ pub(crate) struct Wanted {
     pub udp_port: UdpPort,
     pub tcp_framing: TcpFraming,
     pub busy_poll: Option<Duration>,
+    /// `None`: as many as there are.
+    pub shards: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -51,13 +53,14 @@ struct Known {
     wanted: Wanted,
     /// The UDP port that it got.
     bound: Option<u16>,
-    shard: Weak<Shard>,
+    shards: Vec<Weak<Shard>>,
 }
 
 impl Known {
     /// Whether an endpoint that asks for this can use these sockets.
     fn serves(&self, runtime: runtime::Id, wanted: Wanted) -> bool {
-        if self.runtime != runtime || wanted.protocol != self.wanted.protocol {
+        let enough = wanted.shards.is_none_or(|count| usize::from(count) == self.shards.len());
+        if self.runtime != runtime || wanted.protocol != self.wanted.protocol || !enough {
             return false;
         }
         if wanted.protocol == Protocol::Tcp {
@@ -160,7 +163,7 @@ impl Context {
         wanted: Wanted,
         addresses: &[Address],
         port: u16,
-        open: impl FnOnce(&Arc<Shard>) -> Result<Arc<Core>, OpenError>,
+        open: impl FnOnce(&[Arc<Shard>]) -> Result<Arc<Core>, OpenError>,
     ) -> Result<Arc<Core>, OpenError> {
         let _opening = self.0.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if port != 0
@@ -170,47 +173,56 @@ impl Context {
         }
         let runtime = runtime::Handle::current().id();
         let core = match self.known(runtime, wanted) {
-            Some(shard) => open_on(&shard, open)?,
+            Some(shards) => open_on(&shards, open)?,
             None => {
                 let mut config = DriverConfig::default();
                 config.backend = wanted.backend;
                 config.udp_port = wanted.udp_port;
                 config.tcp_framing = wanted.tcp_framing;
-                let shard = Arc::new(Shard::open(wanted.protocol, config).map_err(OpenError::Driver)?);
-                let core = open_on(&shard, open)?;
+                let count = wanted.shards.unwrap_or(1);
+                let shards = Shard::open_all(wanted.protocol, config, count).map_err(OpenError::Driver)?;
+                let core = open_on(&shards, open)?;
                 let bound = core.backend.udp_port;
-                self.lock().known.push(Known { runtime, wanted, bound, shard: Arc::downgrade(&shard) });
+                let shards = shards.iter().map(Arc::downgrade).collect();
+                self.lock().known.push(Known { runtime, wanted, bound, shards });
                 core
             }
         };
         // Whoever wants it most decides for all that share the sockets.
-        core.shard.lock().busy_poll.ask(wanted.busy_poll);
+        core.shards.iter().for_each(|shard| shard.lock().busy_poll.ask(wanted.busy_poll));
         self.list(wanted.protocol, &core);
         Ok(core)
     }
 
     /// Sockets that are open already and serve.
-    fn known(&self, runtime: runtime::Id, wanted: Wanted) -> Option<Arc<Shard>> {
+    fn known(&self, runtime: runtime::Id, wanted: Wanted) -> Option<Vec<Arc<Shard>>> {
         let mut registry = self.lock();
-        registry.known.retain(|known| known.shard.upgrade().is_some_and(|shard| !shard.lock().failed));
-        registry.known.iter().find(|known| known.serves(runtime, wanted))?.shard.upgrade()
+        let works = |shard: &Weak<Shard>| shard.upgrade().is_some_and(|shard| !shard.lock().failed);
+        registry.known.retain(|known| known.shards.iter().all(works));
+        let known = registry.known.iter().find(|known| known.serves(runtime, wanted))?;
+        known.shards.iter().map(Weak::upgrade).collect()
     }
 }
 
-/// Calls `open` while the background task runs, and sees to it that it does: without endpoints it ends.
-fn open_on<T>(shard: &Arc<Shard>, open: impl FnOnce(&Arc<Shard>) -> Result<T, OpenError>) -> Result<T, OpenError> {
-    let start = {
-        let mut state = shard.lock();
-        state.opening += 1;
-        !std::mem::replace(&mut state.running, true)
-    };
-    let started = if start { task::spawn(shard.clone()).map_err(OpenError::Runtime) } else { Ok(()) };
+/// Calls `open` while the background tasks run, and sees to it that they do: without endpoints they end.
+fn open_on<T>(shards: &[Arc<Shard>], open: impl FnOnce(&[Arc<Shard>]) -> Result<T, OpenError>) -> Result<T, OpenError> {
+    shards.iter().for_each(|shard| shard.lock().opening += 1);
+    let started = shards.iter().try_for_each(start);
+    let opened = started.map_err(OpenError::Runtime).and_then(|()| open(shards));
+    shards.iter().for_each(|shard| shard.with(|state, _| state.opening -= 1));
+    opened
+}
+
+/// Starts the background task of a shard, unless it runs.
+fn start(shard: &Arc<Shard>) -> std::io::Result<()> {
+    if std::mem::replace(&mut shard.lock().running, true) {
+        return Ok(());
+    }
+    let started = task::spawn(shard.clone());
     if started.is_err() {
         shard.lock().running = false;
     }
-    let opened = started.and_then(|()| open(shard));
-    shard.with(|state, _| state.opening -= 1);
-    opened
+    started
 }
 
 /// [`Context::endpoints`] of the process.

@@ -6,15 +6,17 @@ use crate::connect::ConnectTo;
 use crate::error::{AcceptError, ConnectError, OpenError};
 use crate::events::EndpointEvents;
 use crate::line::{For, Place};
-use crate::link::{EndpointKey, Sink};
+use crate::link::{EndpointKey, LinkId, Sink};
 use crate::lint;
 use crate::owner::{Candidate, Owner};
 use crate::receiver::Receiver;
-use crate::shard::Shard;
+use crate::shard::{Shard, ShardStats};
+use crate::state::{State, new_number};
 use crate::supervisor::Supervision;
 use crate::{Address, Capabilities, Chosen, Impairment, Protocol};
-use esock_proto::EndpointConfig;
+use esock_proto::{EndpointConfig, Peer};
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 use tokio::time::Instant;
@@ -22,7 +24,8 @@ use tokio::time::Instant;
 /// What keeps an endpoint of the backend: its [`Endpoint`]s, the handles of its associations, and supervised ones.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub shard: Arc<Shard>,
+    /// Where its associations live. It has the same key in each.
+    pub shards: Vec<Arc<Shard>>,
     pub key: EndpointKey,
     pub port: u16,
     /// Empty for all of the host's.
@@ -30,32 +33,90 @@ pub(crate) struct Core {
     pub backend: Chosen,
     pub capabilities: Capabilities,
     door: Mutex<Weak<Door>>,
+    /// Whose turn it is, where any shard would do.
+    turn: AtomicUsize,
 }
 
 impl Core {
-    /// Opens an endpoint on a shard.
-    pub fn open(shard: &Arc<Shard>, config: EndpointConfig) -> Result<Arc<Self>, OpenError> {
-        shard.with(|state, _| {
-            let opened = state.transport.backend();
-            let backend = lint::chosen(opened, &config.config, &config.addresses);
-            // The sockets' own were logged when they were opened.
-            let own = backend.warnings.iter().skip(opened.warnings.len());
-            own.for_each(|warning| tracing::warn!("{warning}"));
-            let key = state.open_endpoint(config).map_err(OpenError::Endpoint)?;
-            let Some(endpoint) = state.endpoints.get(&key) else {
-                unreachable!("it was opened just now, and the lock is held")
-            };
-            let core = Arc::new(Self {
-                shard: shard.clone(),
-                key,
-                port: endpoint.config.port,
-                addresses: state.transport.endpoint_addresses(endpoint.id),
-                backend,
-                capabilities: state.transport.capabilities(),
-                door: Mutex::default(),
+    /// Opens an endpoint on shards, of which there is one at least.
+    pub fn open(shards: &[Arc<Shard>], mut config: EndpointConfig) -> Result<Arc<Self>, OpenError> {
+        let key = EndpointKey(new_number());
+        let mut core = None;
+        for (at, shard) in shards.iter().enumerate() {
+            let opened = shard.with(|state, _| {
+                if let Err(error) = state.open_endpoint(key, config.clone()) {
+                    return Err(OpenError::Endpoint(error));
+                }
+                // The others take the port that the first has got.
+                config.port = state.endpoints.get(&key).map_or(config.port, |endpoint| endpoint.config.port);
+                core.get_or_insert_with(|| Self::of(shards, key, state, &config));
+                Ok(())
             });
-            state.set_core(&core);
-            Ok(core)
+            if let Err(error) = opened {
+                shards[..at].iter().for_each(|shard| shard.with(|state, now| state.close_endpoint(now, key)));
+                return Err(error);
+            }
+        }
+        let Some(core) = core else { unreachable!("there is a shard, and it was opened on it") };
+        let core = Arc::new(core);
+        shards.iter().for_each(|shard| shard.lock().set_core(&core));
+        Ok(core)
+    }
+
+    /// An endpoint as it was opened on a shard, for all of them.
+    fn of(shards: &[Arc<Shard>], key: EndpointKey, state: &State, config: &EndpointConfig) -> Self {
+        let opened = state.transport.backend();
+        let backend = lint::chosen(opened, &config.config, &config.addresses);
+        // The sockets' own were logged when they were opened.
+        let own = backend.warnings.iter().skip(opened.warnings.len());
+        own.for_each(|warning| tracing::warn!("{warning}"));
+        let id = state.endpoints.get(&key).map(|endpoint| endpoint.id);
+        Self {
+            shards: shards.to_vec(),
+            key,
+            port: config.port,
+            addresses: id.map(|id| state.transport.endpoint_addresses(id)).unwrap_or_default(),
+            backend,
+            capabilities: state.transport.capabilities(),
+            door: Mutex::default(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// The shard of a link.
+    pub fn shard(&self, id: LinkId) -> &Arc<Shard> {
+        &self.shards[id.shard()]
+    }
+
+    /// Which shard is first this time, where they take turns.
+    pub fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len()
+    }
+
+    /// The shard with the fewest associations.
+    pub fn lightest(&self) -> &Arc<Shard> {
+        let first = self.next_turn();
+        let all = self.shards[first..].iter().chain(&self.shards[..first]);
+        let load = |shard: &&Arc<Shard>| {
+            let state = shard.lock();
+            (state.failed, state.association_count(self.key))
+        };
+        // One alone need not be asked.
+        if self.shards.len() == 1 { &self.shards[0] } else { all.min_by_key(load).unwrap_or(&self.shards[0]) }
+    }
+
+    /// How many associations it has that have not ended.
+    pub fn association_count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().association_count(self.key)).sum()
+    }
+
+    /// Whether a supervised association is to reach a peer, up or down.
+    pub fn supervises(&self, peer: &Peer) -> bool {
+        self.shards.iter().any(|shard| {
+            let state = shard.lock();
+            let supervised = state.endpoints.get(&self.key).map(|endpoint| &endpoint.supervised);
+            let known = |address| supervised.is_some_and(|known| known.contains_key(&(address, peer.port)));
+            peer.addresses.iter().copied().any(known)
         })
     }
 
@@ -66,13 +127,19 @@ impl Core {
 
     /// Whether its user has closed it, or it has failed.
     pub fn is_closed(&self) -> bool {
-        let state = self.shard.lock();
-        state.failed || state.endpoints.get(&self.key).is_none_or(|endpoint| endpoint.closed)
+        self.shards.iter().all(|shard| {
+            let state = shard.lock();
+            state.failed || state.endpoints.get(&self.key).is_none_or(|endpoint| endpoint.closed)
+        })
     }
 
     /// Its association with a peer.
     pub fn find(self: &Arc<Self>, remote: Address, port: u16) -> Option<WeakAssociation> {
-        let state = self.shard.lock();
+        self.shards.iter().find_map(|shard| self.find_in(shard, remote, port))
+    }
+
+    fn find_in(self: &Arc<Self>, shard: &Shard, remote: Address, port: u16) -> Option<WeakAssociation> {
+        let state = shard.lock();
         let endpoint = state.endpoints.get(&self.key)?;
         let live = state.transport.find(endpoint.id, remote, port).and_then(|assoc| state.links.of(assoc));
         let id = live.or_else(|| endpoint.supervised.get(&(remote, port)).copied())?;
@@ -83,12 +150,14 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        self.shard.with(|state, now| {
-            if let Some(endpoint) = state.endpoints.get_mut(&self.key) {
-                endpoint.closing = true;
-            }
-            state.close_if_done(now, self.key);
-        });
+        for shard in &self.shards {
+            shard.with(|state, now| {
+                if let Some(endpoint) = state.endpoints.get_mut(&self.key) {
+                    endpoint.closing = true;
+                }
+                state.close_if_done(now, self.key);
+            });
+        }
     }
 }
 
@@ -98,17 +167,19 @@ struct Door(Arc<Core>);
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.0.shard.with(|state, now| {
-            let revived = self.0.door.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0;
-            if revived {
-                return;
-            }
-            state.shut(self.0.key);
-            let Some(endpoint) = state.endpoints.get_mut(&self.0.key) else { return };
-            for id in std::mem::take(&mut endpoint.backlog) {
-                state.orphan(now, id);
-            }
-        });
+        for shard in &self.0.shards {
+            shard.with(|state, now| {
+                let revived = self.0.door.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0;
+                if revived {
+                    return;
+                }
+                state.shut(self.0.key);
+                let Some(endpoint) = state.endpoints.get_mut(&self.0.key) else { return };
+                for id in std::mem::take(&mut endpoint.backlog) {
+                    state.orphan(now, id);
+                }
+            });
+        }
     }
 }
 
@@ -158,12 +229,14 @@ impl Endpoint {
         let door = Arc::new(Door(core.clone()));
         *known = Arc::downgrade(&door);
         drop(known);
-        core.shard.with(|state, _| {
-            if let Some(endpoint) = state.endpoints.get_mut(&core.key).filter(|endpoint| endpoint.shut) {
-                endpoint.shut = endpoint.closed;
-                state.update_accepting(core.key);
-            }
-        });
+        for shard in &core.shards {
+            shard.with(|state, _| {
+                if let Some(endpoint) = state.endpoints.get_mut(&core.key).filter(|endpoint| endpoint.shut) {
+                    endpoint.shut = endpoint.closed;
+                    state.update_accepting(core.key);
+                }
+            });
+        }
         Self(door)
     }
 
@@ -235,7 +308,7 @@ impl Endpoint {
 
     /// The next peer that connects. From the first call on the endpoint accepts; before, and while no
     /// owner is registered either, INITs are dropped silently, so that a peer that keeps trying gets through.
-    /// Up to 128 associations wait for this; peers beyond have to try again.
+    /// Up to 128 associations (of each shard) wait for this; peers beyond have to try again.
     ///
     /// Cancel safe: an association that nobody took waits for the next call.
     pub async fn accept(&self) -> Result<(Association, Receiver), AcceptError> {
@@ -258,15 +331,25 @@ impl Endpoint {
 
     /// How many associations it has that have not ended.
     pub fn association_count(&self) -> usize {
-        self.core().shard.lock().association_count(self.core().key)
+        self.core().association_count()
     }
 
     /// Its associations that have not ended, supervised ones also while they are down.
     pub fn associations(&self) -> Vec<WeakAssociation> {
-        let state = self.core().shard.lock();
-        let members = state.endpoints.get(&self.core().key).map(|endpoint| &endpoint.members);
-        let open = |id: &&_| state.links.get(**id).is_some_and(|link| link.closed.is_none());
-        members.into_iter().flatten().filter(open).map(|id| WeakAssociation::new(self.core(), *id)).collect()
+        let mut all = Vec::new();
+        for shard in &self.core().shards {
+            let state = shard.lock();
+            let members = state.endpoints.get(&self.core().key).map(|endpoint| &endpoint.members);
+            let open = |id: &&_| state.links.get(**id).is_some_and(|link| link.closed.is_none());
+            all.extend(members.into_iter().flatten().filter(open).map(|id| WeakAssociation::new(self.core(), *id)));
+        }
+        all
+    }
+
+    /// What each of its shards does; see [`EndpointBuilder::shards`].
+    pub fn shards(&self) -> Vec<ShardStats> {
+        let core = self.core();
+        core.shards.iter().map(|shard| ShardStats::of(&shard.lock(), core.key)).collect()
     }
 
     /// Its association with a peer, by any of the peer's addresses and its port.
@@ -276,7 +359,7 @@ impl Endpoint {
 
     pub(crate) fn begin_to_close(&self) {
         let core = self.core();
-        core.shard.with(|state, now| state.begin_to_close(now, core.key));
+        core.shards.iter().for_each(|shard| shard.with(|state, now| state.begin_to_close(now, core.key)));
     }
 
     /// Closes the endpoint: nobody is accepted any more, supervision ends, all associations are shut down gracefully,
@@ -293,24 +376,36 @@ impl Endpoint {
     /// The end of [`Endpoint::close`]: what has not ended by then is aborted.
     pub(crate) async fn drained_by(&self, deadline: Instant) {
         let core = self.core();
-        let mut place = Place::new(&core.shard, For::Calm(core.key));
-        let drained = poll_fn(|cx| {
-            let mut state = core.shard.lock();
-            if state.is_calm(core.key) {
-                return Poll::Ready(());
-            }
-            place.wait(&mut state, cx);
-            Poll::Pending
-        });
-        // Elapsed: what is left is aborted with the endpoint.
-        let _ = tokio::time::timeout_at(deadline, drained).await;
-        core.shard.with(|state, now| state.close_endpoint(now, core.key));
+        // All drain at the same time, and are waited for one after the other.
+        for shard in &core.shards {
+            let mut place = Place::new(shard, For::Calm(core.key));
+            let drained = poll_fn(|cx| {
+                let mut state = shard.lock();
+                if state.is_calm(core.key) {
+                    return Poll::Ready(());
+                }
+                place.wait(&mut state, cx);
+                Poll::Pending
+            });
+            // Elapsed: what is left is aborted with the endpoint.
+            let _ = tokio::time::timeout_at(deadline, drained).await;
+        }
+        core.shards.iter().for_each(|shard| shard.with(|state, now| state.close_endpoint(now, core.key)));
     }
 
     /// Makes the network under this endpoint (and all that share its sockets) worse: blocks, drops or
     /// delays packets. For demonstrations and tests. `None` if its backend has no
     /// [`Capability::Impairment`](crate::Capability::Impairment).
     pub fn impairment<T>(&self, change: impl FnOnce(&mut Impairment) -> T) -> Option<T> {
-        self.core().shard.with(|state, _| state.transport.impairment().map(change))
+        let (first, others) = self.core().shards.split_first()?;
+        let out = first.with(|state, _| state.transport.impairment().map(change))?;
+        for shard in others {
+            // Never two locks of one kind at a time: the rules travel as a copy.
+            let rules = first.lock().transport.impairment().map(|first| first.rules());
+            if let Some(rules) = rules {
+                shard.with(|state, _| state.transport.impairment().map(|own| own.follow(rules)));
+            }
+        }
+        Some(out)
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::Chosen;
 use crate::endpoint::Core;
+use crate::shard::Shard;
+use crate::state::new_number;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// What happens to an endpoint as a whole, its associations apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +39,9 @@ pub struct EndpointEvents {
 
 impl EndpointEvents {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        let number = core.shard.with(|state, _| state.watch(core.key, core.backend.clone()));
+        let number = new_number();
+        let mut opened = Some(core.backend.clone());
+        core.shards.iter().for_each(|shard| shard.with(|state, _| state.watch(core.key, number, opened.take())));
         Self { core, number }
     }
 
@@ -47,34 +51,48 @@ impl EndpointEvents {
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<EndpointEvent> {
         poll_fn(|cx| {
-            let mut state = self.core.shard.lock();
-            let failed = state.failed;
-            let endpoint = state.endpoints.get_mut(&self.core.key);
-            let watchers = endpoint.map(|endpoint| &mut endpoint.watchers);
-            let watcher = watchers.and_then(|all| all.iter_mut().find(|(number, _)| *number == self.number));
-            let Some((_, watcher)) = watcher else { return Poll::Ready(None) };
-            if let Some(event) = watcher.events.pop_front() {
-                return Poll::Ready(Some(event));
+            let mut over = true;
+            for shard in &self.core.shards {
+                match self.poll_shard(shard, cx) {
+                    Poll::Ready(None) => {}
+                    Poll::Pending => over = false,
+                    found => return found,
+                }
             }
-            if failed {
-                return Poll::Ready(None);
-            }
-            watcher.reader = Some(cx.waker().clone());
-            Poll::Pending
+            if over { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
+    }
+
+    fn poll_shard(&self, shard: &Shard, cx: &Context<'_>) -> Poll<Option<EndpointEvent>> {
+        let mut state = shard.lock();
+        let failed = state.failed;
+        let endpoint = state.endpoints.get_mut(&self.core.key);
+        let watchers = endpoint.map(|endpoint| &mut endpoint.watchers);
+        let watcher = watchers.and_then(|all| all.iter_mut().find(|(number, _)| *number == self.number));
+        let Some((_, watcher)) = watcher else { return Poll::Ready(None) };
+        if let Some(event) = watcher.events.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        if failed {
+            return Poll::Ready(None);
+        }
+        watcher.reader = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 
 impl Drop for EndpointEvents {
     fn drop(&mut self) {
-        let mut state = self.core.shard.lock();
-        let endpoint = state.endpoints.get_mut(&self.core.key);
-        let gone: Vec<_> = endpoint
-            .map(|endpoint| endpoint.watchers.extract_if(.., |(number, _)| *number == self.number).collect())
-            .unwrap_or_default();
-        // A waker may run the user's code when it is dropped.
-        drop(state);
-        drop(gone);
+        for shard in &self.core.shards {
+            let mut state = shard.lock();
+            let endpoint = state.endpoints.get_mut(&self.core.key);
+            let gone: Vec<_> = endpoint
+                .map(|endpoint| endpoint.watchers.extract_if(.., |(number, _)| *number == self.number).collect())
+                .unwrap_or_default();
+            // A waker may run the user's code when it is dropped.
+            drop(state);
+            drop(gone);
+        }
     }
 }

@@ -80,6 +80,7 @@ pub use events::{EndpointEvent, EndpointEvents};
 pub use owner::{Candidate, OnDrop, Owner, OwnerEvent, peer};
 pub use path::Path;
 pub use receiver::{Received, Receiver};
+pub use shard::ShardStats;
 pub use supervisor::Supervision;
 
 use esock_io::DriverConfig;

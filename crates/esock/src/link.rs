@@ -15,14 +15,16 @@ use std::task::Waker;
 /// Events that wait at most, those not counted that give messages back or end something.
 const MAX_EVENTS: usize = 256;
 
-/// A link of one shard. Never reused: the generation differs when a slot is.
+/// A link. Never reused: the generation differs when a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId {
+    /// Which of an endpoint's shards.
+    shard: u16,
     slot: u32,
     generation: u32,
 }
 
-/// An endpoint of one shard, for as long as the API knows it: its sockets may be opened anew meanwhile.
+/// An endpoint, in each of its shards, for as long as the API knows it: its sockets may be opened anew meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointKey(pub u64);
 
@@ -218,6 +220,7 @@ impl Link {
 /// The links of a shard, found by their own number and by that of the backend's association.
 #[derive(Debug, Default)]
 pub struct Links {
+    shard: u16,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// By the slot of the backend's association.
@@ -230,7 +233,19 @@ struct Slot {
     link: Option<Box<Link>>,
 }
 
+impl LinkId {
+    /// Which of an endpoint's shards it is in.
+    pub fn shard(self) -> usize {
+        usize::from(self.shard)
+    }
+}
+
 impl Links {
+    /// The links of a shard.
+    pub fn new(shard: u16) -> Self {
+        Self { shard, ..Self::default() }
+    }
+
     /// Adds a link.
     pub fn insert(&mut self, endpoint: EndpointKey, assoc: Option<AssocId>, sink: Sink) -> LinkId {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -238,7 +253,7 @@ impl Links {
             self.slots.len() as u32 - 1
         });
         let place = &mut self.slots[slot as usize];
-        let id = LinkId { slot, generation: place.generation };
+        let id = LinkId { shard: self.shard, slot, generation: place.generation };
         place.link = Some(Box::new(Link::new(id, endpoint, None, sink)));
         self.attach(id, assoc);
         id

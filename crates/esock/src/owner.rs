@@ -7,11 +7,12 @@ use crate::error::ConnectError;
 use crate::events::EndpointEvent;
 use crate::link::{LinkId, Sink};
 use crate::receiver::{Received, Receiver};
-use crate::state::{OwnerState, State};
+use crate::shard::Shard;
+use crate::state::{OwnerState, State, new_number};
 use crate::supervisor::Supervision;
 use crate::{Address, AssociationStats, Event, Message, Negotiated};
 use esock_io::Incoming;
-use esock_proto::Peer;
+use esock_proto::{Peer, Time};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
@@ -164,6 +165,8 @@ pub struct Owner {
     core: Arc<Core>,
     number: u64,
     associations: HashMap<LinkId, Association>,
+    /// The shard that is asked first, next time: they take turns.
+    turn: usize,
 }
 
 enum Found {
@@ -173,30 +176,34 @@ enum Found {
 
 impl Owner {
     pub(crate) fn register(core: &Arc<Core>, filter: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
-        let number = core.shard.with(|state, _| {
-            let number = state.next_number();
-            let owner = OwnerState {
-                endpoint: core.key,
-                ready: VecDeque::new(),
-                reader: None,
-                open: 0,
-                events: VecDeque::new(),
-                on_drop: OnDrop::default(),
-            };
-            state.owners.insert(number, owner);
-            if let Some(endpoint) = state.endpoints.get_mut(&core.key) {
-                endpoint.owners.push((number, Filter::new(filter)));
-            }
-            state.update_accepting(core.key);
-            number
-        });
-        Self { core: core.clone(), number, associations: HashMap::new() }
+        let (number, filter) = (new_number(), Filter::new(filter));
+        for shard in &core.shards {
+            let filter = filter.clone();
+            shard.with(|state, _| {
+                let owner = OwnerState {
+                    endpoint: core.key,
+                    ready: VecDeque::new(),
+                    reader: None,
+                    open: 0,
+                    events: VecDeque::new(),
+                    on_drop: OnDrop::default(),
+                };
+                state.owners.insert(number, owner);
+                if let Some(endpoint) = state.endpoints.get_mut(&core.key) {
+                    endpoint.owners.push((number, filter));
+                }
+                state.update_accepting(core.key);
+            });
+        }
+        Self { core: core.clone(), number, associations: HashMap::new(), turn: 0 }
     }
 
     /// Says what becomes of its associations when it is dropped. [`OnDrop::Close`].
     pub fn on_drop(&self, on_drop: OnDrop) {
-        if let Some(owner) = self.core.shard.lock().owners.get_mut(&self.number) {
-            owner.on_drop = on_drop;
+        for shard in &self.core.shards {
+            if let Some(owner) = shard.lock().owners.get_mut(&self.number) {
+                owner.on_drop = on_drop;
+            }
         }
     }
 
@@ -227,7 +234,7 @@ impl Owner {
             return Err(receiver);
         }
         let id = association.id();
-        self.core.shard.with(|state, _| {
+        self.core.shard(id).with(|state, _| {
             let Some(link) = state.links.get_mut(id) else { return };
             link.sink = Sink::Owner { owner: self.number, queued: false };
             let finished = link.finished;
@@ -244,7 +251,7 @@ impl Owner {
     /// `None` if it is not this owner's.
     pub fn release(&mut self, association: &Association) -> Option<Receiver> {
         let id = association.id();
-        let mut state = self.core.shard.lock();
+        let mut state = self.core.shard(id).lock();
         let link = state.links.get_mut(id).filter(|link| link.is_of(self.number))?;
         link.sink = Sink::Receiver { held: true };
         let finished = link.finished;
@@ -273,8 +280,9 @@ impl Owner {
         };
         let association = self.associations.get(&id)?.clone();
         // Reading may have opened a window: the peer is told at once.
-        if self.core.shard.lock().transport.wants_transmit() {
-            self.core.shard.with(|_, _| ());
+        let shard = self.core.shard(id);
+        if shard.lock().transport.wants_transmit() {
+            shard.with(|_, _| ());
         }
         Some(match next {
             Received::Message(message) => OwnerEvent::Message { association, message },
@@ -288,8 +296,25 @@ impl Owner {
     }
 
     /// What is next, with a handle of an association that it has none of yet.
-    fn poll_next(&self, cx: &std::task::Context<'_>) -> Poll<Option<(Found, Option<Arc<Handle>>)>> {
-        let mut guard = self.core.shard.lock();
+    fn poll_next(&mut self, cx: &std::task::Context<'_>) -> Poll<Option<(Found, Option<Arc<Handle>>)>> {
+        let count = self.core.shards.len();
+        let mut over = true;
+        for at in (0..count).map(|step| (self.turn + step) % count) {
+            match self.poll_shard(&self.core.shards[at], cx) {
+                Poll::Ready(None) => {}
+                Poll::Pending => over = false,
+                found => {
+                    self.turn = at + 1;
+                    return found;
+                }
+            }
+        }
+        if over { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    /// The same of one shard.
+    fn poll_shard(&self, shard: &Shard, cx: &std::task::Context<'_>) -> Poll<Option<(Found, Option<Arc<Handle>>)>> {
+        let mut guard = shard.lock();
         let state = &mut *guard;
         let Some(owner) = state.owners.get_mut(&self.number) else { return Poll::Ready(None) };
         if let Some(event) = owner.events.pop_front() {
@@ -333,26 +358,33 @@ impl State {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.core.shard.with(|state, now| {
-            let Some(owner) = state.owners.remove(&self.number) else { return };
-            let mut members = Vec::new();
-            match state.endpoints.get_mut(&self.core.key) {
-                Some(endpoint) => {
-                    state.gone.filters.extend(endpoint.owners.extract_if(.., |(number, _)| *number == self.number));
-                    members.extend(endpoint.members.iter().copied());
-                }
-                // It was closed: what is still here has something that was not read, its end.
-                None => members.extend(owner.ready),
+        for shard in &self.core.shards {
+            shard.with(|state, now| self.leave(state, now));
+        }
+    }
+}
+
+impl Owner {
+    /// It leaves a shard.
+    fn leave(&self, state: &mut State, now: Time) {
+        let Some(owner) = state.owners.remove(&self.number) else { return };
+        let mut members = Vec::new();
+        match state.endpoints.get_mut(&self.core.key) {
+            Some(endpoint) => {
+                state.gone.filters.extend(endpoint.owners.extract_if(.., |(number, _)| *number == self.number));
+                members.extend(endpoint.members.iter().copied());
             }
-            state.update_accepting(self.core.key);
-            for id in members {
-                if state.links.get(id).is_some_and(|link| link.is_of(self.number)) {
-                    match owner.on_drop {
-                        OnDrop::Close => state.give(now, id, None),
-                        OnDrop::HandOver => state.hand_over(now, id),
-                    }
+            // It was closed: what is still here has something that was not read, its end.
+            None => members.extend(owner.ready),
+        }
+        state.update_accepting(self.core.key);
+        for id in members {
+            if state.links.get(id).is_some_and(|link| link.is_of(self.number)) {
+                match owner.on_drop {
+                    OnDrop::Close => state.give(now, id, None),
+                    OnDrop::HandOver => state.hand_over(now, id),
                 }
             }
-        });
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Receiver {
     }
 
     fn take<T>(&self, take: impl FnOnce(&mut Link, &mut dyn Transport) -> T) -> Option<T> {
-        let shard = &self.association.core().shard;
+        let shard = self.association.shard();
         let mut state = shard.lock();
         let state_now = &mut *state;
         let link = state_now.links.get_mut(self.association.id())?;
@@ -98,7 +98,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut state = self.association.core().shard.lock();
+        let mut state = self.association.shard().lock();
         if let Some(link) = state.links.get_mut(self.association.id())
             && let Sink::Receiver { held } = &mut link.sink
         {

@@ -1,11 +1,12 @@
 //! A shard: one backend behind one lock. Whoever has something to send runs the turn himself; the
 //! background task runs it when packets arrive or time has passed.
 
+use crate::link::EndpointKey;
 use crate::state::{Answer, Question, State};
-use esock_io::{DriverConfig, DriverError, Protocol, Turn};
+use esock_io::{DriverConfig, DriverError, Protocol, Seat, Turn};
 use esock_proto::Time;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -15,6 +16,39 @@ const MAX_FAILURES: usize = 5;
 
 /// ... within this time are given up.
 const FAILURE_WINDOW: Duration = Duration::from_secs(10);
+
+/// What one of an endpoint's shards does. The numbers of packets are of its sockets, which other endpoints share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ShardStats {
+    /// Associations of the endpoint in this shard that have not ended.
+    pub associations: usize,
+    /// Packets received.
+    pub packets_received: u64,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets that arrived here and were another shard's: INITs that went where there are fewer associations, and
+    /// what the system delivered together with a packet of this shard. Many of them cost time.
+    pub forwarded: u64,
+    /// Packets that arrived at another shard and were this one's.
+    pub taken_over: u64,
+    /// Packets for another shard that were dropped, since it had too many.
+    pub forward_drops: u64,
+}
+
+impl ShardStats {
+    pub(crate) fn of(state: &State, key: EndpointKey) -> Self {
+        let driver = state.transport.stats();
+        Self {
+            associations: state.association_count(key),
+            packets_received: driver.packets_received,
+            packets_sent: driver.packets_sent,
+            forwarded: driver.forwarded,
+            taken_over: driver.taken_over,
+            forward_drops: driver.forward_drops,
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -29,8 +63,26 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Opens the sockets of `count` shards, which share a UDP port.
+    pub fn open_all(protocol: Protocol, mut config: DriverConfig, count: u16) -> Result<Vec<Arc<Self>>, DriverError> {
+        if count <= 1 {
+            return Ok(vec![Arc::new(Self::open(protocol, config)?)]);
+        }
+        let doing = "making what shards need to tell each other";
+        let seats = Seat::all(count).map_err(|error| DriverError::Socket { doing, error })?;
+        let mut shards = Vec::with_capacity(seats.len());
+        for seat in seats {
+            config.seat = Some(seat);
+            let shard = Self::open(protocol, config.clone())?;
+            // The others take the port that the first has got.
+            config.udp_port = shard.opened_with.1.udp_port;
+            shards.push(Arc::new(shard));
+        }
+        Ok(shards)
+    }
+
     /// Opens sockets. Reopened, they keep their UDP port.
-    pub fn open(protocol: Protocol, mut config: DriverConfig) -> Result<Self, DriverError> {
+    fn open(protocol: Protocol, mut config: DriverConfig) -> Result<Self, DriverError> {
         let transport = esock_io::open(protocol, config.clone())?;
         let chosen = transport.backend();
         tracing::info!(%protocol, backend = %chosen.backend, udp_port = chosen.udp_port, why = %chosen.why, "sockets opened");
@@ -40,7 +92,7 @@ impl Shard {
         }
         config.backend = chosen.backend;
         Ok(Self {
-            state: Mutex::new(State::new(transport)),
+            state: Mutex::new(State::new(transport, config.seat.as_ref().map_or(0, Seat::index))),
             opened_with: (protocol, config),
             failures: Mutex::default(),
             kick: Notify::new(),

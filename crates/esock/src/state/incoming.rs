@@ -1,10 +1,12 @@
 //! Peers that want an association, and associations that want an owner.
 
 use super::State;
+use crate::endpoint::Core;
 use crate::link::{EndpointKey, LinkId, Sink};
 use crate::owner::{Candidate, Filter};
 use esock_io::Incoming;
 use esock_proto::{Event, Time};
+use std::sync::Weak;
 
 /// Associations that were accepted and that nobody has taken; more peers have to try again.
 const MAX_BACKLOG: usize = 128;
@@ -14,6 +16,8 @@ const MAX_BACKLOG: usize = 128;
 pub struct Question {
     about: About,
     pub filters: Vec<(u64, Filter)>,
+    /// The endpoint: its other shards have associations, too.
+    core: Weak<Core>,
     pub candidate: Candidate,
 }
 
@@ -35,7 +39,10 @@ pub struct Answer {
 
 impl Question {
     /// Asks the filters in their order.
-    pub fn ask(self) -> Answer {
+    pub fn ask(mut self) -> Answer {
+        if let Some(core) = self.core.upgrade().filter(|core| core.shards.len() > 1) {
+            self.candidate.associations = core.association_count();
+        }
         let says_yes = self.filters.iter().find(|(_, filter)| filter.accepts(&self.candidate));
         Answer { owner: says_yes.map(|(owner, _)| *owner), about: self.about }
     }
@@ -59,7 +66,12 @@ impl State {
             return;
         }
         let candidate = Candidate::new(&incoming, self.transport.association_count(incoming.endpoint));
-        self.questions.push(Question { about: About::Peer(incoming), filters: endpoint.owners.clone(), candidate });
+        self.questions.push(Question {
+            about: About::Peer(incoming),
+            filters: endpoint.owners.clone(),
+            core: endpoint.core.clone(),
+            candidate,
+        });
     }
 
     fn take_into_backlog(&mut self, now: Time, key: EndpointKey, incoming: Incoming) {
@@ -123,7 +135,12 @@ impl State {
             (None, Some(supervisor)) => Candidate::at(&supervisor.to.peer, endpoint.members.len()),
             (None, None) => return self.give(now, id, None),
         };
-        self.questions.push(Question { about: About::Link(id), filters: endpoint.owners.clone(), candidate });
+        self.questions.push(Question {
+            about: About::Link(id),
+            filters: endpoint.owners.clone(),
+            core: endpoint.core.clone(),
+            candidate,
+        });
     }
 
     /// Gives an association to an owner, or to whoever holds it; ends it if nobody does.

@@ -13,11 +13,10 @@ use std::sync::{Arc, Weak};
 
 impl State {
     /// Opens an endpoint on the backend. Its core is told later, once there is one.
-    pub fn open_endpoint(&mut self, mut config: EndpointConfig) -> Result<EndpointKey, EndpointError> {
+    pub fn open_endpoint(&mut self, key: EndpointKey, mut config: EndpointConfig) -> Result<(), EndpointError> {
         let id = self.transport.open_endpoint(config.clone())?;
         // Should its sockets have to be opened anew, it keeps its port.
         config.port = self.transport.endpoint_port(id).unwrap_or(config.port);
-        let key = EndpointKey(self.next_number());
         self.by_id.insert(id, key);
         let endpoint = EndpointState {
             id,
@@ -36,7 +35,7 @@ impl State {
             closers: Line::default(),
         };
         self.endpoints.insert(key, endpoint);
-        Ok(key)
+        Ok(())
     }
 
     /// Says who holds an endpoint.
@@ -46,14 +45,12 @@ impl State {
         }
     }
 
-    /// Watches an endpoint; the first event says how it was opened.
-    pub fn watch(&mut self, key: EndpointKey, opened: Chosen) -> u64 {
-        let number = self.next_number();
-        let opened = EndpointEvent::Opened(opened);
+    /// Watches an endpoint; the first event may say how it was opened.
+    pub fn watch(&mut self, key: EndpointKey, number: u64, opened: Option<Chosen>) {
+        let events = opened.map(EndpointEvent::Opened).into_iter().collect();
         if let Some(endpoint) = self.endpoints.get_mut(&key) {
-            endpoint.watchers.push((number, Watcher { events: VecDeque::from([opened]), reader: None }));
+            endpoint.watchers.push((number, Watcher { events, reader: None }));
         }
-        number
     }
 
     /// Sends a message.

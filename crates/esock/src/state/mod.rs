@@ -21,6 +21,7 @@ use esock_proto::{Address, AssocId, EndpointConfig, EndpointId, Time};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -69,6 +70,12 @@ pub struct EndpointState {
     pub closers: Line,
 }
 
+/// A number for an endpoint, an owner or a watcher: the same in all shards that it is in.
+pub fn new_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 /// What waits for who watches an endpoint.
 #[derive(Debug, Default)]
 pub struct Watcher {
@@ -93,8 +100,6 @@ pub struct State {
     pub endpoints: HashMap<EndpointKey, EndpointState>,
     by_id: HashMap<EndpointId, EndpointKey>,
     pub owners: HashMap<u64, OwnerState>,
-    /// The last number given to an endpoint, an owner or a watcher.
-    last_number: u64,
     /// Associations without handles, and when they are aborted.
     orphans: BTreeSet<(Time, LinkId)>,
     /// Supervised associations that are down, and when they are tried again.
@@ -120,16 +125,15 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(transport: Box<dyn Transport>) -> Self {
+    pub fn new(transport: Box<dyn Transport>, shard: u16) -> Self {
         // Jitter only: the clock is random enough.
         let random = StdRng::seed_from_u64(transport.now().as_nanos() ^ u64::from(std::process::id()) << 32);
         Self {
             transport,
-            links: Links::default(),
+            links: Links::new(shard),
             endpoints: HashMap::new(),
             by_id: HashMap::new(),
             owners: HashMap::new(),
-            last_number: 0,
             orphans: BTreeSet::new(),
             retries: BTreeSet::new(),
             random,
@@ -144,11 +148,6 @@ impl State {
             broken: false,
             failed: false,
         }
-    }
-
-    pub fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
     }
 
     /// The backend's association behind a link.

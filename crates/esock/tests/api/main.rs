@@ -10,5 +10,6 @@ mod net;
 mod owners;
 mod paths;
 mod polls;
+mod shards;
 mod sharing;
 mod tcp;
