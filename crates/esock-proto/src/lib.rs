@@ -17,6 +17,7 @@ mod faults;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod homes;
 mod serial;
 mod stack;
 mod stats;
@@ -37,6 +38,7 @@ pub use config::{
 pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejected, SendError};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};
+pub use homes::{EndpointName, Homes, PeerKey};
 pub use serial::{Ssn, Tsn};
 pub use stack::{PeerChange, Shard, Stack, Stray, StrayKind};
 pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats, Waiting};

@@ -1,9 +1,10 @@
 //! A driver's part in a group: which of its packets are another's, and what others have received for it.
 
 use super::Seat;
-use super::homes::{EndpointName, PeerKey};
 use super::inbox::Parcel;
-use esock_proto::{Address, Datagram, EndpointId, Icmp, Stack, Stray, StrayKind, Time, VerificationTag};
+use esock_proto::{
+    Address, Datagram, EndpointId, EndpointName, Icmp, PeerKey, Stack, Stray, StrayKind, Time, VerificationTag,
+};
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 

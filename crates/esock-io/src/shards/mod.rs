@@ -2,11 +2,10 @@
 //!
 //! Each has a stack and a UDP socket of its own. Its stack chooses verification tags that name it, and a classic BPF
 //! program on the group of sockets reads them: a packet reaches its shard without a lock (`steer.rs`). What that cannot
-//! decide goes to the shard that has the peer (`homes.rs`, asked for setup and for what is out of the ordinary only), by
+//! decide goes to the shard that has the peer ([`Homes`], asked for setup and for what is out of the ordinary only), by
 //! way of that shard's inbox (`inbox.rs`).
 
 mod driver;
-mod homes;
 mod inbox;
 mod member;
 mod steer;
@@ -15,7 +14,7 @@ pub(crate) use member::Member;
 
 use crate::error::DriverError;
 use crate::udp::UdpSocket;
-use homes::Homes;
+use esock_proto::Homes;
 use inbox::Inbox;
 use std::fmt;
 use std::io;

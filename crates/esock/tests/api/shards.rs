@@ -5,7 +5,6 @@ use esock::{
     Backend, Context, Endpoint, EndpointEvent, Event, OpenError, Owner, OwnerEvent, Protocol, Received, SendOptions,
     Supervision, UdpPort,
 };
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -108,10 +107,11 @@ async fn one_owner_has_the_associations_of_all_shards_and_its_filter_counts_them
     for (_, association, _) in &clients {
         association.send(SendOptions::default(), "all").await.unwrap();
     }
-    let mut associations = HashSet::new();
+    let mut associations = Vec::new();
     while associations.len() < 6 {
         if let OwnerEvent::Message { association, .. } = owner.recv().await.unwrap() {
-            associations.insert(association);
+            assert!(!associations.contains(&association));
+            associations.push(association);
         }
     }
     drop((owner, associations));

@@ -1,19 +1,22 @@
-//! Which shard has which peer. Asked when associations begin and end, and for packets that carry no tag of ours: none of
+//! Which of several stacks behind one UDP port has which peer. Asked when associations begin and end, and for packets that carry no tag of ours: none of
 //! this is on the way of data.
 
-use esock_proto::Address;
+use crate::types::Address;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// An endpoint by what is the same in every shard: its port, and the lowest of its addresses (none: all of the host's),
 /// which no other endpoint of that port has.
-pub(super) type EndpointName = (u16, Option<Address>);
+pub type EndpointName = (u16, Option<Address>);
 
 /// A peer of an endpoint by one of its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PeerKey {
+pub struct PeerKey {
+    /// The endpoint.
     pub endpoint: EndpointName,
+    /// The peer's address.
     pub remote: Address,
+    /// The peer's port.
     pub port: u16,
 }
 
@@ -31,15 +34,16 @@ struct Holders {
     others: Vec<Hold>,
 }
 
-/// See the module. Peers choose the keys: the standard library's map hashes them with a secret.
+/// Which shard has which peer, for whoever runs several stacks ([`Shard`](crate::Shard)) behind one UDP port. Peers choose the keys: the standard library's map hashes them with a secret.
 #[derive(Debug)]
-pub(super) struct Homes {
+pub struct Homes {
     by_peer: HashMap<PeerKey, Holders>,
     /// How many addresses of peers each shard has.
     loads: Vec<usize>,
 }
 
 impl Homes {
+    /// For so many shards.
     pub fn new(count: usize) -> Self {
         Self { by_peer: HashMap::new(), loads: vec![0; count] }
     }
