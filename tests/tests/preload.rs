@@ -1,5 +1,5 @@
 //! What a program expects of its system calls, of SCTP sockets over the preloaded library: `tests/preload/preload.c`,
-//! a case each.
+//! and what runtimes and daemons are in the habit of: `tests/preload/habits.c`, a case each.
 
 use esock_interop::command::esock;
 use std::net::UdpSocket;
@@ -25,6 +25,19 @@ fn program() -> &'static Path {
         let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-program");
         build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).arg(source).args(["-lpthread", "-lrt"]));
         made
+    })
+}
+
+/// Another program, and the library that it loads.
+fn habits() -> &'static (PathBuf, PathBuf) {
+    static PROGRAM: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/habits.c");
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (made, plugin) = (place.join("preload-habits"), place.join("preload-plugin.so"));
+        build(Command::new("cc").args(["-O1", "-g", "-o"]).arg(&made).arg(&source).args(["-lpthread", "-ldl"]));
+        build(Command::new("cc").args(["-DPLUGIN", "-shared", "-fPIC", "-o"]).arg(&plugin).arg(&source));
+        (made, plugin)
     })
 }
 
@@ -85,16 +98,25 @@ fn case(name: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The same of the other program.
+fn habit(name: &str) {
+    let (program, plugin) = habits();
+    let mut command = Stage::new(name).run(&[path(program), name]);
+    let output = finish(command.env("HABITS_PLUGIN", plugin));
+    assert!(output.status.success(), "{name}: {}: {}", output.status, text(&output));
+}
+
 macro_rules! cases {
-    ($($test:ident: $name:literal,)*) => { $(
+    ($run:ident: $($test:ident: $name:literal,)*) => { $(
         #[test]
         fn $test() {
-            case($name);
+            $run($name);
         }
     )* };
 }
 
 cases! {
+    case:
     bad_addresses_lengths_and_counts_are_errors_as_a_kernel_gives_them: "addresses",
     bad_addresses_are_errors_where_a_process_must_not_look_at_itself: "forbidden",
     copies_of_descriptors_are_the_same_socket_and_what_is_closed_unseen_is_not: "copies",
@@ -115,6 +137,20 @@ cases! {
     epoll_tells_levels_and_edges: "edges",
     sendfile_splice_and_batches_of_messages_work: "transfers",
     a_daemon_that_has_become_another_user_is_served: "drops",
+}
+
+cases! {
+    habit:
+    a_sequence_of_packets_without_a_protocol_is_sctp: "untyped",
+    who_has_shut_a_socket_down_does_not_wait_for_ever: "shut",
+    streams_of_the_c_library_work_over_sockets: "streams",
+    a_program_whose_standard_input_and_output_are_a_socket_works: "inherited-streams",
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_library_that_is_bound_deeply_has_our_sockets() {
+    habit("deep");
 }
 
 #[test]

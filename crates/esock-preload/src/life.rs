@@ -31,8 +31,11 @@ static BEGIN: extern "C" fn() = begin;
 extern "C" fn begin() {
     let _ = std::panic::catch_unwind(|| {
         real::resolve();
+        #[cfg(target_arch = "x86_64")]
+        crate::load::resolve();
         life();
         page();
+        crate::streams::begin();
     });
 }
 

@@ -69,7 +69,23 @@ unsafe extern "C-unwind" {
     pub fn pthread_testcancel();
 }
 
+/// The C library's `fdopen`.
+///
+/// # Safety
+///
+/// As the C library demands.
+pub unsafe fn fdopen(fd: c_int, mode: *const libc::c_char) -> *mut libc::FILE {
+    static PLACE: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+    let function = find(&PLACE, c"fdopen");
+    // SAFETY: every C library has this function, and it has this type.
+    let function: unsafe extern "C-unwind" fn(c_int, *const libc::c_char) -> *mut libc::FILE =
+        unsafe { transmute_copy(&function) };
+    // SAFETY: what it demands is the caller's matter.
+    unsafe { function(fd, mode) }
+}
+
 real! {
+    fileno(stream: *mut libc::FILE) -> c_int;
     socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
     close(fd: c_int) -> c_int;
     close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int;

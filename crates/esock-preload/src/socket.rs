@@ -38,10 +38,13 @@ pub fn new(
 }
 
 fn is_ours(family: c_int, kind: c_int, protocol: c_int) -> bool {
-    protocol == libc::IPPROTO_SCTP
-        && matches!(family, libc::AF_INET | libc::AF_INET6)
-        && matches!(kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK), libc::SOCK_STREAM | libc::SOCK_SEQPACKET)
-        && !life::life().kernel
+    let sctp = match kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) {
+        libc::SOCK_STREAM => protocol == libc::IPPROTO_SCTP,
+        // Without a protocol it is SCTP, too: nothing else has this type.
+        libc::SOCK_SEQPACKET => matches!(protocol, libc::IPPROTO_SCTP | libc::IPPROTO_IP),
+        _ => false,
+    };
+    sctp && matches!(family, libc::AF_INET | libc::AF_INET6) && !life::life().kernel
 }
 
 /// See socket(2).
@@ -99,6 +102,8 @@ pub unsafe extern "C-unwind" fn shutdown(fd: c_int, how: c_int) -> c_int {
         // SAFETY: the caller's matter.
         return unsafe { real::shutdown(fd, how) };
     };
+    // What could be waited for may never come any more.
+    table::set_patience(fd, 0);
     int(caught(|| simple(fd, Request { args: [how, 0, 0, 0], ..Request::new(Op::Shutdown, id) })))
 }
 

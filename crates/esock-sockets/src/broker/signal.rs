@@ -55,7 +55,7 @@ impl Signal {
 
     /// Shows what a socket is now.
     pub fn show(&mut self, readiness: Readiness) {
-        self.shown = readiness;
+        let before = std::mem::replace(&mut self.shown, readiness);
         // First, so that nobody who wakes sees that there is something to read and not yet that it is the end.
         if readiness.ended && !self.down {
             self.down = true;
@@ -64,6 +64,10 @@ impl Signal {
         if readiness.hung_up && !self.hung_up {
             self.hung_up = true;
             let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        // Once: for `poll` it is not readable.
+        if readiness.in_vain && !before.in_vain && !readiness.readable && self.lying == 0 {
+            self.say();
         }
         let edge = readiness.news && self.edges && self.lying < MOST;
         if readiness.readable && (self.lying == 0 || edge) {
@@ -150,7 +154,8 @@ mod tests {
         (theirs, Signal::new(ours, Token(0)))
     }
 
-    const READABLE: Readiness = Readiness { readable: true, writable: true, news: true, ended: false, hung_up: false };
+    const READABLE: Readiness =
+        Readiness { readable: true, writable: true, news: true, ended: false, hung_up: false, in_vain: false };
 
     #[test]
     fn a_byte_is_there_exactly_while_the_socket_is_readable() {
@@ -196,6 +201,19 @@ mod tests {
         signal.pull();
         signal.say_again();
         assert_eq!(theirs.read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn who_waits_in_vain_is_woken_once() {
+        let (mut theirs, mut signal) = pair();
+        let in_vain = Readiness { readable: false, in_vain: true, ..READABLE };
+        signal.show(in_vain);
+        let mut bytes = [0; 64];
+        assert_eq!(signal.pull().0, 1);
+        assert_eq!(theirs.read(&mut bytes).unwrap(), 1);
+        signal.show(in_vain);
+        assert_eq!(signal.pull().0, 0);
+        assert_eq!(theirs.read(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Readiness {
     pub ended: bool,
     /// Nor will anything be sent. It stays so.
     pub hung_up: bool,
+    /// Whoever waits to receive waits in vain, and is to ask why. It stays so.
+    pub in_vain: bool,
 }
 
 impl Engine {
@@ -79,6 +81,8 @@ impl Socket {
             ended: self.no_more,
             // Others can send all the same, and would wait for that in vain.
             hung_up: self.style == Style::OneToOne && self.no_more && self.sent_all,
+            // What was shut down here for sending, and has ended: `recv` is ENOTCONN then, also one that waits.
+            in_vain: self.has_one() && self.state == SocketState::Closing && self.associations.is_empty(),
         }
     }
 }

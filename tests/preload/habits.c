@@ -1,0 +1,184 @@
+/* Habits of language runtimes and daemons, tried with SCTP sockets: each case is an argument.
+ *
+ * Ends well, or says on one line what is wrong. Built with PLUGIN it is a library that makes a socket. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SCTP 132
+
+#ifdef PLUGIN
+
+int plugin_socket(void) {
+    return socket(AF_INET, SOCK_STREAM, SCTP);
+}
+
+#else
+
+#define CHECK(what)                                                                                                    \
+    do {                                                                                                               \
+        if (!(what)) {                                                                                                 \
+            printf("line %d: not %s (errno %d: %s)\n", __LINE__, #what, errno, strerror(errno));                       \
+            fflush(stdout);                                                                                            \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+static int protocol_of(int fd) {
+    int protocol = 0;
+    socklen_t length = sizeof protocol;
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0);
+    return protocol;
+}
+
+/* Two ends of one association. */
+static void pair(int ends[2]) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    int listening = socket(AF_INET, SOCK_STREAM, SCTP);
+    CHECK(bind(listening, (void *)&name, sizeof name) == 0 && listen(listening, 5) == 0);
+    CHECK(getsockname(listening, (void *)&name, &length) == 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM, SCTP);
+    CHECK(connect(ends[0], (void *)&name, sizeof name) == 0);
+    ends[1] = accept(listening, NULL, NULL);
+    CHECK(ends[1] >= 0);
+    close(listening);
+}
+
+/* A sequence of packets without a protocol is SCTP, as on Linux: so socket activation asks for it. */
+static void untyped(void) {
+    int fd = socket(AF_INET, SOCK_SEQPACKET, 0);
+    CHECK(fd >= 0 && protocol_of(fd) == SCTP);
+    CHECK(socket(AF_INET6, SOCK_SEQPACKET | SOCK_CLOEXEC, 0) >= 0);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && protocol_of(fd) == IPPROTO_TCP);
+    CHECK(socket(AF_UNIX, SOCK_SEQPACKET, 0) >= 0);
+}
+
+static int reader_errno;
+
+static void *reads(void *ends) {
+    char byte;
+    reader_errno = recv(*(int *)ends, &byte, 1, 0) < 0 ? errno : 0;
+    return NULL;
+}
+
+/* Whoever has read before waits for its descriptor alone; after `shutdown` it must not wait for ever. */
+static void shut(void) {
+    for (int waits_before = 0; waits_before < 2; waits_before++) {
+        int ends[2];
+        char byte = 'x';
+        pair(ends);
+        for (int round = 0; round < 3; round++) {
+            CHECK(send(ends[1], &byte, 1, 0) == 1);
+            CHECK(recv(ends[0], &byte, 1, 0) == 1);
+        }
+        pthread_t reader;
+        struct timespec limit;
+        if (waits_before) {
+            CHECK(pthread_create(&reader, NULL, reads, ends) == 0);
+            usleep(100000);
+        }
+        CHECK(shutdown(ends[0], SHUT_WR) == 0);
+        if (!waits_before)
+            CHECK(pthread_create(&reader, NULL, reads, ends) == 0);
+        CHECK(clock_gettime(CLOCK_REALTIME, &limit) == 0);
+        limit.tv_sec += 10;
+        CHECK(pthread_timedjoin_np(reader, NULL, &limit) == 0);
+        /* As on Linux: it is not connected any more, since it was itself that ended this. */
+        CHECK(reader_errno == ENOTCONN);
+        CHECK(recv(ends[1], &byte, 1, 0) == 0);
+    }
+}
+
+/* Extensions of PHP are loaded so. */
+static void deep(void) {
+    const char *plugin = getenv("HABITS_PLUGIN");
+    void *library = dlopen(plugin, RTLD_NOW | RTLD_GLOBAL | RTLD_DEEPBIND);
+    CHECK(library != NULL);
+    int (*make)(void) = (int (*)(void))dlsym(library, "plugin_socket");
+    CHECK(make != NULL && protocol_of(make()) == SCTP);
+    CHECK(dlopen("no such library", RTLD_LAZY) == NULL && dlerror() != NULL);
+    CHECK(dlopen(NULL, RTLD_LAZY) != NULL);
+}
+
+/* A stream of the C library over a socket, both ways. */
+static void streams(void) {
+    int ends[2];
+    char line[100];
+    pair(ends);
+    FILE *reads = fdopen(dup(ends[0]), "r"), *writes = fdopen(ends[1], "w");
+    CHECK(reads != NULL && writes != NULL);
+    CHECK(fileno(writes) == ends[1] && fileno(reads) >= 0 && fileno(stdin) == 0);
+    CHECK(fprintf(writes, "%s %d\n", "number", 1) == 9 && fprintf(writes, "second\n") == 7 && fflush(writes) == 0);
+    CHECK(fgets(line, sizeof line, reads) != NULL && strcmp(line, "number 1\n") == 0);
+    CHECK(fgets(line, sizeof line, reads) != NULL && strcmp(line, "second\n") == 0);
+    CHECK(fseek(reads, 0, SEEK_SET) < 0);
+    CHECK(fclose(writes) == 0);
+    CHECK(close(ends[1]) < 0 && errno == EBADF);
+    CHECK(fgets(line, sizeof line, reads) == NULL && feof(reads) && fclose(reads) == 0);
+    /* What is no socket of ours is as ever. */
+    int way[2];
+    CHECK(pipe(way) == 0);
+    writes = fdopen(way[1], "w");
+    CHECK(fileno(writes) == way[1] && fputs("through", writes) > 0 && fclose(writes) == 0);
+    CHECK(read(way[0], line, sizeof line) == 7);
+}
+
+/* A program whose standard input and output are a socket, as those of inetd have it. */
+static void inherited_streams(void) {
+    int ends[2];
+    char line[100];
+    pair(ends);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], 0);
+        dup2(ends[1], 1);
+        close(ends[0]);
+        execlp("sh", "sh", "-c", "read -r word && printf '%s\\n' \"got $word\" && exec sort", NULL);
+        _exit(9);
+    }
+    close(ends[1]);
+    CHECK(send(ends[0], "word\n", 5, 0) == 5);
+    CHECK(recv(ends[0], line, sizeof line, 0) == 9 && memcmp(line, "got word\n", 9) == 0);
+    CHECK(send(ends[0], "b\n", 2, 0) == 2 && send(ends[0], "a\n", 2, 0) == 2);
+    usleep(100000);
+    CHECK(kill(child, 0) == 0);
+    /* Ends what it reads; that it can still send then is no business of SCTP, which has no half-open connections. */
+    close(ends[0]);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+}
+
+int main(int count, char **words) {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } cases[] = {
+        {"untyped", untyped},
+        {"shut", shut},
+        {"deep", deep},
+        {"streams", streams},
+        {"inherited-streams", inherited_streams},
+    };
+    for (size_t at = 0; count == 2 && at < sizeof cases / sizeof *cases; at++)
+        if (strcmp(words[1], cases[at].name) == 0) {
+            cases[at].run();
+            return 0;
+        }
+    printf("no such case\n");
+    return 2;
+}
+
+#endif
