@@ -185,6 +185,7 @@ impl Play<'_> {
             sack_immediately: shape & 8 != 0,
             context: number.into(),
             lifetime: (shape & 0xc == 0xc).then(|| Duration::from_millis(u64::from(shape))),
+            path: (shape & 3 == 3).then_some(PathId(u16::from(shape & 4 == 0))),
         };
         let len = usize::from(self.input.byte()) << (shape >> 5);
         let len = if len == 0 { 0 } else { len.max(SHORTEST) };

@@ -117,6 +117,7 @@ fn send(world: &mut World, input: &mut Input<'_>, host: usize) {
         ppid: Ppid(46),
         unordered: shape & 8 != 0,
         sack_immediately: shape & 16 != 0,
+        path: (shape & 7 == 7).then_some(PathId(1)),
         ..SendOptions::default()
     };
     let len = (1 + usize::from(input.byte())) << (shape >> 5);

@@ -74,6 +74,62 @@ static void check_flags(void)
     part(&ends);
 }
 
+/* A socket bound to 127.0.0.1 and 127.0.0.2. */
+static int bound_to_two(int type)
+{
+    int fd = bound(AF_INET, type);
+    struct sockaddr_storage second = loopback(AF_INET, 2, port_of(fd));
+    WELL(sctp_bindx(fd, (struct sockaddr *)&second, 1, SCTP_BINDX_ADD_ADDR));
+    return fd;
+}
+
+/* The next message came from 127.0.0.HOST. Linux sends from 127.0.0.1 to all of the loopback. */
+static void comes_from(int fd, int host)
+{
+    struct sockaddr_in from = {0};
+    socklen_t length = sizeof from;
+    HOLDS(readable(fd, 5000));
+    IS(recvfrom(fd, data, sizeof data, 0, (struct sockaddr *)&from, &length), 4);
+    IS(ntohl(from.sin_addr.s_addr), 0x7f000000 + (on_kernel ? 1 : host));
+}
+
+/* A message goes over the path that its address says: always from a one-to-one socket, else with SCTP_ADDR_OVER. */
+static void check_paths(int type)
+{
+    int listener = bound_to_two(type), fd = bound_to_two(type), server = listener;
+    struct sockaddr_storage peer = loopback(AF_INET, 1, port_of(listener));
+    struct sockaddr_storage second = loopback(AF_INET, 2, port_of(listener));
+    struct sctp_sndinfo over = {.snd_flags = SCTP_ADDR_OVER};
+    struct sctp_paddrinfo path = {0};
+    unsigned int ids[2] = {0};
+    WELL(listen(listener, 1));
+    WELL(connect(fd, (struct sockaddr *)&peer, length_of(&peer)));
+    if (type == SOCK_STREAM)
+        WELL(server = accept(listener, NULL, NULL));
+    if (type == SOCK_SEQPACKET)
+        IS(GET(fd, SCTP_GET_ASSOC_ID_LIST, ids), 8);
+    for (int tries = 0; tries < 500 && path.spinfo_state != SCTP_ACTIVE; tries++) {
+        memcpy(&path.spinfo_address, &second, sizeof second);
+        path.spinfo_assoc_id = ids[1];
+        if (GET(fd, SCTP_GET_PEER_ADDR_INFO, path) < 0)
+            break;
+        usleep(10000);
+    }
+    IS(path.spinfo_state, SCTP_ACTIVE);
+    IS(send_with(fd, &second, "over", 4, SCTP_SNDINFO, &over, sizeof over), 4);
+    comes_from(server, 2);
+    IS(send_with(fd, &peer, "over", 4, SCTP_SNDINFO, &over, sizeof over), 4);
+    comes_from(server, 1);
+    IS(sendto(fd, "just", 4, 0, (struct sockaddr *)&second, length_of(&second)), 4);
+    comes_from(server, type == SOCK_STREAM ? 2 : 1);
+    IS(sctp_sendmsg(fd, "call", 4, (struct sockaddr *)&second, length_of(&second), 0, SCTP_ADDR_OVER, 0, 0, 0), 4);
+    comes_from(server, 2);
+    if (server != listener)
+        close(server);
+    close(fd);
+    close(listener);
+}
+
 /* The first message to a peer sets the association up, with what goes with it. */
 static void check_beginning(void)
 {
@@ -134,6 +190,8 @@ void check_sending(void)
 {
     check_lifetime();
     check_flags();
+    check_paths(SOCK_STREAM);
+    check_paths(SOCK_SEQPACKET);
     check_beginning();
     check_defaults(AF_INET);
     check_defaults(AF_INET6);

@@ -22,6 +22,9 @@ pub struct SendOptions {
     /// How long the message is worth sending: if nothing of it has left by then, it is given up and comes back as
     /// [`Event::Expired`] (RFC 9260 §11.1.5 e). `None`: for ever.
     pub lifetime: Option<Duration>,
+    /// The path that the message is to go over, instead of the one that is in use. While that path is not active, the
+    /// one in use carries it; what is lost may be sent again over any (RFC 9260 §6.4). `None`: the one in use.
+    pub path: Option<PathId>,
 }
 
 /// A message that has arrived, whole.

@@ -38,6 +38,8 @@ capabilities! {
     MultiHoming = "multi-homing";
     /// Choosing the primary path (RFC 9260 §11.1.5).
     PrimaryPath = "choosing the primary path";
+    /// Choosing the path of one message (RFC 9260 §11.1.5).
+    MessagePath = "choosing the path of a message";
     /// Parameters of one path.
     PathParameters = "parameters of one path";
     /// HEARTBEATs on request (RFC 9260 §11.1.8).

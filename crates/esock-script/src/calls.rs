@@ -6,8 +6,8 @@ use crate::machine::Machine;
 use crate::syntax::Argument;
 use crate::value::{self, Expr, Value};
 use esock_proto::{
-    Config, ConnectError, Encapsulation, PathParameters, Peer, Ppid, Rejected, SendError, SendOptions, StackConfig,
-    StreamId, Tsn,
+    Config, ConnectError, Encapsulation, PathId, PathParameters, Peer, Ppid, Rejected, SendError, SendOptions,
+    StackConfig, StreamId, Tsn,
 };
 use std::net::IpAddr;
 use std::time::Duration;
@@ -255,11 +255,12 @@ impl Machine {
                 (Some("stream"), _) => options.stream = StreamId(number(&value)?),
                 (Some("ppid"), _) => options.ppid = Ppid(number(&value)?),
                 (Some("context"), _) => options.context = number(&value)?,
+                (Some("path"), _) => options.path = Some(PathId(number(&value)?)),
                 (Some("count"), _) => count = number(&value)?,
                 (Some("error"), Value::Word(word)) => error = Some(word.clone()),
                 _ => {
                     return Err(format!(
-                        "send knows no {value}: it takes a text or a length, unordered, immediate, stream=, ppid=, context=, count=, error="
+                        "send knows no {value}: it takes a text or a length, unordered, immediate, stream=, ppid=, context=, path=, count=, error="
                     ));
                 }
             }

@@ -5,8 +5,8 @@ use crate::network::Network;
 use crate::pcapng::Capture;
 use crate::scenario::{Ending, Scenario};
 use esock_proto::{
-    AssocId, CloseReason, Encapsulation, EndpointConfig, Event, Peer, Ppid, SendError, SendOptions, State, StreamId,
-    Time,
+    AssocId, CloseReason, Encapsulation, EndpointConfig, Event, PathId, Peer, Ppid, SendError, SendOptions, State,
+    StreamId, Time,
 };
 use rand::RngExt;
 use std::time::Duration;
@@ -338,6 +338,8 @@ impl<'a> Run<'a> {
                 unordered,
                 sack_immediately: false,
                 context: self.ledgers[host].next() as u64,
+                // Some name a path, which may not be there.
+                path: (end.sent % 8 == 5).then(|| PathId((end.sent / 8 % 4) as u16)),
                 ..SendOptions::default()
             };
             let message = payload(self.ledgers[host].next(), len);

@@ -4,7 +4,7 @@ use super::world::{World, event, expect, message, millis, on, send, soon, v4};
 use super::{Case, cases};
 use bytes::Bytes;
 use esock::{
-    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, Ppid, SendError, SendOptions, StreamId,
+    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, PathId, Ppid, SendError, SendOptions, StreamId,
 };
 use std::collections::VecDeque;
 
@@ -142,6 +142,7 @@ async fn what_the_backend_cannot_do_is_an_error_that_names_it(world: World) {
         (Capability::Streams, on(1)),
         (Capability::Ppid, SendOptions { ppid: Ppid(46), ..SendOptions::default() }),
         (Capability::Unordered, SendOptions { unordered: true, ..SendOptions::default() }),
+        (Capability::MessagePath, SendOptions { path: Some(PathId(0)), ..SendOptions::default() }),
     ];
     for (capability, options) in cases {
         let expected = if can.has(capability) { Ok(()) } else { Err(SendError::Unsupported(capability)) };

@@ -200,6 +200,9 @@ impl Carrier for Tcp {
         if options.lifetime.is_some() {
             return reject(SendError::Unsupported(Capability::Lifetime), payload);
         }
+        if options.path.is_some() {
+            return reject(SendError::Unsupported(Capability::MessagePath), payload);
+        }
         let count = session.negotiated.outbound_streams;
         if self.framed {
             if options.stream.0 >= count {

@@ -88,7 +88,7 @@ impl Association {
             return None;
         }
         let path = self.tx.lost_path(&self.paths).or_else(|| {
-            let index = self.paths.current;
+            let index = self.tx.next_path(&self.paths);
             self.tx.can_send_new(index, &self.paths).then_some(index)
         });
         path.filter(|index| self.paths.list[*index].confirmed)
@@ -261,7 +261,7 @@ impl Association {
         if self.tx.lost_path(&self.paths) == Some(index) {
             any = self.tx.write_lost(cx.now, packet, index, &mut self.paths)?;
         }
-        if index == self.paths.current
+        if index == self.tx.next_path(&self.paths)
             && self.tx.lost_path(&self.paths).is_none()
             && self.tx.can_send_new(index, &self.paths)
         {

@@ -275,6 +275,12 @@ impl Stack {
         self.table.get(assoc)?.assoc.paths.get(path).map(|path| path.remote)
     }
 
+    /// The path to an address of the peer's.
+    pub fn path_to(&self, assoc: AssocId, remote: Address) -> Option<PathId> {
+        let paths = &self.table.get(assoc)?.assoc.paths;
+        paths.by_remote(remote).map(|index| paths.list[index].id)
+    }
+
     /// Asks for [`Event::Drained`](crate::Event::Drained) when everything that was taken has been acknowledged: at once
     /// if it has, and once.
     pub fn tell_when_drained(&mut self, now: Time, assoc: AssocId) -> Result<(), NotFound> {

@@ -3,7 +3,7 @@
 use super::book::{Book, LARGEST, STAMP_BYTES, Stamp};
 use super::tally::Tally;
 use crate::network::Network;
-use esock_proto::{AssocId, CloseReason, Message, Ppid, SendError, SendOptions, StreamId, Time, Tsn};
+use esock_proto::{AssocId, CloseReason, Message, PathId, Ppid, SendError, SendOptions, StreamId, Time, Tsn};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::time::Duration;
@@ -197,6 +197,7 @@ impl End {
                 unordered: rng.random_bool(unordered),
                 sack_immediately: rng.random_bool(0.01),
                 context: u64::from(self.book.next().number),
+                path: self.book.next().number.is_multiple_of(32).then_some(PathId(1)),
                 ..SendOptions::default()
             };
             let message = self.book.next().message(len);

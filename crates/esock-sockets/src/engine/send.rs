@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use bytes::Bytes;
 use esock_io::kernel::abi::sctp_initmsg;
 use esock_io::kernel::constants as c;
-use esock_proto::{AssocId, Config, Ppid, SendError, SendOptions, State, StreamId, Time};
+use esock_proto::{AssocId, Config, PathId, Ppid, SendError, SendOptions, State, StreamId, Time};
 use std::time::Duration;
 
 impl Engine {
@@ -43,7 +43,14 @@ impl Engine {
             },
             None => self.by_number(id, given.number()).ok_or_else(|| self.why_none(id))?,
         };
-        self.send_to(now, id, assoc, &given, &data)
+        // A one-to-one socket sends where it is told; others need be told to (`sctp_sendmsg` of Linux).
+        let over = to.filter(|_| self.is_one_to_one(id) || flags & c::SCTP_ADDR_OVER != 0);
+        let path = over.and_then(|(remote, _)| self.driver.stack().path_to(assoc, remote));
+        self.send_to(now, id, assoc, path, &given, &data)
+    }
+
+    fn is_one_to_one(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| socket.style == Style::OneToOne)
     }
 
     /// Why a socket has no association to send on.
@@ -94,7 +101,7 @@ impl Engine {
             }
         };
         let assoc = self.begin(now, id, &peers, Some(&apply))?;
-        match self.send_to(now, id, assoc, given, data) {
+        match self.send_to(now, id, assoc, None, given, data) {
             Ok(reply) => Ok(Reply { flags: WAIT_UNTIL_UP, ..reply }),
             Err(errno) => {
                 // What could not be sent has begun nothing.
@@ -121,13 +128,21 @@ impl Engine {
         let mut reply = Reply::done();
         for assoc in all {
             if self.driver.stack().state(assoc) == Some(State::Established) {
-                reply = self.send_to(now, id, assoc, given, data)?;
+                reply = self.send_to(now, id, assoc, None, given, data)?;
             }
         }
         Ok(reply)
     }
 
-    fn send_to(&mut self, now: Time, id: SocketId, assoc: AssocId, given: &Given, data: &Bytes) -> Outcome {
+    fn send_to(
+        &mut self,
+        now: Time,
+        id: SocketId,
+        assoc: AssocId,
+        path: Option<PathId>,
+        given: &Given,
+        data: &Bytes,
+    ) -> Outcome {
         let held = self.held(assoc).ok_or(Errno::EPIPE)?;
         if held.closed {
             return Err(self.why_none(id));
@@ -152,7 +167,7 @@ impl Engine {
             // Smaller ones do not overtake: who polls and who tries are told the same.
             return Ok(Reply::wait(Errno::EAGAIN, timeout));
         }
-        let options = options(&given.send(defaults));
+        let options = SendOptions { path, ..options(&given.send(defaults)) };
         self.used(now, assoc);
         match self.driver.stack_mut().send(now, assoc, options, data.clone()) {
             Ok(()) => {
@@ -215,6 +230,7 @@ fn options(send: &SendDefaults) -> SendOptions {
         lifetime: (send.lifetime_ms != 0
             && matches!(send.flags & c::SCTP_PR_SCTP_MASK, c::SCTP_PR_SCTP_NONE | c::SCTP_PR_SCTP_TTL))
         .then(|| Duration::from_millis(u64::from(send.lifetime_ms))),
+        path: None,
     }
 }
 

@@ -82,8 +82,14 @@ impl Kernel {
 
 /// What the API cannot be promised here.
 fn capabilities() -> Capabilities {
-    let cannot =
-        [Capability::StatelessAccept, Capability::Impairment, Capability::CongestionControl, Capability::Lifetime];
+    let cannot = [
+        Capability::StatelessAccept,
+        Capability::Impairment,
+        Capability::CongestionControl,
+        Capability::Lifetime,
+        // Linux does not look at the address on a socket that was peeled off.
+        Capability::MessagePath,
+    ];
     cannot.into_iter().fold(Capabilities::all(), Capabilities::without)
 }
 
@@ -209,6 +215,9 @@ impl Carrier for Kernel {
         };
         if options.lifetime.is_some() {
             return Err(Rejected { error: SendError::Unsupported(Capability::Lifetime), payload });
+        }
+        if options.path.is_some() {
+            return Err(Rejected { error: SendError::Unsupported(Capability::MessagePath), payload });
         }
         let count = session.negotiated.outbound_streams;
         let Some(socket) = &session.link.socket else {

@@ -39,12 +39,16 @@ impl Paths {
 
     /// The path for a reply to what came over `source`; another one if `avoid`, where there is an active one.
     pub fn select_for_reply(&self, source: usize, avoid: bool) -> usize {
-        let usable = |index: usize| self.list.get(index).is_some_and(|path| path.state == PathState::Active);
-        if usable(source) && !avoid {
+        if self.is_usable(source) && !avoid {
             return source;
         }
         let others = (1..=self.list.len()).map(|step| (source + step) % self.list.len().max(1));
-        others.into_iter().find(|index| usable(*index)).unwrap_or_else(|| self.permitted(source))
+        others.into_iter().find(|index| self.is_usable(*index)).unwrap_or_else(|| self.permitted(source))
+    }
+
+    /// Whether the path is there and active, and so confirmed.
+    pub fn is_usable(&self, index: usize) -> bool {
+        self.list.get(index).is_some_and(|path| path.state == PathState::Active)
     }
 
     /// `index` if it is confirmed, else the best path: chunks other than probes go to confirmed addresses (§5.4).

@@ -70,6 +70,8 @@ pub struct Tx {
     limit: usize,
     /// Somebody waits for room.
     blocked: bool,
+    /// A message was taken that names its path: that of each is looked at from then on.
+    routed: bool,
     /// Somebody wants to know when everything is acknowledged.
     pub drained_asked: bool,
     /// See `Config::max_segment`; no limit is a large one.
@@ -142,6 +144,7 @@ impl Tx {
             charged: 0,
             limit: config.send_buffer,
             blocked: false,
+            routed: false,
             drained_asked: false,
             max_segment: max_segment(config),
             progress: now,
@@ -187,6 +190,7 @@ impl Tx {
         self.buffered += payload.len();
         self.charged += payload.len() + MESSAGE_OVERHEAD;
         self.counters.messages += 1;
+        self.routed |= options.path.is_some();
         self.queue.push(now, options, payload);
     }
 

@@ -31,6 +31,22 @@ impl Tx {
         (self.fast_retransmit_due || (path.has_window() && !path.is_held())).then_some(index)
     }
 
+    /// The path for what is next: the one that its message names, if that can carry it, else the one in use.
+    #[inline]
+    pub fn next_path(&self, paths: &Paths) -> usize {
+        if self.routed { self.named_path(paths) } else { paths.current }
+    }
+
+    #[cold]
+    fn named_path(&self, paths: &Paths) -> usize {
+        let named = if self.unsent_of_last > 0 {
+            self.messages.back().and_then(|message| message.options.path)
+        } else {
+            self.queue.next_path()
+        };
+        named.map(|id| usize::from(id.0)).filter(|index| paths.is_usable(*index)).unwrap_or(paths.current)
+    }
+
     /// Whether new data may be sent over path `index` now.
     pub fn can_send_new(&self, index: usize, paths: &Paths) -> bool {
         // §6.1 A: a window that is too small is probed with one chunk, when nothing else is in flight; one that is
@@ -139,6 +155,9 @@ impl Tx {
             }
             let starts = self.unsent_of_last == 0;
             if starts && self.queue.next_is_expired(now) {
+                break;
+            }
+            if self.routed && self.next_path(paths) != index {
                 break;
             }
             let waiting = if starts { self.queue.next_len().unwrap_or(0) } else { self.unsent_of_last };

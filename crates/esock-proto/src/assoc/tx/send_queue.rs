@@ -3,6 +3,7 @@
 
 use crate::api::SendOptions;
 use crate::time::Time;
+use crate::types::PathId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -40,6 +41,11 @@ impl SendQueue {
     /// The length of the message that is next.
     pub fn next_len(&self) -> Option<usize> {
         self.messages.front().map(|(_, payload)| payload.len())
+    }
+
+    /// The path that the message that is next is to go over.
+    pub fn next_path(&self) -> Option<PathId> {
+        self.messages.front().and_then(|(options, _)| options.path)
     }
 
     /// When the message that is next has waited for as long as its lifetime is; none has no lifetime.
