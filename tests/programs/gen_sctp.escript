@@ -3,7 +3,7 @@
 %% gen_sctp one-to-many and peeled off, both ends: messages and events. What is not as it should be is a badmatch.
 -include_lib("kernel/include/inet_sctp.hrl").
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 40000).
 
 main(["server", Port]) ->
     {ok, Socket} = gen_sctp:open(list_to_integer(Port), [{active, false}, binary, {recbuf, 65536}]),

@@ -20,12 +20,20 @@ fn build(command: &mut Command) {
 /// The program.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/preload.c");
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-program");
-        build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).arg(source).args(["-lpthread", "-lrt"]));
-        made
-    })
+    PROGRAM.get_or_init(|| compiled("preload"))
+}
+
+/// The one that is about large messages, and about those who do not keep to the protocol.
+fn hop() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| compiled("hop"))
+}
+
+fn compiled(name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("preload/{name}.c"));
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-program"));
+    build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).arg(source).args(["-lpthread", "-lrt"]));
+    made
 }
 
 /// Another program, and the library that it loads.
@@ -93,7 +101,11 @@ fn finish(command: &mut Command) -> Output {
 
 /// Runs a case, which must end well; returns what it said.
 fn case(name: &str) -> String {
-    let output = finish(&mut Stage::new(name).run(&[path(program()), name]));
+    case_of(program(), name)
+}
+
+fn case_of(program: &Path, name: &str) -> String {
+    let output = finish(&mut Stage::new(name).run(&[path(program), name]));
     assert!(output.status.success(), "{name}: {}: {}", output.status, text(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -106,6 +118,11 @@ fn habit(name: &str) {
     assert!(output.status.success(), "{name}: {}: {}", output.status, text(&output));
 }
 
+/// The same of the one about large messages.
+fn large(name: &str) {
+    case_of(hop(), name);
+}
+
 macro_rules! cases {
     ($run:ident: $($test:ident: $name:literal,)*) => { $(
         #[test]
@@ -113,6 +130,16 @@ macro_rules! cases {
             $run($name);
         }
     )* };
+}
+
+cases! {
+    large:
+    messages_of_all_sizes_and_parts_arrive_as_they_were_sent: "sizes",
+    bad_addresses_of_large_messages_are_errors_and_nothing_of_them_leaves: "large-addresses",
+    processes_that_have_forked_send_and_receive_large_messages_on_one_socket: "large-forks",
+    who_is_killed_in_the_midst_of_a_send_has_sent_all_or_nothing: "killed",
+    programs_whose_limits_leave_no_memory_to_share_are_served: "no-memory",
+    a_broker_outlives_programs_that_do_not_keep_to_the_protocol: "hostile",
 }
 
 cases! {

@@ -327,6 +327,14 @@ impl Driver {
         self.ready.set(Some(Ready::news(bits)));
     }
 
+    /// As [`Driver::set_ready`], for whoever turns until a turn has received nothing: the sockets that have bits are asked,
+    /// and those that have received or sent something since the last time, because a peer on this host has answered by
+    /// now. That is one system call less for each turn.
+    pub fn set_ready_until_empty(&mut self, bits: u64) {
+        let bits = bits | self.sockets.take_used();
+        self.ready.set(Some(Ready::until_empty(bits)));
+    }
+
     /// Receives what has arrived (a bounded number of packets), feeds the stack, does what is due, and
     /// sends what there is. Never blocks. An error is a socket's end: the driver is of no more use.
     pub fn turn(&mut self, now: Time) -> io::Result<Turn> {

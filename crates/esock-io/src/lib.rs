@@ -24,6 +24,8 @@ mod raw;
 mod route;
 mod session;
 mod shards;
+#[cfg(target_os = "linux")]
+mod shared;
 mod sockets;
 mod sys;
 mod tcp;
@@ -41,6 +43,8 @@ pub use impair::{Direction, Impairment, Rules};
 pub use open::open;
 pub use route::route_mtu;
 pub use shards::{MAX_SHARDS, Seat};
+#[cfg(target_os = "linux")]
+pub use shared::{SharedMemory, receive_with_memory};
 #[cfg(target_os = "linux")]
 pub use sys::{detach, kernel_sctp, peer_user, user};
 pub use transport::{Incoming, Transport};

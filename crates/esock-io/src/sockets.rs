@@ -66,6 +66,8 @@ pub(crate) struct Sockets {
     buffers: Vec<u8>,
     /// The socket that takes no more, until something leaves there again.
     blocked: Option<usize>,
+    /// Those that have received or sent something since this was last asked for, a bit each.
+    used: u64,
 }
 
 impl Sockets {
@@ -92,6 +94,7 @@ impl Sockets {
             ports: Ports::new(),
             buffers: vec![0; len],
             blocked: None,
+            used: 0,
         }
     }
 
@@ -113,6 +116,7 @@ impl Sockets {
             let packets = transmit.segment_size.map_or(1, |size| data.len().div_ceil(size.max(1)));
             return Sent::nowhere(data.len(), packets);
         };
+        self.used |= bit(index);
         if sent.blocked {
             self.blocked = Some(index);
         } else if self.blocked == Some(index) {
@@ -149,18 +153,26 @@ impl Sockets {
     ) -> io::Result<Received> {
         let watched = ready.again;
         let mut all = Received::default();
-        let mut add = |one: Received| {
+        let mut used = 0;
+        let mut add = |index: usize, one: Received| {
             all.packets += one.packets;
             all.more |= one.more;
+            used |= if one.packets > 0 { bit(index) } else { 0 };
         };
-        for (_, socket) in self.udp.iter().enumerate().filter(|(index, _)| ready.has(*index)) {
-            add(socket.receive(&mut self.buffers, watched, deliver, report)?);
+        for (index, socket) in self.udp.iter().enumerate().filter(|(index, _)| ready.has(*index)) {
+            add(index, socket.receive(&mut self.buffers, watched, deliver, report)?);
         }
         #[cfg(target_os = "linux")]
-        for (_, socket) in self.raw.iter().enumerate().filter(|(index, _)| ready.has(self.udp.len() + *index)) {
-            add(socket.receive(&mut self.buffers, &self.ports, watched, deliver, report)?);
+        for (index, socket) in self.raw.iter().enumerate().filter(|(index, _)| ready.has(self.udp.len() + *index)) {
+            add(self.udp.len() + index, socket.receive(&mut self.buffers, &self.ports, watched, deliver, report)?);
         }
+        self.used |= used;
         Ok(all)
+    }
+
+    /// The sockets that have received or sent something since this was last asked for, a bit each.
+    pub(crate) fn take_used(&mut self) -> u64 {
+        std::mem::take(&mut self.used)
     }
 
     /// Reads all error queues. A queue that nobody reads keeps its socket ready for ever.
@@ -230,4 +242,9 @@ impl Sockets {
     pub(crate) fn udp_port(&self) -> Option<u16> {
         self.udp.first().and_then(|socket| socket.port().ok())
     }
+}
+
+/// The bit of a socket; those beyond the 64th have none, and are always asked.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }

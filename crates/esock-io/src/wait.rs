@@ -37,6 +37,11 @@ impl Ready {
         Self { bits, again: true }
     }
 
+    /// These may have news; whoever looks does so until nothing comes.
+    pub(crate) const fn until_empty(bits: u64) -> Self {
+        Self { bits, again: true }
+    }
+
     /// Whether it is worth asking this socket.
     pub(crate) fn has(self, index: usize) -> bool {
         index >= u64::BITS as usize || self.bits & (1 << index) != 0

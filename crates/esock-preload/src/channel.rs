@@ -7,11 +7,11 @@
 use crate::errno::check;
 use crate::memory::Parts;
 use crate::signals::Held;
-use crate::{broker, life, table};
+use crate::{broker, life, shared, table};
 use esock_sockets::SocketId;
-use esock_sockets::protocol::{self, Op, REPLY_BYTES, REQUEST_BYTES, ReplyHead, Request};
-use libc::{c_int, c_void, iovec};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use esock_sockets::protocol::{self, Op, REPLY_BYTES, REQUEST_BYTES, ReplyHead, Request, SHARED_BYTES, SHARED_FROM};
+use libc::{c_int, c_long, c_void, iovec};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Calls at once: the broker does one after the other anyway.
 const SLOTS: usize = 16;
@@ -30,10 +30,18 @@ struct Slot {
     made: AtomicU64,
     fd: AtomicI32,
     inode: AtomicU64,
+    /// What the broker shares with us, mapped in the process that made it; null for none.
+    memory: AtomicPtr<u8>,
 }
 
 static POOL: [Slot; SLOTS] = [const {
-    Slot { taken: AtomicU64::new(0), made: AtomicU64::new(0), fd: AtomicI32::new(-1), inode: AtomicU64::new(0) }
+    Slot {
+        taken: AtomicU64::new(0),
+        made: AtomicU64::new(0),
+        fd: AtomicI32::new(-1),
+        inode: AtomicU64::new(0),
+        memory: AtomicPtr::new(std::ptr::null_mut()),
+    }
 }; SLOTS];
 
 /// Changes when a slot is free again and somebody waits.
@@ -96,7 +104,8 @@ impl Taken {
             // The parent's; or the program has closed it.
             self.lose();
         }
-        let fd = open()?;
+        let (fd, memory) = open()?;
+        self.0.memory.store(memory, Ordering::Relaxed);
         self.0.fd.store(fd, Ordering::Relaxed);
         self.0.inode.store(table::inode(fd).unwrap_or(0), Ordering::Relaxed);
         self.0.made.store(life::generation(), Ordering::Relaxed);
@@ -106,7 +115,12 @@ impl Taken {
     /// Gives the connection up: what was on its way is lost, or nobody knows how much of it was sent. The number may be
     /// another descriptor's by now.
     fn lose(&self) {
-        self.0.made.store(0, Ordering::Relaxed);
+        let made = self.0.made.swap(0, Ordering::Relaxed);
+        let memory = self.0.memory.swap(std::ptr::null_mut(), Ordering::Relaxed);
+        // A child that was forked does not have its parent's.
+        if !memory.is_null() && made == life::generation() {
+            shared::unmap(memory);
+        }
         let fd = self.0.fd.swap(-1, Ordering::Relaxed);
         if table::is_hidden(fd) {
             let is_ours = table::inode(fd) == Some(self.0.inode.load(Ordering::Relaxed));
@@ -126,7 +140,8 @@ fn high() -> c_int {
     if code != 0 { HIGH } else { c_int::try_from(limit.rlim_cur.saturating_sub(32)).unwrap_or(HIGH).min(HIGH) }
 }
 
-fn open() -> Result<c_int, c_int> {
+/// A new connection, and the memory that goes with it, or null.
+fn open() -> Result<(c_int, *mut u8), c_int> {
     let low = broker::connect(None, true)?;
     // SAFETY: no memory is involved.
     let high = unsafe { libc::syscall(libc::SYS_fcntl, low, libc::F_DUPFD_CLOEXEC, high()) } as c_int;
@@ -142,9 +157,15 @@ fn open() -> Result<c_int, c_int> {
         args: [protocol::VERSION.cast_signed(), life::process(), 0, 0],
         ..Request::new(Op::Hello, SocketId(0))
     };
-    let said = exchange(fd, &hello, &Out::bytes(key.as_bytes()), &mut In::nothing());
+    let memory = shared::New::make();
+    let at = memory.as_ref().map_or(std::ptr::null_mut(), |memory| memory.at);
+    let out = Out { passed: memory.as_ref().map(|memory| memory.fd), ..Out::bytes(key.as_bytes()) };
+    let said = exchange(fd, &hello, &out, &mut In::nothing());
+    if let Some(memory) = memory {
+        broker::close(memory.fd);
+    }
     let refused = match said {
-        Ok(head) if head.result >= 0 => return Ok(fd),
+        Ok(head) if head.result >= 0 => return Ok((fd, at)),
         Ok(head) if head.result == -libc::EPROTO => {
             broker::complain("the broker is of another version: end it, and start programs with one `esock run`");
             libc::EPROTO
@@ -155,6 +176,9 @@ fn open() -> Result<c_int, c_int> {
         }
         Err(errno) => errno,
     };
+    if !at.is_null() {
+        shared::unmap(at);
+    }
     table::forget(fd);
     broker::close(fd);
     Err(refused)
@@ -164,6 +188,8 @@ fn open() -> Result<c_int, c_int> {
 pub struct Out<'a> {
     pub parts: [iovec; 2],
     pub data: &'a Parts,
+    /// A descriptor that is passed on with it.
+    pub passed: Option<c_int>,
 }
 
 const NOTHING: iovec = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
@@ -182,6 +208,7 @@ impl Out<'_> {
         Self {
             parts: [iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }, NOTHING],
             data: none(),
+            passed: None,
         }
     }
 }
@@ -211,16 +238,46 @@ impl<'a> In<'a> {
 pub fn call(request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
     let _held = Held::new();
     let taken = Taken::new();
-    let mut done = exchange(taken.connection()?, request, out, into);
+    let mut done = taken.exchange(request, out, into)?;
     if let Err(libc::EBADF | libc::ENOTSOCK | libc::EPIPE | libc::ENOTCONN) = done {
         // Nothing has gone: the program has closed the descriptor unseen, or that broker has ended.
         taken.lose();
-        done = exchange(taken.connection()?, request, out, into);
+        done = taken.exchange(request, out, into)?;
     }
     if done.is_err() || into.fault {
+        // Some of it may lie there still.
         taken.lose();
     }
-    done
+    let head = done?;
+    if head.shared > 0 {
+        into.fault = !taken.take(&head, into.theirs);
+    }
+    Ok(head)
+}
+
+impl Taken {
+    /// A call and its reply, with data in shared memory if there is some, and if they are many. The error of the result
+    /// within is the connection's.
+    fn exchange(&self, request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<Result<ReplyHead, c_int>, c_int> {
+        let fd = self.connection()?;
+        let memory = self.0.memory.load(Ordering::Relaxed);
+        let length = out.data.length;
+        if memory.is_null() || !(SHARED_FROM..=SHARED_BYTES).contains(&length) {
+            return Ok(exchange(fd, request, out, into));
+        }
+        // SAFETY: it is as large, and ours as long as the slot is.
+        unsafe { out.data.copy_out(memory) }?;
+        let request = Request { shared: length as u32, ..*request };
+        Ok(exchange(fd, &request, &Out { data: none(), ..*out }, into))
+    }
+
+    /// Takes the data that a reply says lie in shared memory. Says whether the program's memory could be written.
+    fn take(&self, head: &ReplyHead, theirs: &Parts) -> bool {
+        let memory = self.0.memory.load(Ordering::Relaxed);
+        let count = head.shared as usize;
+        // SAFETY: it is as large, and ours as long as the slot is.
+        !memory.is_null() && count <= SHARED_BYTES && unsafe { theirs.copy_in(memory, count) }.is_ok()
+    }
 }
 
 fn exchange(fd: c_int, request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
@@ -236,6 +293,7 @@ fn send(fd: c_int, head: &[u8; REQUEST_BYTES], out: &Out<'_>, length: usize) -> 
     let goal = REQUEST_BYTES + length;
     let mut gone = 0;
     while gone < goal {
+        let passed = out.passed.filter(|_| gone == 0);
         let mut parts = [NOTHING; AT_ONCE];
         let front =
             [iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: REQUEST_BYTES }, out.parts[0], out.parts[1]];
@@ -244,7 +302,7 @@ fn send(fd: c_int, head: &[u8; REQUEST_BYTES], out: &Out<'_>, length: usize) -> 
         let (count, skip) = (made.count, made.skip);
         let before: usize = parts[..count].iter().map(|part| part.iov_len).sum();
         let count = count + out.data.after(skip, goal - gone - before, &mut parts[count..])?;
-        gone += match transfer(fd, &mut parts[..count], libc::SYS_sendmsg, libc::MSG_NOSIGNAL) {
+        gone += match transfer(fd, &mut parts[..count], libc::SYS_sendmsg, libc::MSG_NOSIGNAL, passed) {
             // The program has changed its parts in the meantime.
             Ok(0) => return Err(libc::EFAULT),
             Ok(moved) => moved,
@@ -293,7 +351,8 @@ fn receive(fd: c_int, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
             parts[0] = iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len().min(goal - got) };
             count = 1;
         }
-        got += match transfer(fd, &mut parts[..count], libc::SYS_recvmsg, 0) {
+        await_reply(fd);
+        got += match transfer(fd, &mut parts[..count], libc::SYS_recvmsg, 0, None) {
             Ok(0) => return Err(libc::ECONNRESET),
             Ok(moved) => moved,
             Err(libc::EINTR) => 0,
@@ -319,13 +378,44 @@ fn receive(fd: c_int, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
     Ok(ReplyHead::from_bytes(&head))
 }
 
-fn transfer(fd: c_int, parts: &mut [iovec], call: libc::c_long, flags: c_int) -> Result<usize, c_int> {
+/// Waits for a reply. Who waits in a call that receives is woken also by what the broker reads: that makes room.
+fn await_reply(fd: c_int) {
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the entry lives through the call.
+    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, 0_usize, 0_usize, 0_usize) };
+}
+
+fn transfer(fd: c_int, parts: &mut [iovec], call: c_long, flags: c_int, passed: Option<c_int>) -> Result<usize, c_int> {
     // SAFETY: integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
+    let mut control = Rights::new(passed.unwrap_or(-1));
+    if passed.is_some() {
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = size_of::<Rights>() as _;
+    }
     // SAFETY: the parts are ours, or the program's and so the kernel's matter.
     check(unsafe { libc::syscall(call, fd, &raw mut message, flags) }).map(|moved| moved as usize)
+}
+
+/// A control message that passes a descriptor on.
+#[repr(C)]
+struct Rights {
+    header: libc::cmsghdr,
+    fd: c_int,
+    /// To a multiple of the header's alignment.
+    rest: c_int,
+}
+
+impl Rights {
+    fn new(fd: c_int) -> Self {
+        // SAFETY: integers, for which zero is valid.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<c_int>()) as _;
+        (header.cmsg_level, header.cmsg_type) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+        Self { header, fd, rest: 0 }
+    }
 }
 
 /// A call whose body and whose reply's are bytes of ours; says how many came.

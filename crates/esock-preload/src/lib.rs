@@ -26,6 +26,7 @@ mod ready;
 mod real;
 mod receive;
 mod send;
+mod shared;
 mod signals;
 mod socket;
 mod start;

@@ -125,6 +125,35 @@ unsafe fn copy_by_pipe(from: *const c_void, into: *mut c_void, length: usize) ->
     done
 }
 
+/// Copies between bytes of ours and parts of the program's, in the direction of `call`; says how many.
+///
+/// # Safety
+///
+/// Ours are ours, `count` of them, as many as the parts have.
+unsafe fn copy_parts(call: c_long, ours: *mut c_void, count: usize, theirs: &[iovec]) -> usize {
+    if !BY_PIPE.load(Ordering::Relaxed) {
+        // SAFETY: the caller's matter.
+        match unsafe { copy_by_kernel(call, &[part(ours, count)], theirs) } {
+            Ok(copied) => return copied,
+            Err(libc::EPERM | libc::ENOSYS | libc::EACCES) => BY_PIPE.store(true, Ordering::Relaxed),
+            Err(_) => return 0,
+        }
+    }
+    let mut done = 0;
+    for part in theirs {
+        let ours = ours.wrapping_byte_add(done);
+        let (from, into) =
+            if call == libc::SYS_process_vm_readv { (part.iov_base, ours) } else { (ours, part.iov_base) };
+        // SAFETY: one is ours and has so many bytes, the other the kernel's matter.
+        let copied = unsafe { copy_by_pipe(from, into, part.iov_len) };
+        done += copied;
+        if copied != part.iov_len {
+            break;
+        }
+    }
+    done
+}
+
 /// Writes bytes into the program's memory, at up to eight places.
 pub fn give(places: &[(*mut c_void, &[u8])]) -> Result<(), c_int> {
     let empty = part(std::ptr::null(), 0);
@@ -222,6 +251,46 @@ impl Parts {
         // SAFETY: `piece` has room for so many.
         let got = unsafe { copy_in(self.array.wrapping_add(at).cast(), piece.as_mut_ptr().cast(), length) };
         if got == length { Ok(piece) } else { Err(libc::EFAULT) }
+    }
+
+    /// Copies all of the program's bytes to memory of ours; `EFAULT` if they are not all there.
+    ///
+    /// # Safety
+    ///
+    /// There is room for [`Parts::length`] bytes.
+    pub unsafe fn copy_out(&self, into: *mut u8) -> Result<(), c_int> {
+        // SAFETY: the caller's matter.
+        unsafe { self.copy(libc::SYS_process_vm_readv, into, self.length) }
+    }
+
+    /// Copies `count` bytes of ours to the program's memory; `EFAULT` if there is no room for them.
+    ///
+    /// # Safety
+    ///
+    /// There are so many bytes.
+    pub unsafe fn copy_in(&self, from: *mut u8, count: usize) -> Result<(), c_int> {
+        // SAFETY: the caller's matter.
+        unsafe { self.copy(libc::SYS_process_vm_writev, from, count) }
+    }
+
+    /// # Safety
+    ///
+    /// `ours` has `count` bytes.
+    unsafe fn copy(&self, call: c_long, ours: *mut u8, count: usize) -> Result<(), c_int> {
+        let mut done = 0;
+        while done < count {
+            let mut theirs = [part(std::ptr::null(), 0); 2 * AT_ONCE];
+            let parts = self.after(done, count - done, &mut theirs)?;
+            let wanted: usize = theirs[..parts].iter().map(|part| part.iov_len).sum();
+            let ours = ours.wrapping_add(done).cast::<c_void>();
+            // SAFETY: the caller vouches for our bytes.
+            let copied = unsafe { copy_parts(call, ours, wanted, &theirs[..parts]) };
+            if copied != wanted || wanted == 0 {
+                return Err(libc::EFAULT);
+            }
+            done += wanted;
+        }
+        Ok(())
     }
 
     /// Fills `into` with the parts that come after the first `skip` bytes, `limit` bytes at most; says how many parts.

@@ -63,7 +63,8 @@ pub unsafe extern "C-unwind" fn setsockopt(
 
 fn set(fd: c_int, id: SocketId, (level, name): (c_int, c_int), value: iovec) -> Result<Step, c_int> {
     let request = Request { args: [level, name, 0, 0], ..Request::new(Op::SetOption, id) };
-    let out = Out { parts: [value, iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }], data: &Parts::NONE };
+    let out =
+        Out { parts: [value, iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }], data: &Parts::NONE, passed: None };
     let head = channel::call(&request, &out, &mut In::nothing())?;
     Ok(wait::step(fd, id, &head))
 }

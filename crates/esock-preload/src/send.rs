@@ -50,7 +50,7 @@ unsafe fn transmit(fd: c_int, id: SocketId, from: Result<From, c_int>, flags: c_
 fn once(fd: c_int, id: SocketId, from: &From, flags: c_int) -> Result<Step, c_int> {
     let lengths = [from.name.iov_len as c_int, from.control.iov_len as c_int];
     let request = Request { args: [flags, lengths[0], lengths[1], 0], ..Request::new(Op::Send, id) };
-    let out = Out { parts: [from.name, from.control], data: &from.data };
+    let out = Out { parts: [from.name, from.control], data: &from.data, passed: None };
     let head = channel::call(&request, &out, &mut In::nothing())?;
     Ok(wait::step(fd, id, &head))
 }

@@ -11,7 +11,7 @@ use crate::engine::SocketId;
 use crate::errno::Errno;
 
 /// Changes with every change of this module: both ends must be of one build.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Bytes of a request's header.
 pub const REQUEST_BYTES: usize = 40;
@@ -19,6 +19,11 @@ pub const REQUEST_BYTES: usize = 40;
 pub const REPLY_BYTES: usize = 40;
 /// The largest body.
 pub const MAX_BODY: usize = 64 << 20;
+/// Bytes of the memory that a program may pass on with [`Op::Hello`]: data of a message lie there instead of in a body, in
+/// either direction, from its beginning on. It is the connection's own, as is the call that is under way on it.
+pub const SHARED_BYTES: usize = 256 << 10;
+/// From so many bytes on, data go through shared memory: for fewer, the calls that copy them there cost more.
+pub const SHARED_FROM: usize = 4096;
 /// The most bytes of control messages that come with a message.
 pub const MAX_CONTROL: usize = 224;
 /// Bytes that come before the data in the reply to [`Op::Recv`], if it has a body: the address and the control
@@ -142,6 +147,8 @@ pub struct Request {
     pub args: [i32; 4],
     /// Bytes that follow.
     pub body: u32,
+    /// Bytes of data that lie in shared memory: they come after the body.
+    pub shared: u32,
 }
 
 /// The header of a reply.
@@ -167,12 +174,14 @@ pub struct ReplyHead {
     pub patient: bool,
     /// Bytes that follow.
     pub body: u32,
+    /// Bytes of data that lie in shared memory: they come after the body.
+    pub shared: u32,
 }
 
 impl Request {
     /// A request without arguments and body.
     pub fn new(op: Op, socket: SocketId) -> Self {
-        Self { op, socket, args: [0; 4], body: 0 }
+        Self { op, socket, args: [0; 4], body: 0, shared: 0 }
     }
 
     /// As it is sent.
@@ -184,6 +193,7 @@ impl Request {
         for (place, value) in bytes[16..32].chunks_exact_mut(4).zip(self.args) {
             place.copy_from_slice(&value.to_ne_bytes());
         }
+        bytes[32..36].copy_from_slice(&self.shared.to_ne_bytes());
         bytes
     }
 
@@ -197,7 +207,7 @@ impl Request {
         let socket = SocketId(u64::from(word(bytes, 8)) | u64::from(word(bytes, 12)) << 32);
         let socket = if cfg!(target_endian = "big") { SocketId(socket.0.rotate_left(32)) } else { socket };
         let args = std::array::from_fn(|place| word(bytes, 16 + 4 * place).cast_signed());
-        Ok(Self { op, socket, args, body })
+        Ok(Self { op, socket, args, body, shared: word(bytes, 32) })
     }
 }
 
@@ -214,6 +224,7 @@ impl ReplyHead {
             self.control,
             self.pull,
             u32::from(self.fill) | u32::from(self.patient) << 1 | u32::from(self.upto) << 8,
+            self.shared,
         ];
         for (place, value) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&value.to_ne_bytes());
@@ -234,6 +245,7 @@ impl ReplyHead {
             fill: word(bytes, 28) & 1 != 0,
             patient: word(bytes, 28) & 2 != 0,
             upto: (word(bytes, 28) >> 8) as u8,
+            shared: word(bytes, 32),
         }
     }
 }
@@ -248,7 +260,13 @@ mod tests {
 
     #[test]
     fn requests_and_replies_arrive_as_they_were_sent() {
-        let request = Request { op: Op::Send, socket: SocketId(0x0123_4567_89ab_cdef), args: [-1, 2, 3, 4], body: 77 };
+        let request = Request {
+            op: Op::Send,
+            socket: SocketId(0x0123_4567_89ab_cdef),
+            args: [-1, 2, 3, 4],
+            body: 77,
+            shared: 1 << 17,
+        };
         assert_eq!(Request::from_bytes(&request.to_bytes()), Ok(request));
         let reply = ReplyHead {
             result: -11,
@@ -261,6 +279,7 @@ mod tests {
             fill: true,
             patient: false,
             body: 1 << 20,
+            shared: 3,
         };
         assert_eq!(ReplyHead::from_bytes(&reply.to_bytes()), reply);
     }

@@ -4,7 +4,8 @@ use super::world::{World, event, expect, message, millis, on, send, soon, v4};
 use super::{Case, cases};
 use bytes::Bytes;
 use esock::{
-    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, PathId, Ppid, SendError, SendOptions, StreamId,
+    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, PathId, Ppid, SendError, SendOptions,
+    StreamId,
 };
 use std::collections::VecDeque;
 

@@ -364,3 +364,39 @@ fn a_small_send_buffer_slows_down_and_loses_nothing() {
         shut_down(&mut a, &mut b);
     }
 }
+
+#[test]
+fn whoever_turns_until_nothing_comes_names_sockets_and_those_that_were_used_need_no_name() {
+    let at = [address("127.0.0.1")];
+    let mut a = End::open(quiet(Backend::Udp), &at, fast());
+    let Some(port) = a.driver.backend().udp_port else { panic!("a driver over UDP has a port") };
+    let place = a.driver.interests().count();
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger.send_to(&[0; 12], ("127.0.0.1", port)).unwrap();
+    let now = a.driver.now();
+    // Nobody was named, and nothing was used.
+    a.driver.set_ready_until_empty(0);
+    assert_eq!(a.driver.turn(now).unwrap().received, 0);
+    a.driver.set_ready_until_empty((1 << place) - 1);
+    assert_eq!(a.driver.turn(now).unwrap().received, 1);
+    // A handshake with itself, over the sockets that it uses alone.
+    let (own, encapsulation) = (a.port(), a.over_udp());
+    let other = EndpointConfig { port: 0, addresses: at.to_vec(), host_addresses: Vec::new(), config: fast() };
+    let other = a.driver.open_endpoint(other).unwrap();
+    let port = a.driver.stack().endpoint_port(other).unwrap();
+    assert_ne!(own, port);
+    a.driver.stack_mut().set_accepting(other, true);
+    a.connect(&at, port, encapsulation);
+    a.driver.flush(now);
+    let mut received = 0;
+    for _ in 0..4 {
+        a.driver.set_ready_until_empty(0);
+        received += a.driver.turn(now).unwrap().received;
+        while let Some(incoming) = a.driver.stack_mut().poll_incoming() {
+            a.driver.stack_mut().accept(now, incoming);
+        }
+        a.driver.flush(now);
+    }
+    // INIT, INIT ACK, COOKIE ECHO; the last may have been answered.
+    assert!(received >= 3, "{received}");
+}

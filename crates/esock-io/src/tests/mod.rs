@@ -11,6 +11,8 @@ mod raw;
 mod sanitizer;
 #[cfg(target_os = "linux")]
 mod shards;
+#[cfg(target_os = "linux")]
+mod shared;
 mod udp;
 #[cfg(target_os = "linux")]
 mod unreachable;

@@ -1,8 +1,12 @@
 //! A connection that brings calls, one at a time.
+//!
+//! The data of large messages lie in memory that the program shares with us, if it has passed any on with its first
+//! call. A program may write anything there at any time: what is there is copied once, and then is a body as any other.
 
 use crate::engine::Reply;
-use crate::protocol::{FRONT, MAX_CONTROL, Op, REQUEST_BYTES, ReplyHead, Request};
+use crate::protocol::{FRONT, MAX_CONTROL, Op, REQUEST_BYTES, ReplyHead, Request, SHARED_FROM};
 use bytes::Bytes;
+use esock_io::SharedMemory;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -26,6 +30,10 @@ pub struct Connection {
     stream: UnixStream,
     /// Its program may make calls: it is our user's, or has shown the key.
     pub trusted: bool,
+    /// What its program shares with us.
+    memory: Option<SharedMemory>,
+    /// Something has come: memory comes with the first bytes.
+    greeted: bool,
     /// Of a call that has not come whole.
     begun: Vec<u8>,
     /// Of a reply that did not go at once.
@@ -34,7 +42,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(stream: UnixStream, trusted: bool) -> Self {
-        Self { stream, trusted, begun: Vec::new(), rest: Vec::new() }
+        Self { stream, trusted, memory: None, greeted: false, begun: Vec::new(), rest: Vec::new() }
     }
 
     pub fn descriptor(&self) -> RawFd {
@@ -59,7 +67,7 @@ impl Connection {
 
     fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<(Request, Bytes)>> {
         loop {
-            let read = match self.stream.read(scratch) {
+            let read = match self.receive(scratch) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(read) => &scratch[..read],
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -71,7 +79,7 @@ impl Connection {
             {
                 // Nothing follows before it is answered, so that there is nothing more to be read now.
                 return match read.len() == length {
-                    true => Ok(Some((request, Bytes::copy_from_slice(&read[REQUEST_BYTES..])))),
+                    true => self.with_data(request, &read[REQUEST_BYTES..]).map(Some),
                     false => Err(ErrorKind::InvalidData.into()),
                 };
             }
@@ -86,9 +94,34 @@ impl Connection {
                     return Err(ErrorKind::InvalidData.into());
                 }
                 let all = Bytes::from(std::mem::take(&mut self.begun));
-                return Ok(Some((request, all.slice(REQUEST_BYTES..))));
+                return match request.shared {
+                    0 => Ok(Some((request, all.slice(REQUEST_BYTES..)))),
+                    _ => self.with_data(request, &all[REQUEST_BYTES..]).map(Some),
+                };
             }
         }
+    }
+
+    fn receive(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        if self.greeted {
+            return self.stream.read(scratch);
+        }
+        let (got, memory) = esock_io::receive_with_memory(&self.stream, scratch)?;
+        (self.greeted, self.memory) = (true, memory);
+        Ok(got)
+    }
+
+    /// A call with all of its body: what came here, and what lies in shared memory.
+    fn with_data(&self, request: Request, body: &[u8]) -> io::Result<(Request, Bytes)> {
+        let shared = request.shared as usize;
+        if shared == 0 {
+            return Ok((request, Bytes::copy_from_slice(body)));
+        }
+        let memory = self.memory.as_ref().filter(|memory| shared <= memory.length()).ok_or(ErrorKind::InvalidData)?;
+        let mut all = Vec::with_capacity(body.len() + shared);
+        all.extend_from_slice(body);
+        memory.read(shared, &mut all).ok_or(ErrorKind::InvalidData)?;
+        Ok((request, Bytes::from(all)))
     }
 
     /// Answers the last call.
@@ -102,8 +135,9 @@ impl Connection {
         } else {
             (&reply.name, &reply.control)
         };
-        let head = head.to_bytes();
-        let parts: [&[u8]; 4] = [&head, name, control, &reply.data];
+        let (shared, data) = self.share(op, &reply.data);
+        let head = ReplyHead { shared, body: head.body - shared, ..*head }.to_bytes();
+        let parts: [&[u8]; 4] = [&head, name, control, data];
         let all: usize = parts.iter().map(|part| part.len()).sum();
         let written = loop {
             match self.stream.write_vectored(&parts.map(IoSlice::new)) {
@@ -118,6 +152,17 @@ impl Connection {
             self.write_rest()?;
         }
         Ok(())
+    }
+
+    /// Puts data of a reply into shared memory, if they are many and have room there: how many, and what is left.
+    fn share<'a>(&mut self, op: Op, data: &'a [u8]) -> (u32, &'a [u8]) {
+        if op != Op::Recv || data.len() < SHARED_FROM {
+            return (0, data);
+        }
+        match self.memory.as_mut().and_then(|memory| memory.write(data)) {
+            Some(()) => (data.len() as u32, &[]),
+            None => (0, data),
+        }
     }
 
     fn write_rest(&mut self) -> io::Result<()> {

@@ -30,6 +30,8 @@ const TURNS: usize = 16;
 const LISTENER: Token = Token(0);
 /// Tokens of the driver's descriptors.
 const DRIVER: usize = 1;
+/// Of so many; those beyond the 64th are always looked at.
+const MOST: usize = 1 << 16;
 /// Tokens of connections begin here.
 const FIRST: usize = 1 << 20;
 /// Ends of sockets of other users' programs that have not made a socket yet; the oldest are dropped.
@@ -127,8 +129,10 @@ impl Broker {
     /// packet came sees what it brought.
     fn handle(&mut self, events: &Events) -> io::Result<()> {
         let due = self.more || self.deadline.is_some_and(|at| at <= self.engine.driver().now());
-        if due || events.iter().any(|event| (DRIVER..FIRST).contains(&event.token().0)) {
-            self.turn()?;
+        let of_driver = events.iter().filter_map(|event| event.token().0.checked_sub(DRIVER).filter(|bit| *bit < MOST));
+        let news = of_driver.fold(0, |all, bit| all | (1 << bit.min(63)));
+        if due || news != 0 {
+            self.turn(news)?;
         }
         for event in events {
             if let Some(socket) = self.by_token.get(&event.token()).copied() {
@@ -150,13 +154,16 @@ impl Broker {
         self.watch()
     }
 
-    fn turn(&mut self) -> io::Result<()> {
+    /// Turns until nothing comes any more: sockets with news have a bit each.
+    fn turn(&mut self, mut news: u64) -> io::Result<()> {
         for _ in 0..TURNS {
             let now = self.engine.driver().now();
+            self.engine.set_ready(std::mem::take(&mut news));
             let turn = self.engine.turn(now)?;
-            self.more = turn.more;
-            // What was sent may be answered on this host at once: whoever looks is to see that.
-            if !turn.more && (turn.received == 0 || turn.sent == 0) {
+            // Who was asked is not told of again. And what was sent may be answered on this host at once: whoever looks is
+            // to see that.
+            self.more = turn.more || turn.received > 0;
+            if !self.more {
                 break;
             }
         }

@@ -166,6 +166,12 @@ impl Engine {
         self.sockets.is_empty() && self.associations.is_empty()
     }
 
+    /// Which of the driver's sockets have news, a bit each in the order of its interests, for whoever turns until a turn has
+    /// received nothing.
+    pub fn set_ready(&mut self, bits: u64) {
+        self.driver.set_ready_until_empty(bits);
+    }
+
     /// Receives what has arrived, tells the sockets, and sends what there is.
     pub fn turn(&mut self, now: Time) -> io::Result<Turn> {
         let before = self.driver.stack().stats().packets_sent;

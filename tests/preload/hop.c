@@ -1,0 +1,427 @@
+/* Large messages, whose data lie in memory that the library shares with the broker; and programs that do not keep to
+ * what was agreed: each case is an argument.
+ *
+ * Ends well, or says on one line what is wrong. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SCTP 132
+
+#define CHECK(what)                                                                                                    \
+    do {                                                                                                               \
+        if (!(what)) {                                                                                                 \
+            printf("line %d: not %s (errno %d: %s)\n", __LINE__, #what, errno, strerror(errno));                       \
+            fflush(stdout);                                                                                            \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+/* A call that must fail with an errno. */
+#define FAILS(call, with)                                                                                              \
+    do {                                                                                                               \
+        errno = 0;                                                                                                     \
+        long result_ = (long)(call);                                                                                   \
+        if (result_ != -1 || errno != (with)) {                                                                        \
+            printf("line %d: %s is %ld, errno %d, not %s\n", __LINE__, #call, result_, errno, #with);                  \
+            fflush(stdout);                                                                                            \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+enum { MOST = 600 << 10, PAGE = 4096 };
+static unsigned char sent[MOST], got[MOST];
+
+static void pair(int ends[2]) {
+    struct sockaddr_in name;
+    socklen_t length = sizeof name;
+    int bytes = 2 * MOST;
+    memset(&name, 0, sizeof name);
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listening = socket(AF_INET, SOCK_STREAM, SCTP);
+    CHECK(listening >= 0 && bind(listening, (void *)&name, sizeof name) == 0 && listen(listening, 5) == 0);
+    CHECK(getsockname(listening, (void *)&name, &length) == 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM, SCTP);
+    CHECK(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0);
+    CHECK(connect(ends[0], (void *)&name, sizeof name) == 0);
+    ends[1] = accept(listening, NULL, NULL);
+    CHECK(ends[1] >= 0);
+    close(listening);
+}
+
+static void fill(unsigned char *at, size_t length, unsigned seed) {
+    for (size_t place = 0; place < length; place++)
+        at[place] = (unsigned char)((seed += 2654435761u) >> 24);
+}
+
+/* Receives all of a message; the bytes that came. */
+static size_t whole(int fd, size_t piece) {
+    size_t all = 0;
+    for (;;) {
+        struct iovec part = {got + all, piece < MOST - all ? piece : MOST - all};
+        struct msghdr header;
+        memset(&header, 0, sizeof header);
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        ssize_t now = recvmsg(fd, &header, 0);
+        CHECK(now > 0);
+        all += now;
+        if (header.msg_flags & MSG_EOR)
+            return all;
+    }
+}
+
+static void passes(int ends[2], size_t length, size_t piece) {
+    fill(sent, length, (unsigned)(length + piece));
+    CHECK(send(ends[0], sent, length, 0) == (ssize_t)length);
+    CHECK(whole(ends[1], piece) == length && memcmp(sent, got, length) == 0);
+}
+
+/* ---- what is sent arrives, whatever its size and its parts ---- */
+
+static const size_t lengths[] = {1, 4095, 4096, 4097, 9000, 65536, 200000, 262143, 262144, 262145, 300000};
+
+static void sizes(void) {
+    int ends[2];
+    pair(ends);
+    for (size_t at = 0; at < sizeof lengths / sizeof *lengths; at++) {
+        passes(ends, lengths[at], MOST);
+        passes(ends, lengths[at], 5000);
+    }
+    /* Many parts on both sides, and a look first. */
+    struct iovec out[1024], in[1024];
+    fill(sent, 102400, 7);
+    memset(got, 0, 102400);
+    for (int at = 0; at < 1024; at++) {
+        out[at] = (struct iovec){sent + 100 * at, 100};
+        in[at] = (struct iovec){got + 200 * at, at % 2 ? 0 : 200};
+    }
+    CHECK(writev(ends[0], out, 1024) == 102400);
+    CHECK(recv(ends[1], got, MOST, MSG_PEEK) == 102400 && memcmp(sent, got, 102400) == 0);
+    memset(got, 0, MOST);
+    CHECK(readv(ends[1], in, 1024) == 102400);
+    for (int at = 0; at < 512; at++)
+        CHECK(memcmp(sent + 200 * at, got + 400 * at, 200) == 0);
+}
+
+/* ---- bad addresses ---- */
+
+static void addresses(void) {
+    int ends[2];
+    pair(ends);
+    unsigned char *edge = mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(edge != MAP_FAILED && mprotect(edge + 16 * PAGE, 16 * PAGE, PROT_NONE) == 0);
+    FAILS(send(ends[0], edge + 15 * PAGE, 2 * PAGE, 0), EFAULT);
+    FAILS(send(ends[0], edge + 20 * PAGE, 2 * PAGE, 0), EFAULT);
+    struct iovec parts[2] = {{edge, 2 * PAGE}, {edge + 15 * PAGE, 2 * PAGE}};
+    FAILS(writev(ends[0], parts, 2), EFAULT);
+    FAILS(send(ends[0], (void *)8, 65536, 0), EFAULT);
+    /* Nothing of those has left. */
+    passes(ends, 10000, MOST);
+    /* Where there is no room, the message is lost, and the next one comes. */
+    CHECK(send(ends[0], sent, 4 * PAGE, 0) == 4 * PAGE);
+    FAILS(recv(ends[1], edge + 14 * PAGE, 4 * PAGE, 0), EFAULT);
+    CHECK(send(ends[0], sent, 4 * PAGE, 0) == 4 * PAGE);
+    FAILS(readv(ends[1], parts + 1, 1), EFAULT);
+    CHECK(whole(ends[1], MOST) == 2 * PAGE);
+    const unsigned char *fixed = mmap(NULL, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(send(ends[0], sent, 4 * PAGE, 0) == 4 * PAGE);
+    FAILS(recv(ends[1], (void *)fixed, 4 * PAGE, 0), EFAULT);
+    passes(ends, 70000, MOST);
+}
+
+/* ---- processes that share a socket ---- */
+
+/* Sends messages of one byte's value each, for ever or so many. */
+static void chatter(int fd, int byte, int count) {
+    memset(sent, byte, 65536);
+    for (int at = 0; count == 0 || at < count; at++)
+        if (send(fd, sent, 8192 + at * 977 % 50000, 0) < 0)
+            _exit(1);
+}
+
+static int is_whole(size_t length) {
+    for (size_t at = 1; at < length; at++)
+        if (got[at] != got[0])
+            return 0;
+    return 1;
+}
+
+/* Parent and child had one piece of memory; each has its own now. Two read as well. */
+static void forks(void) {
+    enum { COUNT = 300 };
+    int ends[2], way[2];
+    pair(ends);
+    passes(ends, 65536, MOST);
+    CHECK(pipe(way) == 0);
+    for (int child = 0; child < 2; child++)
+        if (fork() == 0) {
+            chatter(ends[0], 'a' + child, COUNT);
+            _exit(0);
+        }
+    for (int child = 0; child < 2; child++)
+        if (fork() == 0) {
+            close(ends[0]);
+            for (ssize_t length; (length = recv(ends[1], got, MOST, 0)) > 0;) {
+                CHECK(got[0] == 'a' || got[0] == 'b' || got[0] == 'c');
+                CHECK(is_whole(length) && write(way[1], got, 1) == 1);
+            }
+            _exit(0);
+        }
+    close(way[1]);
+    chatter(ends[0], 'c', COUNT);
+    for (int child = 0; child < 2; child++)
+        CHECK(wait(NULL) > 0);
+    shutdown(ends[0], SHUT_WR);
+    int count = 0, status;
+    for (char byte; read(way[0], &byte, 1) == 1;)
+        count++;
+    CHECK(count == 3 * COUNT);
+    while (wait(&status) > 0)
+        CHECK(status == 0);
+}
+
+/* Whoever is killed in the midst of a send has sent all of a message or nothing. */
+static void killed(void) {
+    int ends[2];
+    pair(ends);
+    for (int round = 0; round < 30; round++) {
+        pid_t child = fork();
+        if (child == 0)
+            chatter(ends[0], 'x', 0);
+        struct timespec time = {0, 200000L * (round % 10) + 1000000};
+        for (int at = 0; at < 1 + round % 3; at++) {
+            CHECK(is_whole(whole(ends[1], MOST)));
+        }
+        nanosleep(&time, NULL);
+        CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+        CHECK(send(ends[0], "end", 3, 0) == 3);
+        size_t length;
+        do {
+            length = whole(ends[1], MOST);
+            CHECK(is_whole(length) || (length == 3 && memcmp(got, "end", 3) == 0));
+        } while (length != 3);
+    }
+    /* And whoever is killed in the midst of a receive takes no more than a message with it. */
+    pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            recv(ends[1], got, MOST, 0);
+    chatter(ends[0], 'y', 50);
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+    CHECK(send(ends[0], "end", 3, 0) == 3);
+    while (whole(ends[1], MOST) != 3) {
+    }
+}
+
+/* ---- limits of the program's, which leave no memory to share ---- */
+
+static void limits(void) {
+    int ends[2];
+    /* A file may not have a byte; who tries is sent SIGXFSZ. */
+    struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+    pair(ends);
+    passes(ends, 65536, MOST);
+    passes(ends, 300000, 9000);
+    pid_t child = fork();
+    if (child == 0) {
+        /* No room for another mapping. */
+        CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+        passes(ends, 65536, MOST);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* ---- programs that do not keep to what was agreed ---- */
+
+/* A request's header; see crates/esock-sockets/src/protocol.rs. */
+struct request {
+    uint32_t body;
+    uint16_t op, unused;
+    uint64_t socket;
+    int32_t args[4];
+    uint32_t shared, rest;
+};
+enum { HELLO = 1, SEND = 10, RECV = 11, SYNC = 15 };
+
+static int broker(void) {
+    struct sockaddr_un name;
+    const char *text = getenv("ESOCK_BROKER");
+    memset(&name, 0, sizeof name);
+    name.sun_family = AF_UNIX;
+    CHECK(text != NULL);
+    memcpy(name.sun_path + 1, text, strlen(text));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(connect(fd, (void *)&name, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(text)) == 0);
+    struct timeval limit = {5, 0};
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    return fd;
+}
+
+/* Sends a request, and descriptors with it. */
+static void ask(int fd, const struct request *request, const int *passed, int count) {
+    char control[CMSG_SPACE(8 * sizeof(int))];
+    struct iovec part = {(void *)request, sizeof *request};
+    struct msghdr header;
+    memset(&header, 0, sizeof header);
+    memset(control, 0, sizeof control);
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    if (count > 0) {
+        header.msg_control = control;
+        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        memcpy(CMSG_DATA(rights), passed, count * sizeof(int));
+    }
+    CHECK(sendmsg(fd, &header, MSG_NOSIGNAL) == (ssize_t)sizeof *request);
+}
+
+/* The result of a reply without a body; -1000 if the broker has hung up. */
+static int answer(int fd) {
+    uint32_t words[10];
+    ssize_t length = recv(fd, words, sizeof words, MSG_WAITALL);
+    CHECK(length >= 0 || errno == ECONNRESET);
+    if (length <= 0)
+        return -1000;
+    CHECK(length == sizeof words);
+    if (words[0] > 0 && words[0] < 4096)
+        CHECK(recv(fd, got, words[0], MSG_WAITALL) == (ssize_t)words[0]);
+    return (int)words[1];
+}
+
+static int version;
+
+/* A connection that has passed descriptors on. */
+static int greeted(const int *passed, int count) {
+    for (;;) {
+        int fd = broker();
+        struct request hello = {.op = HELLO, .args = {version}};
+        ask(fd, &hello, passed, count);
+        if (answer(fd) >= 0)
+            return fd;
+        close(fd);
+        version++;
+        CHECK(version < 1000);
+    }
+}
+
+static int memory(unsigned flags, size_t length, int seals) {
+    int fd = memfd_create("test", flags | MFD_ALLOW_SEALING);
+    if (fd >= 0) {
+        CHECK(ftruncate(fd, length) == 0);
+        CHECK(fcntl(fd, F_ADD_SEALS, seals) == 0);
+    }
+    return fd;
+}
+
+/* The connection's broker is asked about data in memory that it cannot have; it hangs up, and only there. */
+static void refused(const int *passed, int count, uint32_t shared) {
+    int fd = greeted(passed, count);
+    struct request send = {.op = SEND, .socket = 77, .shared = shared};
+    ask(fd, &send, NULL, 0);
+    CHECK(answer(fd) == -1000);
+    close(fd);
+    for (int at = 0; at < count; at++)
+        close(passed[at]);
+}
+
+static void hostile(void) {
+    enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
+    int ends[2], way[2];
+    pair(ends);
+    struct request sync = {.op = SYNC};
+    refused(NULL, 0, 1);
+    CHECK(pipe(way) == 0);
+    refused(way, 2, 100);
+    int file = open("/proc/self/exe", O_RDONLY);
+    refused(&file, 1, 100);
+    /* It could be made smaller under the broker's eyes. */
+    int unsealed = memory(0, 65536, F_SEAL_GROW);
+    refused(&unsealed, 1, 100);
+    int empty = memory(0, 0, SEALS);
+    refused(&empty, 1, 1);
+    int vast = memory(0, (size_t)1 << 40, SEALS);
+    refused(&vast, 1, 100);
+    int fixed = memory(0, 65536, SEALS | F_SEAL_WRITE);
+    refused(&fixed, 1, 100);
+    /* Pages of which there are none: whoever touches one is killed. */
+    int huge = memory(MFD_HUGETLB, 2 << 20, SEALS);
+    if (huge >= 0)
+        refused(&huge, 1, 100);
+    int small = memory(0, 5000, SEALS);
+    refused(&small, 1, 5001);
+    int again = memory(0, 5000, SEALS);
+    refused(&again, 1, UINT32_MAX);
+    /* Much of it, more than are looked at, and one of them can be used. */
+    int many[8];
+    for (int at = 0; at < 8; at++)
+        many[at] = at == 1 ? memory(0, 5000, SEALS) : open("/dev/null", O_RDONLY);
+    int fd = greeted(many, 8);
+    struct request send = {.op = SEND, .socket = 77, .shared = 5000};
+    ask(fd, &send, NULL, 0);
+    CHECK(answer(fd) == -EBADF);
+    /* Later descriptors are nobody's. */
+    ask(fd, &sync, many, 8);
+    CHECK(answer(fd) == 0);
+    /* Lengths that are none: of the name, and of control messages. */
+    struct request bad = {.op = SEND, .socket = 77, .shared = 5000, .args = {0, 6000, -1}};
+    ask(fd, &bad, NULL, 0);
+    CHECK(answer(fd) == -EINVAL);
+    /* Its pages go away; they are zeroes then. */
+    CHECK(fallocate(many[1], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 5000) == 0);
+    ask(fd, &send, NULL, 0);
+    CHECK(answer(fd) == -EBADF);
+    close(fd);
+    /* Nonsense, and requests that end in the midst. */
+    for (int round = 0; round < 200; round++) {
+        fd = round % 2 ? broker() : greeted(NULL, 0);
+        fill(sent, 400, round);
+        if (round % 4 > 1)
+            sent[2] = sent[3] = sent[5] = 0, sent[4] %= 24;
+        (void)!write(fd, sent, 1 + round * 2);
+        close(fd);
+    }
+    passes(ends, 65536, MOST);
+}
+
+int main(int count, char **words) {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } cases[] = {
+        {"sizes", sizes},   {"large-addresses", addresses}, {"large-forks", forks},
+        {"killed", killed}, {"no-memory", limits},          {"hostile", hostile},
+    };
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t at = 0; count == 2 && at < sizeof cases / sizeof *cases; at++)
+        if (strcmp(words[1], cases[at].name) == 0) {
+            cases[at].run();
+            return 0;
+        }
+    printf("no such case\n");
+    return 2;
+}
