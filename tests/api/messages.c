@@ -275,6 +275,12 @@ void check_endings(void)
     part(&ends);
 
     ends = associate(AF_INET, SOCK_STREAM);
+    struct iovec place = {&byte, 1};
+    struct msghdr head = {.msg_iov = &place, .msg_iovlen = 1};
+    IS(send(ends.client, "x", 1, 0), 1);
+    HOLDS(readable(ends.server, 5000));
+    IS(recvmsg(ends.server, &head, MSG_CMSG_CLOEXEC), 1);
+    IS(head.msg_flags, MSG_EOR | MSG_CMSG_CLOEXEC);
     WELL(shutdown(ends.client, SHUT_WR));
     HOLDS(readable(ends.server, 5000));
     IS(recv(ends.server, &byte, 1, 0), 0);

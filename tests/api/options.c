@@ -1,7 +1,9 @@
 /* Options of sockets that have no association: what they begin with, what they take, what they refuse. */
 #include "check.h"
 
+#include <limits.h>
 #include <netinet/ip.h>
+#include <stdint.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -283,6 +285,48 @@ static void check_styles(int fd, int type)
     }
 }
 
+/* What is only kept: flags are 0 or 1, and others begin with what Linux has them begin with. */
+static void check_kept(int fd)
+{
+    int flags[] = {SO_BROADCAST, SO_DONTROUTE, SO_OOBINLINE, SO_RXQ_OVFL, SO_TIMESTAMP};
+    for (size_t at = 0; at < sizeof flags / sizeof *flags; at++) {
+        IS(get_int(fd, SOL_SOCKET, flags[at]), 0);
+        WELL(set_int(fd, SOL_SOCKET, flags[at], 5));
+        IS(get_int(fd, SOL_SOCKET, flags[at]), 1);
+        WELL(set_int(fd, SOL_SOCKET, flags[at], 0));
+    }
+    IS(get_int(fd, SOL_SOCKET, SO_RCVLOWAT), 1);
+    WELL(set_int(fd, SOL_SOCKET, SO_RCVLOWAT, -1));
+    IS(get_int(fd, SOL_SOCKET, SO_RCVLOWAT), INT_MAX);
+    WELL(set_int(fd, SOL_SOCKET, SO_RCVLOWAT, 0));
+    IS(get_int(fd, SOL_SOCKET, SO_RCVLOWAT), 1);
+    IS(get_int(fd, SOL_SOCKET, SO_SNDLOWAT), 1);
+    FAILS(set_int(fd, SOL_SOCKET, SO_SNDLOWAT, 1), ENOPROTOOPT);
+    int processor = 7;
+    IS(get_option(fd, SOL_SOCKET, SO_INCOMING_CPU, &processor, sizeof processor), sizeof processor);
+    IS(processor, -1);
+    FAILS(set_int(fd, SOL_SOCKET, SO_ZEROCOPY, 1), EOPNOTSUPP);
+    IS(get_int(fd, SOL_SOCKET, SO_ZEROCOPY), 0);
+    FAILS(set_int(fd, SOL_SOCKET, SO_BUSY_POLL, -1), EINVAL);
+    WELL(set_int(fd, SOL_SOCKET, SO_MAX_PACING_RATE, 1000000));
+    IS(get_int(fd, SOL_SOCKET, SO_MAX_PACING_RATE), 1000000);
+    /* The process, the user and the group at the other end. */
+    int nobody[3] = {7, 7, 7};
+    IS(get_option(fd, SOL_SOCKET, SO_PEERCRED, nobody, sizeof nobody), sizeof nobody);
+    IS(nobody[0] == 0 && nobody[1] == -1 && nobody[2] == -1, 1);
+    uint64_t cookie = 0, again = 0;
+    FAILS(get_int(fd, SOL_SOCKET, SO_COOKIE), EINVAL);
+    IS(get_option(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie), sizeof cookie);
+    IS(get_option(fd, SOL_SOCKET, SO_COOKIE, &again, sizeof again), sizeof again);
+    IS(cookie != 0 && cookie == again, 1);
+    WELL(set_int(fd, IPPROTO_IP, IP_RECVTTL, 5));
+    IS(get_int(fd, IPPROTO_IP, IP_RECVTTL), 1);
+    WELL(set_int(fd, IPPROTO_IP, IP_RECVTTL, 0));
+    WELL(set_int(fd, IPPROTO_IP, IP_TOS, 0x1b8));
+    IS(get_int(fd, IPPROTO_IP, IP_TOS), 0xb8);
+    WELL(set_int(fd, IPPROTO_IP, IP_TOS, 0));
+}
+
 static void check_system(int fd, int type)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 5};
@@ -318,6 +362,7 @@ static void check_system(int fd, int type)
     FAILS(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, 4), EINVAL);
     WELL(set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1));
     IS(get_int(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    check_kept(fd);
     FAILS(set_int(fd, SOL_SOCKET, 9999, 1), ENOPROTOOPT);
     FAILS(get_int(fd, SOL_SOCKET, 9999), ENOPROTOOPT);
     FAILS(set_int(fd, IPPROTO_SCTP, 9999, 1), ENOPROTOOPT);

@@ -60,7 +60,8 @@ fn once(fd: c_int, id: SocketId, parts: &Parts, told: Told, flags: c_int) -> Res
     let (name, control) = front.split_at(protocol::FRONT - protocol::MAX_CONTROL);
     let name = &name[..(head.name as usize).min(name.len())];
     let control = &control[..(head.control as usize).min(control_room)];
-    tell(told, name, control, head.flags)?;
+    // As Linux, which tells this one back.
+    tell(told, name, control, head.flags | (flags & libc::MSG_CMSG_CLOEXEC))?;
     Ok(step)
 }
 

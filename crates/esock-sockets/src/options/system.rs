@@ -9,69 +9,79 @@ use crate::engine::{Engine, Reply, SocketId, SocketState, Style};
 use crate::errno::Errno;
 use esock_io::kernel::abi::Structure;
 use esock_proto::Time;
+use std::hash::Hasher;
 use std::time::Duration;
 
 /// The least that Linux's buffers are.
 const MIN_RECEIVE_BUFFER: usize = 2304;
 const MIN_SEND_BUFFER: usize = 4608;
 
-/// Options of `SOL_SOCKET` that are kept and told. Others there are not.
-const KEPT: &[i32] = &[
-    libc::SO_DEBUG,
-    libc::SO_DONTROUTE,
-    libc::SO_BROADCAST,
-    libc::SO_KEEPALIVE,
-    libc::SO_OOBINLINE,
-    libc::SO_NO_CHECK,
-    libc::SO_PRIORITY,
-    libc::SO_REUSEPORT,
-    libc::SO_PASSCRED,
-    libc::SO_RCVLOWAT,
-    libc::SO_TIMESTAMP,
-    libc::SO_TIMESTAMPNS,
-    libc::SO_TIMESTAMPING,
-    libc::SO_PASSSEC,
-    libc::SO_MARK,
-    libc::SO_RXQ_OVFL,
-    libc::SO_WIFI_STATUS,
-    libc::SO_NOFCS,
-    libc::SO_LOCK_FILTER,
-    libc::SO_SELECT_ERR_QUEUE,
-    libc::SO_BUSY_POLL,
-    libc::SO_INCOMING_CPU,
-    libc::SO_ZEROCOPY,
-];
+/// What an option may be.
+#[derive(PartialEq, Eq)]
+enum Values {
+    /// Whatever is not 0 is 1.
+    Flag,
+    Any,
+    From(i32, i32),
+    /// It is told, and cannot be set.
+    Fixed(Errno),
+}
 
-/// An option of IP: its level and name, what it begins with, and what it may be.
-struct Ip(i32, i32, i32, std::ops::RangeInclusive<i32>);
+use Values::{Any, Fixed, Flag, From};
 
-const ANY: std::ops::RangeInclusive<i32> = i32::MIN..=i32::MAX;
+/// An option that is kept and told: its level and name, what it begins with, and what it may be.
+struct Kept(i32, i32, i32, Values);
 
-/// Options of `IPPROTO_IP` and `IPPROTO_IPV6` that are kept and told. Others there are not.
-const IP: &[Ip] = &[
-    Ip(libc::IPPROTO_IP, libc::IP_TOS, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_TTL, 64, -1..=255),
-    Ip(libc::IPPROTO_IP, libc::IP_RECVOPTS, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_RETOPTS, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_PKTINFO, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT, 0..=5),
-    Ip(libc::IPPROTO_IP, libc::IP_RECVERR, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_RECVTTL, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_RECVTOS, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_TRANSPARENT, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, 0, ANY),
-    Ip(libc::IPPROTO_IP, libc::IP_MINTTL, 0, 0..=255),
-    Ip(libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 64, -1..=255),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IP_PMTUDISC_WANT, 0..=5),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 0, -1..=255),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO_SEND, 0, ANY),
-    Ip(libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 1, ANY),
+/// Those that there are.
+const KEPT: &[Kept] = &[
+    Kept(libc::SOL_SOCKET, libc::SO_DEBUG, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_DONTROUTE, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_BROADCAST, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_OOBINLINE, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_NO_CHECK, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_PRIORITY, 0, Any),
+    Kept(libc::SOL_SOCKET, libc::SO_REUSEPORT, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_PASSCRED, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1, Any),
+    Kept(libc::SOL_SOCKET, libc::SO_SNDLOWAT, 1, Fixed(Errno::ENOPROTOOPT)),
+    Kept(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_TIMESTAMPING, 0, From(0, i32::MAX)),
+    Kept(libc::SOL_SOCKET, libc::SO_PASSSEC, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_MARK, 0, Any),
+    Kept(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_WIFI_STATUS, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_NOFCS, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_SELECT_ERR_QUEUE, 0, Flag),
+    Kept(libc::SOL_SOCKET, libc::SO_BUSY_POLL, 0, From(0, i32::MAX)),
+    Kept(libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, -1, Any),
+    Kept(libc::SOL_SOCKET, libc::SO_INCOMING_CPU, -1, Any),
+    Kept(libc::SOL_SOCKET, libc::SO_ZEROCOPY, 0, Fixed(Errno::EOPNOTSUPP)),
+    Kept(libc::IPPROTO_IP, libc::IP_TOS, 0, Any),
+    Kept(libc::IPPROTO_IP, libc::IP_TTL, 64, From(-1, 255)),
+    Kept(libc::IPPROTO_IP, libc::IP_RECVOPTS, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_RETOPTS, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_PKTINFO, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT, From(0, 5)),
+    Kept(libc::IPPROTO_IP, libc::IP_RECVERR, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_RECVTTL, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_RECVTOS, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_TRANSPARENT, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, 0, Flag),
+    Kept(libc::IPPROTO_IP, libc::IP_MINTTL, 0, From(0, 255)),
+    Kept(libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 64, From(-1, 255)),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IP_PMTUDISC_WANT, From(0, 5)),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 0, From(-1, 255)),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO_SEND, 0, Flag),
+    Kept(libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 1, Flag),
 ];
 
 impl Engine {
@@ -97,10 +107,15 @@ impl Engine {
             libc::SO_ERROR | libc::SO_TYPE | libc::SO_PROTOCOL | libc::SO_DOMAIN | libc::SO_ACCEPTCONN => {
                 return Err(Errno::ENOPROTOOPT);
             }
-            _ if KEPT.contains(&name) => {
+            // As Linux has it: 0 is 1, and what is less than nothing is as much as there can be.
+            libc::SO_RCVLOWAT => {
+                let least = if number < 0 { i32::MAX } else { number.max(1) };
+                settings.kept.insert((libc::SOL_SOCKET, name), least);
+            }
+            _ => {
+                let number = kept(libc::SOL_SOCKET, name)?.value(number)?;
                 settings.kept.insert((libc::SOL_SOCKET, name), number);
             }
-            _ => return Err(Errno::ENOPROTOOPT),
         }
         if matches!(name, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) {
             let known: Vec<_> = self.socket(id)?.associations.values().copied().collect();
@@ -156,8 +171,16 @@ impl Engine {
             }
             libc::SO_RCVTIMEO => return cut(time_bytes(settings.receive_timeout), room),
             libc::SO_SNDTIMEO => return cut(time_bytes(settings.send_timeout), room),
-            _ if KEPT.contains(&name) => settings.kept.get(&(libc::SOL_SOCKET, name)).copied().unwrap_or(0),
-            _ => return Err(Errno::ENOPROTOOPT),
+            // Nobody's: who is at the other end is another host's matter.
+            libc::SO_PEERCRED => {
+                return cut([0, -1, -1].into_iter().flat_map(|number: i32| number.bytes()).collect(), room);
+            }
+            libc::SO_COOKIE if room < size_of::<u64>() => return Err(Errno::EINVAL),
+            libc::SO_COOKIE => return Ok(Reply::bytes(cookie(id).to_ne_bytes().to_vec())),
+            _ => {
+                let known = kept(libc::SOL_SOCKET, name)?;
+                settings.kept.get(&(libc::SOL_SOCKET, name)).copied().unwrap_or(known.2)
+            }
         };
         cut(number.bytes(), room)
     }
@@ -173,20 +196,24 @@ impl Engine {
             [one, ..] if level == libc::IPPROTO_IP && value.len() < 4 => i32::from(*one),
             value => integer(value)?,
         };
-        let bound = socket.port != 0;
+        let (bound, stream) = (socket.port != 0, socket.style == Style::OneToOne);
         match (level, name) {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) if bound => return Err(Errno::EINVAL),
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => socket.settings.v6_only = number != 0,
             (libc::IPPROTO_IP, libc::IP_FREEBIND) => socket.settings.freebind = number != 0,
             _ => {
-                let known = ip_option(level, name)?;
-                let bad =
-                    !known.3.contains(&number) || (name == libc::IP_TTL && level == libc::IPPROTO_IP && number == 0);
-                if bad {
+                let known = kept(level, name)?;
+                if name == libc::IP_TTL && level == libc::IPPROTO_IP && number == 0 {
                     return Err(Errno::EINVAL);
                 }
-                let begins = number == -1 && known.3 != ANY;
-                let number = if begins { known.2 } else { number };
+                let number = known.value(number)?;
+                let number = match (level, name) {
+                    // A byte, without what is for ECN.
+                    (libc::IPPROTO_IP, libc::IP_TOS) if stream => number & 0xfc,
+                    (libc::IPPROTO_IP, libc::IP_TOS) => number & 0xff,
+                    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) if stream => number & 0xfc,
+                    _ => number,
+                };
                 socket.settings.kept.insert((level, name), number);
             }
         }
@@ -202,7 +229,7 @@ impl Engine {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(socket.settings.v6_only),
             (libc::IPPROTO_IP, libc::IP_FREEBIND) => i32::from(socket.settings.freebind),
             _ => {
-                let begins = ip_option(level, name)?.2;
+                let begins = kept(level, name)?.2;
                 socket.settings.kept.get(&(level, name)).copied().unwrap_or(begins)
             }
         };
@@ -213,8 +240,30 @@ impl Engine {
     }
 }
 
-fn ip_option(level: i32, name: i32) -> Result<&'static Ip, Errno> {
-    IP.iter().find(|ip| ip.0 == level && ip.1 == name).ok_or(Errno::ENOPROTOOPT)
+fn kept(level: i32, name: i32) -> Result<&'static Kept, Errno> {
+    KEPT.iter().find(|kept| kept.0 == level && kept.1 == name).ok_or(Errno::ENOPROTOOPT)
+}
+
+impl Kept {
+    /// What the option is when it is set to a number.
+    fn value(&self, number: i32) -> Result<i32, Errno> {
+        match self.3 {
+            Flag => Ok(i32::from(number != 0)),
+            Any => Ok(number),
+            // As it began.
+            From(-1, _) if number == -1 => Ok(self.2),
+            From(least, most) if (least..=most).contains(&number) => Ok(number),
+            From(..) => Err(Errno::EINVAL),
+            Fixed(errno) => Err(errno),
+        }
+    }
+}
+
+/// A number of the socket's that is no other's. What names it to the broker is not to be told to everybody.
+fn cookie(id: SocketId) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write_u64(id.0);
+    hasher.finish()
 }
 
 fn clamp(number: usize) -> i32 {
