@@ -263,7 +263,7 @@ pub struct PathParameters {
     pub path_max_retrans: Option<Option<u32>>,
     /// PF threshold; `Some(None)` switches the state off.
     pub pf_threshold: Option<Option<u32>>,
-    /// Whether to search the path MTU; what was switched off is taken up again.
+    /// Whether to search the path MTU; what was switched off is taken up again, and what waits for data begins at once.
     pub pmtud: Option<bool>,
     /// A fixed path MTU in bytes, IP header included; switches discovery off for this path.
     pub mtu: Option<u16>,

@@ -184,3 +184,30 @@ fn a_path_keeps_the_mtu_that_it_was_given_until_the_search_is_taken_up_again() {
     pair.run(Duration::from_secs(10));
     assert_eq!(pair.stats(0, client).paths[0].mtu, 9000, "this wire carries everything");
 }
+
+#[test]
+fn the_path_mtu_is_searched_when_there_is_more_than_one_packet_takes_and_not_before() {
+    // RFC 8899 §5.1.1: without data that has a use for it no probes are sent.
+    let (mut pair, client, _) = Pair::established(2, [config_with(|config| config.pmtud = true), config()]);
+    let mtus = |pair: &Pair| pair.stats(0, client).paths.iter().map(|path| path.mtu).collect::<Vec<u16>>();
+    let before = mtus(&pair);
+    for _ in 0..100 {
+        pair.send(0, client, 0, &[7; 1000]);
+        pair.run(Duration::from_secs(10));
+    }
+    assert_eq!(mtus(&pair), before, "messages that fit, one at a time");
+    pair.send(0, client, 0, &[7; 5000]);
+    pair.run(Duration::from_secs(10));
+    // What is cut has to fit every path.
+    assert_eq!(mtus(&pair), [9000, 9000]);
+}
+
+#[test]
+fn who_wants_to_know_the_path_mtu_before_there_is_data_may_ask() {
+    let (mut pair, client, _) = Pair::established(1, [config_with(|config| config.pmtud = true), config()]);
+    let mut parameters = PathParameters::default();
+    parameters.pmtud = Some(true);
+    pair.hosts[0].stack.set_path_parameters(pair.now, client, PathId(0), parameters).expect("it is there");
+    pair.run(Duration::from_secs(10));
+    assert_eq!(pair.stats(0, client).paths[0].mtu, 9000);
+}

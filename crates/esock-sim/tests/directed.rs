@@ -91,7 +91,7 @@ fn the_path_mtu_is_found_through_a_black_hole_and_when_it_shrinks() {
     let config = Config::default();
     let link = |_| LinkConfig { mtu: 4400, ..LinkConfig::default() };
     let (mut network, client, server) = connected(&config, 1, link);
-    network.run_until(network.now + Duration::from_secs(60));
+    pour(&mut network, client, server, Duration::from_secs(60));
     let mtu = |network: &Network| network.hosts[0].stack.association(network.now, client).unwrap().paths[0].mtu;
     assert_eq!(mtu(&network), 4352);
     // It shrinks without a word.

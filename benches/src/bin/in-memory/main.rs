@@ -46,7 +46,9 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     set_up(associations);
-    send_among(associations);
+    if std::env::args().all(|word| word != "--setup") {
+        send_among(associations);
+    }
     ExitCode::SUCCESS
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use esock_proto::{
     Address, AssocId, Config, Encapsulation, EndpointConfig, EndpointId, Event, Message, Peer, SendOptions,
 };
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A driver with one endpoint, and all that has happened there.
@@ -40,10 +41,13 @@ pub(super) fn quiet(backend: Backend) -> DriverConfig {
 impl End {
     /// Opens a driver and an endpoint that accepts.
     pub(super) fn open(config: DriverConfig, addresses: &[Address], sctp: Config) -> Self {
+        // Ends of one host, with one address, are one peer if they happen to have the same port.
+        static NEXT_PORT: AtomicU16 = AtomicU16::new(20_000);
+        let port = if config.backend == Backend::Udp { NEXT_PORT.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let mut driver = Driver::open(config).unwrap();
         let endpoint = driver
             .open_endpoint(EndpointConfig {
-                port: 0,
+                port,
                 addresses: addresses.to_vec(),
                 host_addresses: Vec::new(),
                 config: sctp,

@@ -14,7 +14,6 @@ use crate::types::{Address, AssocId, EndpointId, VerificationTag};
 use crate::wire::{
     CHUNK_HEADER_BYTES, Cause, HEADER_BYTES, Init, InitError, InitParams, OutParams, PacketBuilder, kind, param_type,
 };
-use bytes::Bytes;
 use std::time::Duration;
 
 /// How long native INITs have before the same INIT goes out in UDP as well.
@@ -102,7 +101,7 @@ impl Association {
         config: Config,
         mut setup: Setup,
         local_for: impl Fn(Address) -> Local,
-    ) -> Self {
+    ) -> Box<Self> {
         let encap_port = match peer.encapsulation {
             Encapsulation::Native => None,
             Encapsulation::Udp(port) => Some(port),
@@ -113,7 +112,8 @@ impl Association {
                 None
             }
         };
-        let mut assoc = Self::new(id, endpoint, identity, config, Phase::CookieWait(Box::new(setup)), cx.now);
+        let phase = Phase::CookieWait(Box::new(setup));
+        let mut assoc = Box::new(Self::new(id, endpoint, identity, config, phase, cx.now));
         for address in &peer.addresses {
             if assoc.paths.by_remote(*address).is_none() {
                 assoc.add_path(cx.now, *address, local_for(*address), encap_port);
@@ -384,12 +384,14 @@ impl Association {
         self.choose_path(cx);
     }
 
-    /// A path is confirmed: it is watched, and its MTU is searched.
+    /// A path is confirmed: it is watched, and its MTU is searched if packets are full.
     pub(super) fn start_path(&mut self, cx: &mut Cx<'_>, index: usize) {
         self.schedule_heartbeat(cx, index);
-        let search = self.config.pmtud;
-        if search && self.paths.list[index].change_mtu(|pmtud| pmtud.start(cx.now)) {
-            self.send_mtu_probe(cx, index);
+        if self.config.pmtud {
+            self.paths.list[index].pmtud.allow();
+            if self.tx.fills_packets {
+                self.start_mtu_search(cx, index);
+            }
         }
     }
 
@@ -419,7 +421,7 @@ impl Association {
         cookie: &Cookie,
         config: Config,
         local_for: impl Fn(Address) -> Local,
-    ) -> Self {
+    ) -> Box<Self> {
         let identity = Identity {
             local_port: cookie.local_port,
             peer_port: cookie.peer_port,
@@ -428,7 +430,7 @@ impl Association {
             local_tsn: cookie.local_tsn,
             peer_tsn: cookie.peer_tsn,
         };
-        let mut assoc = Self::new(id, cookie.endpoint, identity, config, Phase::Established, cx.now);
+        let mut assoc = Box::new(Self::new(id, cookie.endpoint, identity, config, Phase::Established, cx.now));
         assoc.take_cookie(cx.now, cookie, local_for);
         assoc.queue_cookie_ack(0);
         assoc.establish(cx);
@@ -461,10 +463,10 @@ impl Association {
     }
 
     /// The payload of the COOKIE ECHO.
-    pub(super) fn cookie(&self) -> Bytes {
+    pub(super) fn cookie(&self) -> &[u8] {
         match &self.phase {
-            Phase::CookieEchoed(setup) => Bytes::copy_from_slice(&setup.cookie),
-            _ => Bytes::new(),
+            Phase::CookieEchoed(setup) => &setup.cookie,
+            _ => &[],
         }
     }
 }

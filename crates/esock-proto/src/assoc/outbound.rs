@@ -165,7 +165,7 @@ impl Association {
     fn write_control(&mut self, control: &Control, index: usize, limit: usize, packet: &mut PacketBuilder<'_>) {
         match control {
             Control::Init(_) => self.write_init(packet),
-            Control::CookieEcho => packet.chunk(kind::COOKIE_ECHO, 0, &self.cookie()),
+            Control::CookieEcho => packet.chunk(kind::COOKIE_ECHO, 0, self.cookie()),
             Control::CookieAck => packet.chunk(kind::COOKIE_ACK, 0, &[]),
             Control::Shutdown => {
                 packet.chunk(kind::SHUTDOWN, 0, &self.rx.map.cumulative().0.to_be_bytes());
@@ -242,6 +242,9 @@ impl Association {
         }
         let transmit = self.transmit(cx, index, size, wrote);
         self.counters.packets_sent += segments as u64 - 1;
+        if !self.tx.fills_packets && (segments > 1 || self.tx.queued() > 0) {
+            self.on_full_packet(cx);
+        }
         Some(Transmit { segment_size: (segments > 1).then_some(segment), ..transmit })
     }
 

@@ -352,6 +352,22 @@ impl Association {
         }
     }
 
+    /// There is more data than one packet takes. What is cut has to fit all paths: all are searched, once.
+    #[cold]
+    pub(super) fn on_full_packet(&mut self, cx: &mut Cx<'_>) {
+        self.tx.fills_packets = true;
+        for index in 0..self.paths.list.len() {
+            self.start_mtu_search(cx, index);
+        }
+    }
+
+    /// Begins the MTU search over a path, if it may and has not.
+    pub(super) fn start_mtu_search(&mut self, cx: &mut Cx<'_>, index: usize) {
+        if self.paths.list[index].pmtud.start(cx.now) {
+            self.send_mtu_probe(cx, index);
+        }
+    }
+
     /// Sends the next probe of the MTU search, if it wants one.
     pub(super) fn send_mtu_probe(&mut self, cx: &mut Cx<'_>, index: usize) {
         let path = &self.paths.list[index];

@@ -64,7 +64,8 @@ pub struct Config {
     pub initial_mtu: u16,
     /// Largest packet in bytes, IP header included, that path MTU discovery tries. 9000.
     pub max_mtu: u16,
-    /// Whether to search the path MTU with probes (RFC 8899); else `initial_mtu` stays. On.
+    /// Whether to search the path MTU with probes (RFC 8899), from the moment on that there is more data than one packet
+    /// takes; else `initial_mtu` stays. On.
     pub pmtud: bool,
     /// Largest user data of one DATA chunk, in bytes: longer messages are fragmented; 0: as much as a packet takes.
     /// SCTP_MAXSEG. 0.

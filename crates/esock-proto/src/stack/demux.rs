@@ -5,7 +5,7 @@ use super::shard::{Stray, StrayKind};
 use crate::api::State;
 use crate::time::Time;
 use crate::transmit::Datagram;
-use crate::types::{AssocId, VerificationTag};
+use crate::types::{Address, AssocId, VerificationTag};
 use crate::wire::{Chunk, Chunks, HEADER_BYTES, Header, checksum_ok, kind, padded};
 
 impl Stack {
@@ -87,11 +87,10 @@ impl Stack {
         }
         let Some(entry) = self.table.get(id) else { return };
         let source = entry.assoc.paths.by_remote(datagram.remote);
+        // INIT ACK replaces the peer's addresses.
         let was_forming = entry.assoc.state() == State::CookieWait;
-        if was_forming {
-            // INIT ACK replaces the peer's addresses.
-            self.table.unlist_paths(id);
-        }
+        let forming = if was_forming { entry.assoc.paths.list.as_slice() } else { &[] };
+        let before: Vec<Address> = forming.iter().map(|path| path.remote).collect();
         let (endpoints, endpoint) = (&self.endpoints, entry_endpoint(&self.table, id));
         let local_for = |remote| {
             endpoint.and_then(|id| endpoints.get(id)).map(|endpoint| endpoint.local_for(remote)).unwrap_or_default()
@@ -101,8 +100,8 @@ impl Stack {
         let mut cx = crate::assoc::Cx { now, rng: &mut self.rng, events: &mut self.events };
         entry.assoc.handle_packet(&mut cx, datagram, source, &local_for);
         let closed = entry.assoc.is_closed();
-        if was_forming && !closed {
-            self.table.list_paths(id);
+        if was_forming {
+            self.table.relist_paths(id, &before);
         }
         if closed && !was_closed {
             self.on_closed(now, id);

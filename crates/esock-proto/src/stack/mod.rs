@@ -11,6 +11,7 @@ mod invariants;
 mod limits;
 mod ootb;
 mod output;
+mod peers;
 mod setup;
 mod shard;
 mod table;
@@ -72,7 +73,7 @@ impl Stack {
         let table = Table::new(&mut rng, config.shard);
         Self {
             endpoints: Endpoints::default(),
-            undecided: Undecided::new(table.hasher()),
+            undecided: Undecided::new(table.peers.hasher()),
             table,
             keys: CookieKeys::new(now, &mut rng),
             incoming: VecDeque::new(),
@@ -325,7 +326,7 @@ impl Stack {
     /// is nothing to send and no timer to wait for. It is a fault of this stack if this is ever `Some`;
     /// `Counters::stalls` counts it. Cheap.
     pub fn stalled(&self, assoc: AssocId) -> Option<&'static str> {
-        self.table.get(assoc).filter(|entry| entry.is_at_rest()).and_then(|entry| entry.stall())
+        self.table.get(assoc).filter(|entry| entry.is_at_rest()).and_then(|_| self.table.stall(assoc))
     }
 
     /// All associations of an endpoint that have not been released.
@@ -414,7 +415,7 @@ impl Stack {
         Ok(out)
     }
 
-    fn insert(&mut self, assoc: Association) {
+    fn insert(&mut self, assoc: Box<Association>) {
         let id = assoc.id;
         if let Some(endpoint) = self.endpoints.get_mut(assoc.endpoint) {
             endpoint.associations += 1;

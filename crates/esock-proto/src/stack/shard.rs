@@ -109,7 +109,7 @@ impl Stack {
 
     /// The next change in which peers are found here, for one of several shards; in the order in which they happened.
     pub fn poll_peer_change(&mut self) -> Option<PeerChange> {
-        self.table.changes.as_mut()?.pop_front()
+        self.table.peers.changes.as_mut()?.pop_front()
     }
 
     /// What an INIT is, if its sender has no association here and waits for none.

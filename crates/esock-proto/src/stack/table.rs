@@ -1,7 +1,8 @@
 //! Where the associations are: by slot, by our tag, by the peer's address; who is due, who has to send.
 
 use super::deadlines::Deadlines;
-use super::shard::{PeerChange, Shard};
+use super::peers::Peers;
+use super::shard::Shard;
 use super::tags::{Retired, Tags};
 use crate::assoc::Association;
 use crate::time::Time;
@@ -9,8 +10,7 @@ use crate::types::{Address, AssocId, EndpointId, VerificationTag};
 use rand::{Rng, RngExt};
 use siphasher::sip::SipHasher13;
 use slab::Slab;
-use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 /// Keys that a peer chooses are hashed with SipHash (house rule 10), seeded from the stack's seed.
@@ -29,28 +29,16 @@ impl BuildHasher for Keyed {
 #[derive(Debug)]
 pub struct Entry {
     pub assoc: Box<Association>,
-    /// What stands for it among the deadlines.
-    deadline: Option<Time>,
     /// Whether it stands among those that have to send.
     active: bool,
 }
 
 impl Entry {
-    /// See [`Association::stall`]; and what the association waits for must stand among the deadlines.
-    pub fn stall(&self) -> Option<&'static str> {
-        let late = |wanted: Time| self.deadline.is_none_or(|entered| entered > wanted);
-        let forgotten = self.assoc.deadline().is_some_and(late);
-        self.assoc.stall().or(forgotten.then_some("its deadline is not entered"))
-    }
-
     /// Whether it has nothing to send.
     pub fn is_at_rest(&self) -> bool {
         !self.active
     }
 }
-
-/// Whom an association is found by: endpoint, address and port of the peer.
-type PeerKey = (EndpointId, Address, u16);
 
 /// See the module.
 #[derive(Debug)]
@@ -58,40 +46,21 @@ pub struct Table {
     slots: Slab<Entry>,
     generation: u32,
     pub tags: Tags,
-    peers: HashMap<PeerKey, AssocId, Keyed>,
-    /// Who else has listed an address, and is found by it when the one that has it ends.
-    contested: HashMap<PeerKey, Vec<AssocId>, Keyed>,
+    pub peers: Peers,
     pub deadlines: Deadlines,
-    /// What has changed in `peers`, where other shards want to know.
-    pub changes: Option<VecDeque<PeerChange>>,
     active: VecDeque<AssocId>,
-}
-
-/// Notes a change for the other shards, if there are any.
-fn note(changes: &mut Option<VecDeque<PeerChange>>, (endpoint, remote, port): PeerKey, listed: bool) {
-    if let Some(changes) = changes {
-        changes.push_back(PeerChange { endpoint, remote, port, listed });
-    }
 }
 
 impl Table {
     pub fn new(rng: &mut impl Rng, shard: Shard) -> Self {
-        let keyed = Keyed(rng.random(), rng.random());
         Self {
+            peers: Peers::new(Keyed(rng.random(), rng.random()), shard),
             slots: Slab::new(),
             generation: 0,
             tags: Tags::new(shard),
-            peers: HashMap::with_hasher(keyed.clone()),
-            contested: HashMap::with_hasher(keyed),
             deadlines: Deadlines::default(),
-            changes: (shard != Shard::ALONE).then(VecDeque::new),
             active: VecDeque::new(),
         }
-    }
-
-    /// The hasher for keys that a peer chooses.
-    pub fn hasher(&self) -> Keyed {
-        self.peers.hasher().clone()
     }
 
     pub fn len(&self) -> usize {
@@ -105,59 +74,39 @@ impl Table {
     }
 
     /// Inserts an association that has the identifier of [`Table::next_id`].
-    pub fn insert(&mut self, assoc: Association) {
+    pub fn insert(&mut self, assoc: Box<Association>) {
         let id = assoc.id;
         self.tags.insert(assoc.identity.local_tag, id);
-        let slot = self.slots.insert(Entry { assoc: Box::new(assoc), deadline: None, active: false });
+        let slot = self.slots.insert(Entry { assoc, active: false });
         debug_assert_eq!(slot, id.slot(), "next_id names the slot");
         self.list_paths(id);
     }
 
-    /// Enters the peer's addresses; one that another association has stays with it until that one ends.
+    /// Enters the peer's addresses.
     pub fn list_paths(&mut self, id: AssocId) {
         let Some(entry) = self.slots.get(id.slot()) else { return };
         let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
-        for path in &entry.assoc.paths.list {
-            let key = (endpoint, path.remote, port);
-            match self.peers.entry(key) {
-                MapEntry::Vacant(place) => {
-                    place.insert(id);
-                    note(&mut self.changes, key, true);
-                }
-                MapEntry::Occupied(holder) if *holder.get() != id => {
-                    let others = self.contested.entry(key).or_default();
-                    if !others.contains(&id) {
-                        others.push(id);
-                    }
-                }
-                MapEntry::Occupied(_) => {}
-            }
-        }
+        entry.assoc.paths.list.iter().for_each(|path| self.peers.list((endpoint, path.remote, port), id));
     }
 
     /// Takes the peer's addresses out again.
     pub fn unlist_paths(&mut self, id: AssocId) {
         let Some(entry) = self.slots.get(id.slot()) else { return };
         let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
-        for path in &entry.assoc.paths.list {
-            let key = (endpoint, path.remote, port);
-            let held = self.peers.get(&key) == Some(&id);
-            let heir = self.contested.get_mut(&key).and_then(|others| {
-                others.retain(|other| *other != id);
-                if held { others.pop() } else { None }
-            });
-            match heir {
-                Some(heir) => drop(self.peers.insert(key, heir)),
-                None if held => {
-                    self.peers.remove(&key);
-                    note(&mut self.changes, key, false);
-                }
-                None => {}
-            }
-            if self.contested.get(&key).is_some_and(Vec::is_empty) {
-                self.contested.remove(&key);
-            }
+        entry.assoc.paths.list.iter().for_each(|path| self.peers.unlist((endpoint, path.remote, port), id));
+    }
+
+    /// The peer's addresses have changed from `before`.
+    pub fn relist_paths(&mut self, id: AssocId, before: &[Address]) {
+        let Some(entry) = self.slots.get(id.slot()) else { return };
+        let (endpoint, port) = (entry.assoc.endpoint, entry.assoc.identity.peer_port);
+        if entry.assoc.paths.list.iter().map(|path| &path.remote).eq(before) {
+            return;
         }
+        for address in before.iter().filter(|address| entry.assoc.paths.by_remote(**address).is_none()) {
+            self.peers.unlist((endpoint, *address, port), id);
+        }
+        self.list_paths(id);
     }
 
     /// The association has ended: nothing finds it any more but its identifier.
@@ -181,7 +130,7 @@ impl Table {
     }
 
     pub fn by_peer(&self, endpoint: EndpointId, remote: Address, port: u16) -> Option<AssocId> {
-        self.peers.get(&(endpoint, remote, port)).copied()
+        self.peers.find(&(endpoint, remote, port))
     }
 
     pub fn by_tag(&self, tag: VerificationTag) -> Option<AssocId> {
@@ -191,19 +140,26 @@ impl Table {
     /// Enters an association's deadline, and that it may have something to send.
     pub fn settle(&mut self, id: AssocId) {
         let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) else { return };
-        self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
+        self.deadlines.update(id.slot, entry.assoc.deadline());
         if entry.assoc.wants_transmit() {
             self.activate(id);
         } else if cfg!(debug_assertions) {
-            let stall = entry.stall();
-            debug_assert!(stall.is_none(), "{}: {entry:#?}", stall.unwrap_or_default());
+            let stall = self.stall(id);
+            debug_assert!(stall.is_none(), "{}: {:#?}", stall.unwrap_or_default(), self.get(id));
         }
+    }
+
+    /// See [`Association::stall`]; and what the association waits for must stand among the deadlines.
+    pub fn stall(&self, id: AssocId) -> Option<&'static str> {
+        let assoc = &self.get(id)?.assoc;
+        let late = |wanted: Time| self.deadlines.of(id.slot).is_none_or(|entered| entered > wanted);
+        assoc.stall().or(assoc.deadline().is_some_and(late).then_some("its deadline is not entered"))
     }
 
     /// An association has nothing more to send: only now does its deadline count.
     pub fn settle_rest(&mut self, id: AssocId) {
         if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.assoc.id == id) {
-            self.deadlines.update(id.slot, &mut entry.deadline, entry.assoc.deadline());
+            self.deadlines.update(id.slot, entry.assoc.deadline());
             entry.assoc.on_rest();
         }
     }
@@ -235,21 +191,21 @@ impl Table {
     /// The next association whose time has come.
     pub fn pop_due(&mut self, now: Time) -> Option<AssocId> {
         while let Some(slot) = self.deadlines.pop_due(now) {
-            let Some(entry) = self.slots.get_mut(slot as usize) else { continue };
-            entry.deadline = None;
+            let Some(entry) = self.slots.get(slot as usize) else { continue };
             // The deadline may have moved later since it was entered.
-            if entry.assoc.deadline().is_some_and(|at| at <= now) {
+            let deadline = entry.assoc.deadline();
+            if deadline.is_some_and(|at| at <= now) {
                 return Some(entry.assoc.id);
             }
-            self.deadlines.update(slot, &mut entry.deadline, entry.assoc.deadline());
+            self.deadlines.update(slot, deadline);
         }
         None
     }
 
     pub fn remove(&mut self, id: AssocId) {
         if self.get(id).is_some() {
-            let mut entry = self.slots.remove(id.slot());
-            self.deadlines.remove(id.slot, &mut entry.deadline);
+            self.slots.remove(id.slot());
+            self.deadlines.remove(id.slot);
         }
     }
 
@@ -263,19 +219,15 @@ impl Table {
             let tagged = self.tags.find(assoc.identity.local_tag) == Some(assoc.id);
             assert_eq!(tagged, open, "the tag of an association that is open: {open}");
             for path in &assoc.paths.list {
-                let holder = self.peers.get(&(assoc.endpoint, path.remote, assoc.identity.peer_port));
+                let holder = self.peers.find(&(assoc.endpoint, path.remote, assoc.identity.peer_port));
                 assert!(!open || holder.is_some(), "nobody is found at {}", path.remote);
-                assert!(open || holder != Some(&assoc.id), "an association that has ended is found");
+                assert!(open || holder != Some(assoc.id), "an association that has ended is found");
             }
             assert!(!entry.active || self.active.contains(&assoc.id), "its turn does not come");
         }
-        assert!(self.peers.values().all(|id| self.get(*id).is_some()), "an address leads nowhere");
+        assert!(self.peers.holders().all(|id| self.get(id).is_some()), "an address leads nowhere");
         assert!(self.active.len() <= 2 * self.slots.len() + 64, "turns pile up");
-        let entered = self.slots.iter().filter(|(_, entry)| entry.deadline.is_some()).count();
-        let found =
-            |(slot, entry): (usize, &Entry)| entry.deadline.is_none_or(|at| self.deadlines.has(slot as u32, at));
-        assert!(self.slots.iter().all(found), "a deadline is not entered");
-        assert_eq!(self.deadlines.len(), entered, "deadlines of nobody");
+        self.deadlines.check_invariants(|slot| self.slots.contains(slot));
         self.tags.check_invariants(self.slots.iter().filter(|(_, entry)| !entry.assoc.is_closed()).count());
     }
 }

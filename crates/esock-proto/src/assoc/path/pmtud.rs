@@ -1,4 +1,6 @@
-//! Packetization layer path MTU discovery (RFC 8899): a search with padded HEARTBEATs.
+//! Packetization layer path MTU discovery (RFC 8899): a search with padded HEARTBEATs. It begins when packets are full:
+//! who sends small messages, or none, has no use for a larger MTU, and probes cost both ends and the network (RFC 8899
+//! §5.1.1: without data they may be left out).
 
 use crate::time::Time;
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub struct Pmtud {
 enum Phase {
     /// Not searching (yet, or at all).
     Off,
+    /// The path is confirmed; the search begins when there is a use for it.
+    Ready,
     /// Trying this size for the n-th time.
     Searching { size: u16, tries: u8 },
     /// Done until then.
@@ -74,20 +78,31 @@ impl Pmtud {
         self.max = self.mtu;
     }
 
-    /// Takes a search up again that was stopped. Returns whether it was, and a probe is wanted.
+    /// Takes a search up again that was stopped, or begins it before there is a use for it. Returns whether a probe is
+    /// wanted that was not before.
     pub fn resume(&mut self, now: Time) -> bool {
-        let Some(max) = self.held.take() else { return false };
+        let Some(max) = self.held.take() else { return self.start(now) };
         self.max = max.max(self.mtu);
         self.too_large = u32::from(u16::MAX) + 1;
+        self.phase = Phase::Ready;
         self.start(now)
     }
 
-    /// Begins the search; the path is confirmed. Returns whether a probe is wanted.
-    pub fn start(&mut self, now: Time) -> bool {
+    /// The path is confirmed: it may be searched.
+    pub fn allow(&mut self) {
         if self.held.is_none() {
+            self.phase = Phase::Ready;
+        }
+    }
+
+    /// A larger MTU would be of use: begins the search, if it may and has not. Returns whether a probe is wanted that
+    /// was not before.
+    pub fn start(&mut self, now: Time) -> bool {
+        let begins = self.phase == Phase::Ready;
+        if begins {
             self.next_size(now);
         }
-        self.wants_probe()
+        begins && self.wants_probe()
     }
 
     pub fn wants_probe(&self) -> bool {
@@ -205,6 +220,8 @@ mod tests {
 
     fn search(link: u16) -> Pmtud {
         let mut pmtud = Pmtud::new(1280, 1280, 9000);
+        pmtud.allow();
+        assert_eq!(pmtud.probe_size(), None, "nobody has a use for it yet");
         pmtud.start(NOW);
         while let Some(size) = pmtud.probe_size() {
             if size <= link {

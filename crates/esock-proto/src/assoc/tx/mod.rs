@@ -88,6 +88,8 @@ pub struct Tx {
     pub probe_due: bool,
     /// The peer has answered a probe of the path MTU, which ends in a PAD chunk.
     pub peer_reads_pad: bool,
+    /// There was more data at a time than one packet takes: a larger path MTU is of use.
+    pub fills_packets: bool,
     pub counters: TxCounters,
     loss_detection: LossDetection,
     faults: Faults,
@@ -153,6 +155,7 @@ impl Tx {
             contradicted: 0,
             probe_due: false,
             peer_reads_pad: false,
+            fills_packets: false,
             counters: TxCounters::default(),
             loss_detection: LossDetection::new(config.loss_recovery),
             faults: config.faults(),
