@@ -92,19 +92,24 @@ fn two_ends<T: Send>(
     })
 }
 
-/// One end sends messages, the other reads them.
+/// One end sends messages, the other reads them. Each is a task: see [`ping_pong`].
 pub fn bulk(plan: &Plan, message_bytes: usize, calls: Calls) -> Bulk {
     let serve = async |endpoint: Endpoint| {
         let (association, _receiver) = endpoint.accept().await.expect("the endpoint is open");
-        send_for_ever(&association, message_bytes, calls).await;
+        let sending = tokio::spawn(async move { send_for_ever(&association, message_bytes, calls).await });
+        sending.await.expect("it does not panic");
     };
     // Who receives connects, so that the measurement is in this thread.
+    let (warm_up, measure) = (plan.warm_up, plan.measure);
     two_ends(plan, config(plan), [End::First, End::Second], serve, async |place| {
         let endpoint = open(plan).await;
         let (_association, mut receiver) = connect(&endpoint, place).await;
-        let mut checker = Checker::new(message_bytes);
-        receive_for(&mut receiver, &mut checker, plan.warm_up, calls).await;
-        receive_for(&mut receiver, &mut checker, plan.measure, calls).await
+        let receiving = tokio::spawn(async move {
+            let mut checker = Checker::new(message_bytes);
+            receive_for(&mut receiver, (message_bytes, &mut checker), warm_up, calls).await;
+            receive_for(&mut receiver, (message_bytes, &mut checker), measure, calls).await
+        });
+        receiving.await.expect("it does not panic")
     })
 }
 
@@ -130,7 +135,12 @@ async fn send_for_ever(association: &Association, message_bytes: usize, calls: C
     }
 }
 
-async fn receive_for(receiver: &mut Receiver, checker: &mut Checker, time: Duration, calls: Calls) -> Bulk {
+async fn receive_for(
+    receiver: &mut Receiver,
+    (message_bytes, checker): (usize, &mut Checker),
+    time: Duration,
+    calls: Calls,
+) -> Bulk {
     let (start, mut bulk) = (Instant::now(), Bulk::default());
     let mut count = |received: Received| match received {
         Received::Message(message) => {
@@ -147,7 +157,12 @@ async fn receive_for(receiver: &mut Receiver, checker: &mut Checker, time: Durat
                 receiver.recv_many(&mut batch, BATCH).await;
                 batch.drain(..).for_each(&mut count);
             }
-            Calls::Single => count(receiver.recv().await.expect("the association is up")),
+            // A look at the clock for each would be felt.
+            Calls::Single => {
+                for _ in 0..batch_of(message_bytes) {
+                    count(receiver.recv().await.expect("the association is up"));
+                }
+            }
         }
     }
     bulk.time = start.elapsed();
@@ -165,7 +180,7 @@ async fn message(receiver: &mut Receiver) -> Option<esock::Message> {
 }
 
 /// A message back and forth. Each end is a task: what runs in `block_on` itself is woken by way of another look at the
-/// sockets.
+/// sockets, which costs a system call.
 pub fn ping_pong(plan: &Plan, message_bytes: usize) -> RoundTrips {
     let serve = async |endpoint: Endpoint| {
         let (association, receiver) = endpoint.accept().await.expect("the endpoint is open");
@@ -241,24 +256,28 @@ pub fn beside_bulk(plan: &Plan, message_bytes: usize) -> (RoundTrips, Bulk) {
         });
         tokio::spawn(echo(ping, receiver)).await.expect("it does not panic");
     };
+    let (warm_up, measure) = (plan.warm_up, plan.measure);
     two_ends(plan, small.clone(), [End::Second, End::First], serve, async |place| {
         let context = Context::new();
         let endpoints = [open_in(&context, plan, small.clone()).await, open_in(&context, plan, small).await];
         let (ping, mut receiver) = connect(&endpoints[0], place).await;
         let (bulk, _sink) = connect(&endpoints[1], place).await;
         tokio::spawn(async move { send_for_ever(&bulk, BULK_BYTES, Calls::Batch).await });
-        let (mut player, mut times) = (Player::new(message_bytes), Vec::new());
-        let end = Instant::now() + plan.warm_up;
-        while Instant::now() < end {
-            player.exchange(&ping, &mut receiver).await;
-        }
-        let (start, before) = (Instant::now(), arrived.load(Ordering::Relaxed));
-        while start.elapsed() < plan.measure {
-            times.push(player.exchange(&ping, &mut receiver).await);
-        }
-        let bytes = arrived.load(Ordering::Relaxed) - before;
-        let bulk = Bulk { bytes, messages: bytes / BULK_BYTES as u64, time: start.elapsed() };
-        (RoundTrips::new(times), bulk)
+        let playing = tokio::spawn(async move {
+            let (mut player, mut times) = (Player::new(message_bytes), Vec::new());
+            let end = Instant::now() + warm_up;
+            while Instant::now() < end {
+                player.exchange(&ping, &mut receiver).await;
+            }
+            let (start, before) = (Instant::now(), arrived.load(Ordering::Relaxed));
+            while start.elapsed() < measure {
+                times.push(player.exchange(&ping, &mut receiver).await);
+            }
+            let bytes = arrived.load(Ordering::Relaxed) - before;
+            let bulk = Bulk { bytes, messages: bytes / BULK_BYTES as u64, time: start.elapsed() };
+            (RoundTrips::new(times), bulk)
+        });
+        playing.await.expect("it does not panic")
     })
 }
 

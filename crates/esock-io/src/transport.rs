@@ -128,6 +128,12 @@ pub trait Transport: Debug + Send {
         Ok(())
     }
 
+    /// Bytes that have left and are not acknowledged; 0 where that is not known.
+    fn in_flight(&self, id: AssocId) -> usize {
+        let _ = id;
+        0
+    }
+
     /// The next message that has arrived.
     fn recv(&mut self, id: AssocId) -> Option<Message>;
 
@@ -339,6 +345,10 @@ impl Transport for Driver {
         messages: &mut VecDeque<(SendOptions, Bytes)>,
     ) -> Result<(), SendError> {
         self.stack_mut().send_many(now, id, messages)
+    }
+
+    fn in_flight(&self, id: AssocId) -> usize {
+        self.stack().in_flight(id)
     }
 
     fn recv(&mut self, id: AssocId) -> Option<Message> {

@@ -130,7 +130,7 @@ impl Association {
         let mut payload = Some(payload.into());
         let mut place = Place::new(self.0.shard(), For::Room(self.id()));
         cooperative(poll_fn(|cx| {
-            self.0.shard().hand_over(|state, now| {
+            self.0.shard().hand_over(self.id(), |state, now| {
                 let Some(taken) = payload.take() else { return Poll::Ready(Ok(())) };
                 match self.offer(state, now, &place, options, taken) {
                     Err(Rejected { error: SendError::Full, payload: back }) => {
@@ -153,7 +153,7 @@ impl Association {
     pub fn try_send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let payload = payload.into();
         let place = Place::new(self.0.shard(), For::Room(self.id()));
-        self.0.shard().hand_over(|state, now| self.offer(state, now, &place, options, payload))
+        self.0.shard().hand_over(self.id(), |state, now| self.offer(state, now, &place, options, payload))
     }
 
     /// Sends all of `messages`, oldest first, under one lock as far as there is room; waits for room for the
@@ -163,7 +163,7 @@ impl Association {
     pub async fn send_many(&self, messages: &mut VecDeque<(SendOptions, Bytes)>) -> Result<(), SendError> {
         let mut place = Place::new(self.0.shard(), For::Room(self.id()));
         cooperative(poll_fn(|cx| {
-            self.0.shard().hand_over(|state, now| {
+            self.0.shard().hand_over(self.id(), |state, now| {
                 let sent = self.offer_all(state, now, &place, messages);
                 if sent == Err(SendError::Full) {
                     place.wait(state, cx);

@@ -1,7 +1,7 @@
 //! A shard: one backend behind one lock. Whoever has something to send runs the turn himself; the
 //! background task runs it when packets arrive or time has passed.
 
-use crate::link::EndpointKey;
+use crate::link::{EndpointKey, LinkId};
 use crate::state::{Answer, Question, State};
 use esock_io::{DriverConfig, DriverError, Protocol, Seat, Turn};
 use esock_proto::Time;
@@ -115,16 +115,28 @@ impl Shard {
         out
     }
 
-    /// The same for a command that only hands something to the backend: if that has brought nothing about, as while
-    /// a window is full, there is nothing more to do.
-    pub fn hand_over<T>(&self, command: impl FnOnce(&mut State, Time) -> T) -> T {
+    /// The same for a command that only hands messages of a link to the backend: if that has brought nothing about, as
+    /// while a window is full, there is nothing more to do.
+    ///
+    /// What follows closely on what has just left is left to the background task, which runs as soon as this task rests:
+    /// messages that are sent one by one share packets, and packets share system calls.
+    pub fn hand_over<T>(&self, id: LinkId, command: impl FnOnce(&mut State, Time) -> T) -> T {
         let mut state = self.lock();
         let now = state.transport.now();
         let out = command(&mut state, now);
-        if !state.is_settled() {
-            let turn = state.transport.flush(now);
-            self.finish(state, now, turn, true);
+        if state.is_settled() {
+            return out;
         }
+        if state.gathers(now, id) {
+            let told = std::mem::replace(&mut state.gathering, true);
+            drop(state);
+            if !told {
+                self.kick.notify_one();
+            }
+            return out;
+        }
+        let turn = state.transport.flush(now);
+        self.finish(state, now, turn, true);
         out
     }
 
@@ -135,6 +147,7 @@ impl Shard {
             state.transport.set_ready(bits);
         }
         let now = state.transport.now();
+        state.gathering = false;
         // It is awake: before it sleeps it asks when the next thing is due.
         state.sleeps_until = Some(Time::ZERO);
         let turn = state.transport.turn(now)?;
@@ -161,6 +174,9 @@ impl Shard {
             (None, _) => false,
         };
         let idle = state.endpoints.is_empty();
+        if turn.sent > 0 {
+            state.left_at = now;
+        }
         let rouse = turn.received + turn.sent > 0 && state.busy_poll.on_traffic();
         let questions = std::mem::take(&mut state.questions);
         self.let_go(state);

@@ -201,6 +201,10 @@ impl Association {
         self.rx.peek()
     }
 
+    pub fn in_flight(&self) -> usize {
+        self.tx.flight()
+    }
+
     pub fn ready_messages(&self) -> usize {
         self.rx.ready_messages()
     }

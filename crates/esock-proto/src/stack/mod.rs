@@ -288,6 +288,11 @@ impl Stack {
         self.with(now, assoc, |assoc, cx| assoc.tell_when_drained(cx))
     }
 
+    /// User bytes of an association that have left and are neither acknowledged nor given up.
+    pub fn in_flight(&self, assoc: AssocId) -> usize {
+        self.table.get(assoc).map_or(0, |entry| entry.assoc.in_flight())
+    }
+
     /// How many messages of an association wait to be read.
     pub fn ready_messages(&self, assoc: AssocId) -> usize {
         self.table.get(assoc).map_or(0, |entry| entry.assoc.ready_messages())

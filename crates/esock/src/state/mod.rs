@@ -24,6 +24,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Duration;
+
+/// For so long after packets have left, messages that follow do not leave one by one: the answer is not here yet.
+const GATHERED: Duration = Duration::from_micros(50);
 
 /// An owner's line.
 #[derive(Debug)]
@@ -111,6 +115,10 @@ pub struct State {
     pub gone: Gone,
     /// When the backend wants its next turn, as of the last one.
     pub deadline: Option<Time>,
+    /// When packets last left.
+    pub left_at: Time,
+    /// The background task was told that messages wait for it.
+    pub gathering: bool,
     /// Until when the background task sleeps.
     pub sleeps_until: Option<Time>,
     pub busy_poll: BusyPoll,
@@ -141,6 +149,8 @@ impl State {
             wakes: Vec::new(),
             gone: Gone::default(),
             deadline: None,
+            left_at: Time::ZERO,
+            gathering: false,
             sleeps_until: None,
             busy_poll: BusyPoll::default(),
             running: false,
@@ -184,9 +194,21 @@ impl State {
 
     /// Whether nothing has to be sent, asked or told.
     pub fn is_settled(&self) -> bool {
+        self.transport.is_quiet() && !self.has_news()
+    }
+
+    /// Whether somebody has to be woken or asked, or something let go.
+    fn has_news(&self) -> bool {
         let Gone { filters, links, endpoints, supervisors } = &self.gone;
         let gone = filters.len() + links.len() + endpoints.len() + supervisors.len();
-        self.transport.is_quiet() && self.wakes.is_empty() && self.questions.is_empty() && gone == 0
+        !self.wakes.is_empty() || !self.questions.is_empty() || gone > 0
+    }
+
+    /// Whether messages of a link may wait for more of them: some have left a moment ago and are on their way.
+    pub fn gathers(&self, now: Time, id: LinkId) -> bool {
+        now.since(self.left_at) < GATHERED
+            && !self.has_news()
+            && self.assoc(id).is_some_and(|assoc| self.transport.in_flight(assoc) > 0)
     }
 
     /// Takes from the backend what has happened, and does what is due.
