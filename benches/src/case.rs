@@ -16,6 +16,8 @@ pub enum Measure {
     Spinning,
     /// The same while another association of the process sends bulk.
     BesideBulk,
+    /// Bulk of `size` associations at once, in messages of 16 KiB, on two cores.
+    Several,
     /// Associations set up per second, `message_bytes` of them at once.
     Setup,
     /// Two stacks without sockets and `size` associations between them: rate, memory, time per message.
@@ -24,8 +26,8 @@ pub enum Measure {
 
 impl Measure {
     /// All there are.
-    pub const ALL: [Self; 6] =
-        [Self::Bulk, Self::PingPong, Self::Spinning, Self::BesideBulk, Self::Setup, Self::InMemory];
+    pub const ALL: [Self; 7] =
+        [Self::Bulk, Self::PingPong, Self::Spinning, Self::BesideBulk, Self::Several, Self::Setup, Self::InMemory];
 
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Measure {
             Self::PingPong => "ping-pong",
             Self::Spinning => "spinning",
             Self::BesideBulk => "beside-bulk",
+            Self::Several => "several",
             Self::Setup => "setup",
             Self::InMemory => "in-memory",
         }
@@ -52,7 +55,7 @@ pub struct Case {
     pub measure: Measure,
     /// Bytes of a packet without UDP and IP headers.
     pub packet_bytes: usize,
-    /// Bytes of a message; for [`Measure::Setup`] and [`Measure::InMemory`], how many associations.
+    /// Bytes of a message; for [`Measure::Several`], [`Measure::Setup`] and [`Measure::InMemory`], how many associations.
     pub size: usize,
     /// Of whom.
     pub peer: Peer,
@@ -102,6 +105,7 @@ impl Case {
                 let (trips, bulk) = self.peer.beside_bulk(plan, self.size)?;
                 Ok(percentiles(&trips).into_iter().chain([("Gbit/s", bulk.gigabits())]).collect())
             }
+            Measure::Several => Ok(vec![("Gbit/s", self.peer.several(plan, self.size)?.gigabits())]),
             Measure::InMemory => Err("it has a program of its own".to_owned()),
             Measure::Setup => Ok(vec![("associations/s", self.peer.setup(plan, self.size)?.per_second())]),
         }
@@ -117,7 +121,9 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { measure, packet_bytes, size, peer } = self;
         match measure {
-            Measure::InMemory => write!(f, "{}, {size} associations: {}", measure.name(), peer.name()),
+            Measure::Several | Measure::InMemory => {
+                write!(f, "{}, {size} associations: {}", measure.name(), peer.name())
+            }
             Measure::Setup => write!(f, "{}, {size} at once: {}", measure.name(), peer.name()),
             _ => write!(f, "{}, {} in {packet_bytes}: {}", measure.name(), size_name(*size), peer.name()),
         }

@@ -81,6 +81,14 @@ pub fn all(results: &Results) -> Vec<(String, String)> {
         let head: Vec<_> = std::iter::once(String::new()).chain(head).collect();
         out.push((title.to_owned(), table(&head, &rows.collect::<Vec<_>>())));
     }
+    let cases = results.cases(Measure::Several);
+    if !cases.is_empty() {
+        let sizes: BTreeSet<usize> = cases.iter().map(|case| case.size).collect();
+        let plural = |size: &usize| if *size == 1 { "" } else { "s" };
+        let columns: Vec<_> = sizes.iter().map(|size| format!("{size} association{}", plural(size))).collect();
+        let title = "Bulk of 16 KiB on two cores that both ends share: user data, Gbit/s";
+        out.push((title.to_owned(), grid(results, &cases, &columns, "Gbit/s", 1.0)));
+    }
     let cases = results.cases(Measure::Setup);
     if !cases.is_empty() {
         let sizes: BTreeSet<usize> = cases.iter().map(|case| case.size).collect();

@@ -3,6 +3,7 @@
 pub mod bare_udp;
 pub mod esock;
 pub mod esock_async;
+pub mod esock_shards;
 pub mod raw_ip;
 #[cfg(feature = "peers")]
 pub mod rust;
@@ -25,6 +26,8 @@ pub enum Peer {
     EsockBatch,
     /// esock's API for tokio, messages handed over one by one.
     EsockSingle,
+    /// esock's API for tokio, each end over two shards.
+    EsockShards,
     /// esock, native on raw IP, on its `Driver`.
     EsockRaw,
     /// Raw IP sockets, no protocol.
@@ -53,6 +56,7 @@ impl Peer {
         Self::Esock,
         Self::EsockBatch,
         Self::EsockSingle,
+        Self::EsockShards,
         Self::EsockRaw,
         Self::RawIp,
         Self::Usrsctp,
@@ -74,6 +78,7 @@ impl Peer {
             Self::Esock => "esock",
             Self::EsockBatch => "esock-batch",
             Self::EsockSingle => "esock-single",
+            Self::EsockShards => "esock-shards",
             Self::EsockRaw => "esock-raw",
             Self::RawIp => "raw-ip",
             Self::Usrsctp => "usrsctp",
@@ -96,6 +101,7 @@ impl Peer {
             Self::Esock => "esock, driver",
             Self::EsockBatch => "esock, tokio API, batches",
             Self::EsockSingle => "esock, tokio API, one by one",
+            Self::EsockShards => "esock, tokio API, two shards an end",
             Self::EsockRaw => "esock, raw IP",
             Self::RawIp => "raw IP with sendmmsg, no protocol",
             Self::Usrsctp => "usrsctp 0.9.5",
@@ -112,12 +118,17 @@ impl Peer {
 
     /// Whether a ping-pong says something of its own.
     pub fn plays_ping_pong(self) -> bool {
-        !matches!(self, Self::EsockBatch | Self::EsockRaw | Self::RawIp)
+        !matches!(self, Self::EsockBatch | Self::EsockShards | Self::EsockRaw | Self::RawIp)
     }
 
     /// Whether it can do without sleeping.
     pub fn spins(self) -> bool {
         matches!(self, Self::Udp | Self::Esock | Self::EsockSingle)
+    }
+
+    /// Whether several associations of it say something of their own.
+    pub fn spreads(self) -> bool {
+        matches!(self, Self::EsockBatch | Self::EsockShards)
     }
 
     /// Whether it has associations.
@@ -127,7 +138,7 @@ impl Peer {
 
     /// Whether it is ours.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Esock | Self::EsockBatch | Self::EsockSingle | Self::EsockRaw)
+        matches!(self, Self::Esock | Self::EsockBatch | Self::EsockSingle | Self::EsockShards | Self::EsockRaw)
     }
 
     /// The candidate with this name.
@@ -151,6 +162,7 @@ impl Peer {
             Self::Esock => Ok(esock::bulk(*plan, message_bytes, esock::Backend::Udp)),
             Self::EsockBatch => Ok(esock_async::bulk(plan, message_bytes, Calls::Batch)),
             Self::EsockSingle => Ok(esock_async::bulk(plan, message_bytes, Calls::Single)),
+            Self::EsockShards => Err("that is measured of several associations".to_owned()),
             Self::EsockRaw => {
                 raw_ip::enter_namespace()?;
                 Ok(esock::bulk(*plan, message_bytes, esock::Backend::Raw))
@@ -178,6 +190,7 @@ impl Peer {
             Self::Tcp => Ok(tcp::ping_pong(*plan, message_bytes)),
             Self::Esock => Ok(esock::ping_pong(*plan, message_bytes)),
             Self::EsockBatch | Self::EsockSingle => Ok(esock_async::ping_pong(plan, message_bytes)),
+            Self::EsockShards => Err("one association is in one shard".to_owned()),
             Self::EsockRaw | Self::RawIp => Err("only bulk is measured on raw IP".to_owned()),
             Self::Usrsctp => usrsctp::ping_pong(plan, message_bytes),
             #[cfg(feature = "peers")]
@@ -195,6 +208,15 @@ impl Peer {
     pub fn beside_bulk(self, plan: &Plan, message_bytes: usize) -> Result<(RoundTrips, Bulk), String> {
         match self {
             Self::EsockSingle => Ok(esock_async::beside_bulk(plan, message_bytes)),
+            _ => Err("it is measured of the API for tokio".to_owned()),
+        }
+    }
+
+    /// 16 KiB messages of so many associations at once.
+    pub fn several(self, plan: &Plan, associations: usize) -> Result<Bulk, String> {
+        match self {
+            Self::EsockBatch => Ok(esock_shards::bulk(plan, associations, 1)),
+            Self::EsockShards => Ok(esock_shards::bulk(plan, associations, 2)),
             _ => Err("it is measured of the API for tokio".to_owned()),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! [`scenario`] makes random situations from a seed, [`check`] plays them and holds the stack to its
 //! promises: every message arrives exactly once and, within its stream, in order, or comes back.
-//! [`soak`] does so for days.
+//! [`soak`] does so for days. [`shards`] says what several cores are worth.
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -15,6 +15,7 @@ mod link;
 mod network;
 mod pcapng;
 pub mod scenario;
+pub mod shards;
 pub mod soak;
 
 pub use link::{Fate, Link, LinkConfig, Loss};

@@ -93,13 +93,13 @@ impl Core {
         self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len()
     }
 
-    /// The shard with the fewest associations.
+    /// The shard with the fewest associations, those of other endpoints included.
     pub fn lightest(&self) -> &Arc<Shard> {
         let first = self.next_turn();
         let all = self.shards[first..].iter().chain(&self.shards[..first]);
         let load = |shard: &&Arc<Shard>| {
             let state = shard.lock();
-            (state.failed, state.association_count(self.key))
+            (state.failed, state.endpoints.values().map(|endpoint| endpoint.members.len()).sum::<usize>())
         };
         // One alone need not be asked.
         if self.shards.len() == 1 { &self.shards[0] } else { all.min_by_key(load).unwrap_or(&self.shards[0]) }

@@ -30,12 +30,13 @@ fn cases() -> Vec<Case> {
     for packet_bytes in [1400, 9000] {
         // Without a protocol the size of a message means nothing.
         let whole = [Peer::Udp, Peer::RawIp, Peer::EsockRaw];
-        let wanted = |peer: Peer, size| !whole.contains(&peer) || size == 16 << 10;
+        let wanted = |peer: Peer, size| peer != Peer::EsockShards && (!whole.contains(&peer) || size == 16 << 10);
         add(Measure::Bulk, packet_bytes, &[64, 1 << 10, 16 << 10, 256 << 10], &wanted);
     }
     add(Measure::PingPong, 1400, &[64], &|peer, _| peer.plays_ping_pong());
     add(Measure::Spinning, 1400, &[64], &|peer, _| peer.spins());
     add(Measure::BesideBulk, 1400, &[64], &|peer, _| peer == Peer::EsockSingle);
+    add(Measure::Several, 1400, &[1, 4], &|peer, _| peer.spreads());
     add(Measure::Setup, 1400, &[1, 64], &|peer, _| peer.sets_up());
     add(Measure::InMemory, 1400, &[10, 100_000], &|peer, _| peer == Peer::Esock);
     cases

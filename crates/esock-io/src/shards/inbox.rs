@@ -15,7 +15,7 @@ const OVERHEAD_BYTES: usize = 128;
 
 /// Something that arrived at another shard's socket.
 #[derive(Debug)]
-pub(super) enum Parcel {
+pub(crate) enum Parcel {
     /// A packet; `last`: this shard has the peer, and nobody else is to be asked.
     Packet { local: Local, remote: Address, encap_port: Option<u16>, ecn: Option<Ecn>, data: Vec<u8>, last: bool },
     /// An ICMP report about a packet of this shard's.
@@ -50,7 +50,7 @@ struct Queue {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     /// Whether anything waits: who receives looks here, and takes the lock only then.
     waits: AtomicBool,

@@ -15,7 +15,9 @@ pub(crate) use member::Member;
 use crate::error::DriverError;
 use crate::udp::UdpSocket;
 use esock_proto::Homes;
-use inbox::Inbox;
+pub(crate) use inbox::Inbox;
+#[cfg(test)]
+pub(crate) use inbox::Parcel;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

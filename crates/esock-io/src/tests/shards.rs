@@ -296,3 +296,60 @@ fn a_port_of_shards_is_nobody_elses() {
     let raw = DriverConfig { backend: Backend::Raw, ..config(UdpPort::Ephemeral, Seat::all(2).unwrap().pop()) };
     assert!(matches!(Driver::open(raw), Err(DriverError::NoShards { .. })));
 }
+
+/// Nanoseconds of one of many.
+fn nanoseconds(what: &str, count: u32, mut work: impl FnMut(u32)) {
+    let runs = (0..7).map(|_| {
+        let start = Instant::now();
+        (0..count).for_each(&mut work);
+        start.elapsed().as_nanos() as f64 / f64::from(count)
+    });
+    let mut runs: Vec<_> = runs.collect();
+    runs.sort_by(f64::total_cmp);
+    println!("{what}: {:.0} ns ({:.0} to {:.0})", runs[3], runs[0], runs[6]);
+}
+
+#[test]
+#[ignore = "a measurement: for the cost model of esock-sim"]
+fn what_shards_cost() {
+    use crate::shards::{Inbox, Parcel};
+    use esock_proto::{Datagram, Homes, Local, PeerKey};
+    let remote = address("127.0.0.1");
+    let data = [0; 1400];
+    let datagram = Datagram { local: Local::default(), remote, encap_port: Some(9899), ecn: None, data: &data };
+    let inbox = Inbox::new().unwrap();
+    nanoseconds("a packet put into an inbox and taken out, 16 at a time", 16_000, |number| {
+        assert!(inbox.put(Parcel::of(&datagram, false)));
+        if number % 16 == 15 {
+            assert_eq!(inbox.take().len(), 16);
+        }
+    });
+    let homes = std::sync::Mutex::new(Homes::new(64));
+    let key = |number: u32| {
+        let remote = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+        PeerKey { endpoint: (SERVER_PORT, None), remote, port: 5000 }
+    };
+    (0..10_000).for_each(|number| homes.lock().unwrap().hold(number as u16 % 64, key(number)));
+    nanoseconds("a look at who has a peer, among 10,000", 10_000, |number| {
+        assert!(homes.lock().unwrap().find([key(number)]).is_some());
+    });
+    let mut driver = Driver::open(config(UdpPort::Ephemeral, None)).unwrap();
+    nanoseconds("a turn that finds nothing", 10_000, |_| {
+        let now = driver.now();
+        driver.turn(now).unwrap();
+    });
+    let (from, to) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    to.set_nonblocking(true).unwrap();
+    let place = to.local_addr().unwrap();
+    let mut runs: Vec<_> = (0..1000)
+        .map(|_| {
+            let start = Instant::now();
+            (0..16).for_each(|_| assert!(from.send_to(&data[..28], place).is_ok()));
+            let time = start.elapsed().as_nanos() / 16;
+            while to.recv(&mut [0; 64]).is_ok() {}
+            time
+        })
+        .collect();
+    runs.sort_unstable();
+    println!("a packet of 28 bytes sent alone: {} ns ({} to {})", runs[500], runs[50], runs[950]);
+}
