@@ -142,6 +142,14 @@ static void check_path_parameters(const struct ends *ends, int type, struct sock
     WELL(GET(fd, SCTP_PEER_ADDR_PARAMS, params));
     IS(params.spp_pathmtu, 1000);
     IS(params.spp_flags & SPP_PMTUD_DISABLE, SPP_PMTUD_DISABLE);
+    /* What is not fixed any more is what the route says again. */
+    params.spp_flags = SPP_PMTUD_ENABLE;
+    WELL(SET(fd, SCTP_PEER_ADDR_PARAMS, params));
+    WELL(GET(fd, SCTP_PEER_ADDR_PARAMS, params));
+    HOLDS(params.spp_pathmtu > 1000);
+    params.spp_flags = SPP_PMTUD_DISABLE;
+    params.spp_pathmtu = 1000;
+    WELL(SET(fd, SCTP_PEER_ADDR_PARAMS, params));
     params.spp_pathmtu = 511;
     FAILS(SET(fd, SCTP_PEER_ADDR_PARAMS, params), EINVAL);
     params.spp_pathmtu = 0;

@@ -4,20 +4,9 @@ use crate::channel::{self, In, Out};
 use crate::errno::{Step, caught, int};
 use crate::memory::{self, Parts};
 use crate::{broker, linger, real, socket, table, wait};
-use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
+use esock_sockets::{SocketId, calls};
 use libc::{c_int, c_void, iovec, socklen_t};
-
-/// Options that are calls: numbers of `<linux/sctp.h>`.
-mod calls {
-    use libc::c_int;
-
-    pub const PEELOFF: c_int = 102;
-    pub const CONNECTX_OLD: c_int = 107;
-    pub const CONNECTX: c_int = 110;
-    pub const CONNECTX3: c_int = 111;
-    pub const PEELOFF_FLAGS: c_int = 122;
-}
 
 /// The longest value of an SCTP option; what is longer, Linux cuts off before it looks at it.
 const LONGEST: usize = 69_632;
@@ -47,12 +36,12 @@ pub unsafe extern "C-unwind" fn setsockopt(
         return int(caught(|| set_plain(fd, id, (level, name), value, length)));
     }
     let length = length.min(LONGEST);
-    if matches!(name, calls::CONNECTX | calls::CONNECTX_OLD) {
+    if matches!(name, calls::SCTP_SOCKOPT_CONNECTX | calls::SCTP_SOCKOPT_CONNECTX_OLD) {
         let (step, number) = connect_many(fd, id, value, length);
         // SAFETY: plain values.
         let step = unsafe { socket::finish_connect(fd, id, step) };
         // The newer one returns the association.
-        let made = step.result == 0 && name == calls::CONNECTX;
+        let made = step.result == 0 && name == calls::SCTP_SOCKOPT_CONNECTX;
         return int(if made { Step::done(number as usize) } else { step });
     }
     int(caught(|| {
@@ -123,10 +112,10 @@ pub unsafe extern "C-unwind" fn getsockopt(
         Ok(room) => room,
         Err(errno) => return int(Step::fail(errno)),
     };
-    if level == libc::IPPROTO_SCTP && matches!(name, calls::PEELOFF | calls::PEELOFF_FLAGS) {
-        return int(caught(|| peel_off(fd, id, value.cast(), length, room, name == calls::PEELOFF_FLAGS)));
+    if level == libc::IPPROTO_SCTP && matches!(name, calls::SCTP_SOCKOPT_PEELOFF | calls::SCTP_SOCKOPT_PEELOFF_FLAGS) {
+        return int(caught(|| peel_off(fd, id, value.cast(), length, room, name == calls::SCTP_SOCKOPT_PEELOFF_FLAGS)));
     }
-    if level == libc::IPPROTO_SCTP && name == calls::CONNECTX3 {
+    if level == libc::IPPROTO_SCTP && name == calls::SCTP_SOCKOPT_CONNECTX3 {
         // SAFETY: plain values.
         return int(unsafe { connectx3(fd, id, value.cast(), room) });
     }

@@ -15,6 +15,14 @@ mod options;
 pub mod protocol;
 mod sysctl;
 
+/// Options that are calls of the library's: numbers of `<linux/sctp.h>`.
+pub mod calls {
+    pub use esock_io::kernel::constants::{
+        SCTP_SOCKOPT_CONNECTX, SCTP_SOCKOPT_CONNECTX_OLD, SCTP_SOCKOPT_CONNECTX3, SCTP_SOCKOPT_PEELOFF,
+        SCTP_SOCKOPT_PEELOFF_FLAGS,
+    };
+}
+
 pub use broker::{Broker, BrokerConfig, BrokerError, Greeting};
 pub use engine::{Engine, Reply, SocketId};
 pub use errno::Errno;

@@ -30,8 +30,9 @@ impl Association {
             if path.flight > 0 && path.t3.is_none() {
                 return Some("data is in flight over a path, and no T3-rtx runs");
             }
-            // §5.4, RFC 7829 §3.2: such a path comes back by HEARTBEATs alone.
-            let in_doubt = !path.confirmed || path.state == PathState::PotentiallyFailed;
+            // §5.4, RFC 7829 §3.2: such a path comes back by HEARTBEATs alone, unless nobody wants any.
+            let failing = path.state == PathState::PotentiallyFailed && path.heartbeat_interval.is_some();
+            let in_doubt = !path.confirmed || failing;
             if in_doubt && path.beats.next.is_none() && path.beats.alive.is_none() {
                 return Some("a path in doubt is not probed");
             }

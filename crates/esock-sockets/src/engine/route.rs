@@ -2,7 +2,7 @@
 
 use super::Engine;
 use esock_io::route_mtu;
-use esock_proto::{AssocId, PathParameters, Time};
+use esock_proto::{Address, AssocId, PathParameters, Time};
 
 impl Engine {
     /// Has the paths of an association follow the host's routes, those that it has learnt since the last time too.
@@ -14,7 +14,8 @@ impl Engine {
         }
         let Some(stats) = self.driver.stack().association(now, id) else { return };
         for path in stats.paths {
-            if !held.routed.insert(path.remote) {
+            let fixed = held.settings.path_settings(path.remote).fixed_mtu().is_some();
+            if fixed || !held.routed.insert(path.remote) {
                 continue;
             }
             let Some(mtu) = route_mtu(path.local, path.remote) else { continue };
@@ -23,5 +24,13 @@ impl Engine {
             // The path is there: it was among the association's just now.
             let _ = self.driver.stack_mut().set_path_parameters(now, id, path.id, parameters);
         }
+    }
+
+    /// The MTU of a path, or of all, is not fixed any more: it is what the host's route says again.
+    pub(crate) fn follow_routes_again(&mut self, now: Time, id: AssocId, only: Option<Address>) {
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        held.settings.config.initial_mtu = 0;
+        held.routed.retain(|remote| only.is_some_and(|only| *remote != only));
+        self.follow_routes(now, id);
     }
 }

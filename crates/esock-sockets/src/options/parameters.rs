@@ -136,7 +136,7 @@ impl PathSettings {
     }
 
     /// The path MTU that was fixed: only one that is not searched for is.
-    fn fixed_mtu(&self) -> Option<u16> {
+    pub(crate) fn fixed_mtu(&self) -> Option<u16> {
         let mtu = (!self.discovers_mtu() && self.mtu != 0).then_some(self.mtu)?;
         Some(u16::try_from(mtu.max(LEAST_MTU)).unwrap_or(u16::MAX))
     }

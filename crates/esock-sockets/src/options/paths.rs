@@ -56,15 +56,25 @@ impl Engine {
             Target::Path(found) => {
                 let held = self.held_mut(found.assoc).ok_or(Errno::EINVAL)?;
                 let mut settings = held.settings.path_settings(found.path.remote).clone();
+                let was_fixed = settings.fixed_mtu().is_some();
                 change(&mut settings);
+                let released = was_fixed && settings.fixed_mtu().is_none();
                 held.settings.paths.insert(found.path.remote, settings);
                 self.reconfigure_path(now, found.assoc, &found.path);
+                if released {
+                    self.follow_routes_again(now, found.assoc, Some(found.path.remote));
+                }
             }
             Target::Association(assoc) => {
                 let held = self.held_mut(*assoc).ok_or(Errno::EINVAL)?;
+                let was_fixed = held.settings.parameters.path.fixed_mtu().is_some();
                 change(&mut held.settings.parameters.path);
                 held.settings.paths.values_mut().for_each(change);
+                let released = was_fixed && held.settings.parameters.path.fixed_mtu().is_none();
                 self.reconfigure(now, *assoc);
+                if released {
+                    self.follow_routes_again(now, *assoc, None);
+                }
             }
             Target::Future => {
                 change(&mut self.socket_mut(id)?.settings.association.parameters.path);

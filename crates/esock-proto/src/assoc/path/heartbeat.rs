@@ -72,8 +72,10 @@ impl Path {
         let rto = self.rto.current();
         self.beats.next = match self.state {
             // RFC 9260 §5.4: an unconfirmed address is probed once per RTO.
-            // RFC 7829 §3.2: a potentially failed path too.
-            PathState::Unconfirmed | PathState::PotentiallyFailed => Some(now + rto.mul_f64(0.5 + jitter)),
+            PathState::Unconfirmed => Some(now + rto.mul_f64(0.5 + jitter)),
+            // RFC 7829 §3.2: a potentially failed path too; but where heartbeats are off, none are sent (RFC 9260
+            // §11.1.9, and Linux): data alone brings it back.
+            PathState::PotentiallyFailed => self.heartbeat_interval.map(|_| now + rto.mul_f64(0.5 + jitter)),
             // One that failed before it was confirmed has nothing else to come back by: at the normal rate, even
             // where heartbeats are off.
             PathState::Inactive if !self.confirmed => {
