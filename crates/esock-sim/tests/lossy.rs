@@ -171,14 +171,24 @@ fn bbr_does_not_mind_losses() {
     reaches("bbr, rack", &with(Bbr, Rack, false, true), [92.0, 91.0, 90.0, 86.0]);
 }
 
-/// What two flows get of one link over 60 seconds, the second 10 s later than the first.
-fn share(names: [&str; 2], configs: [Config; 2]) -> [f64; 2] {
-    let mut lab = Lab::new(seed(), 0.0, &configs[..1]);
+/// What two flows get of one link over 60 seconds, the second 10 s later than the first; 20 seconds where losses keep
+/// both from filling it.
+fn share(names: [&str; 2], configs: [Config; 2], loss: f64) -> [f64; 2] {
+    let mut lab = Lab::new(seed(), loss, &configs[..1]);
     lab.pour(Duration::from_secs(10));
     lab.connect(5002, &configs[1]);
-    let got = lab.pour(Duration::from_secs(60));
-    println!("figure: {} beside {}: {:.1} and {:.1} Mbit/s", names[0], names[1], got[0], got[1]);
-    [got[0], got[1]]
+    let got = lab.pour(Duration::from_secs(if loss > 0.0 { 20 } else { 60 }));
+    let got = [got[0], got[1]];
+    println!(
+        "figure: {} beside {}, {:.1} % loss: {:.1} and {:.1} Mbit/s, Jain's index {:.2}",
+        names[0],
+        names[1],
+        loss * 100.0,
+        got[0],
+        got[1],
+        fairness(got)
+    );
+    got
 }
 
 /// Jain's index: 1 when both have the same, 0.5 when one has all.
@@ -194,7 +204,7 @@ fn two_of_a_kind_share_the_link() {
         ("cubic", with(Cubic, Rack, true, true)),
         ("bbr", with(Bbr, Rack, false, true)),
     ] {
-        let got = share([name, name], [config.clone(), config]);
+        let got = share([name, name], [config.clone(), config], 0.0);
         assert!(fairness(got) > 0.8 && got[0] + got[1] > 0.9 * CEILING, "{name}: {got:?}");
     }
 }
@@ -207,7 +217,28 @@ fn nobody_starves_beside_another_kind() {
     for ((one, first), (other, second)) in
         [(rfc(), cubic()), (cubic(), rfc()), (rfc(), bbr()), (bbr(), rfc()), (cubic(), bbr()), (bbr(), cubic())]
     {
-        let got = share([one, other], [first, second]);
+        let got = share([one, other], [first, second], 0.0);
         assert!(got[0].min(got[1]) > 5.0 && got[0] + got[1] > 0.9 * CEILING, "{one} beside {other}: {got:?}");
+    }
+}
+
+#[test]
+fn with_losses_everybody_keeps_what_the_losses_leave_whoever_is_beside() {
+    let kinds = [("rfc9260", base()), ("cubic", with(Cubic, Rack, true, true)), ("bbr", with(Bbr, Rack, false, true))];
+    for loss in [0.001, 0.01] {
+        // About: the other tests say what each has alone.
+        let alone = if loss < 0.01 { [23.8, 25.5, 94.1] } else { [7.0, 7.6, 93.3] };
+        for (one, (name, first)) in kinds.iter().enumerate() {
+            for (other, (beside, second)) in kinds.iter().enumerate().skip(one) {
+                let got = share([name, beside], [first.clone(), second.clone()], loss);
+                if one == other {
+                    assert!(fairness(got) > 0.8, "two of {name}: {got:?}");
+                }
+                // Half, for two share the link; and half of that, for the other's queue makes the round trip longer.
+                for (got, alone) in got.into_iter().zip([alone[one], alone[other]]) {
+                    assert!(got > 0.25 * alone, "{name} beside {beside}, {loss}: {got} of {alone}");
+                }
+            }
+        }
     }
 }
