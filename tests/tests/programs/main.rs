@@ -9,6 +9,7 @@ mod iperf;
 mod kernel;
 mod lives;
 mod lksctp;
+mod perl;
 mod pipes;
 mod python;
 mod stress;
@@ -58,6 +59,7 @@ over_both! {
     iperf: iperf3_measures_both_directions_many_streams_and_many_associations;
     erlang: gen_sctp_has_one_to_many_sockets_and_peels_off;
     python: pysctp_sends_receives_and_is_told;
+    perl: perl_has_streams_of_lines_children_and_one_to_many_sockets;
     pipes: two_ncats_chat socat_forks_for_each_connection socat_carries_a_file_whole;
     lives: who_is_killed_has_told_its_peers_at_once a_server_becomes_a_daemon two_servers_have_two_ports
         two_brokers_keep_out_of_each_others_way;
