@@ -14,8 +14,7 @@ fn main() {
             let length = Duration::from_millis(2 + 64 / u64::from(shards));
             // Few associations need windows that open slowly; many send a little each.
             let warm_up = match associations {
-                1 => Duration::from_millis(100),
-                64 => Duration::from_millis(40),
+                ..=64 => Duration::from_millis(100),
                 _ => length * 2,
             };
             Run { shards, associations, costs: Costs::MEASURED, warm_up, length, joined: false, seed: 1 }.play()

@@ -37,7 +37,7 @@ const LATENCY: Duration = Duration::from_micros(25);
 const JOINED_WITHIN: Duration = Duration::from_micros(2);
 
 /// What the clients have under way at most, all together.
-const UNDER_WAY_BYTES: usize = 4 << 20;
+const UNDER_WAY_BYTES: usize = 64 << 20;
 
 /// What costs a core time.
 #[derive(Debug, Clone, Copy)]
