@@ -58,7 +58,7 @@ over_both! {
         sctp_status_shows_associations;
     iperf: iperf3_measures_both_directions_many_streams_and_many_associations;
     erlang: gen_sctp_has_one_to_many_sockets_and_peels_off;
-    python: pysctp_sends_receives_and_is_told;
+    python: pysctp_sends_receives_and_is_told pythons_own_library_takes_sockets_as_any_others;
     perl: perl_has_streams_of_lines_children_and_one_to_many_sockets;
     pipes: two_ncats_chat socat_forks_for_each_connection socat_carries_a_file_whole;
     lives: who_is_killed_has_told_its_peers_at_once a_server_becomes_a_daemon two_servers_have_two_ports

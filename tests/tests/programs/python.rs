@@ -1,4 +1,4 @@
-//! Python's `pysctp`.
+//! Python's own library, and `pysctp`.
 
 use crate::source;
 use esock_interop::programs::Stage;
@@ -23,4 +23,10 @@ pub fn pysctp_sends_receives_and_is_told(stage: Stage) {
         server.says("server done");
     }
     stage.was_ours(5, 4, 6);
+}
+
+pub fn pythons_own_library_takes_sockets_as_any_others(stage: Stage) {
+    let said = stage.run(&["python3", &source("runtime.py")]);
+    assert!(said.contains("done"), "{said}");
+    stage.was_ours(20, 10, 20);
 }
