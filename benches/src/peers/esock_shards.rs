@@ -14,6 +14,9 @@ use tokio::runtime::Builder;
 
 const MESSAGE_BYTES: usize = 16 << 10;
 
+/// With ends that take turns on a core, what is under way must fit the sockets' buffers, or loopback loses it.
+const WINDOW_BYTES: u32 = 512 << 10;
+
 /// Messages handed over together.
 const BATCH: usize = 16;
 
@@ -22,7 +25,9 @@ const WORKERS: usize = 2;
 
 async fn open(context: &Context, plan: &Plan, shards: u16) -> Endpoint {
     let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp).shards(shards);
-    let builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config(plan));
+    let mut config = config(plan);
+    config.receive_window = WINDOW_BYTES;
+    let builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config);
     builder.open().await.expect("loopback can be bound")
 }
 
