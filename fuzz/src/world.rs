@@ -164,7 +164,7 @@ pub fn config(input: &mut Input<'_>) -> Config {
     config
 }
 
-/// Congestion control and loss recovery.
+/// Congestion control and loss recovery, and what is done about peers that break rules and about shut windows.
 fn choose_recovery(config: &mut Config, choice: u8) {
     use CongestionAlgorithm::{Bbr, Cubic, Rfc9260};
     config.congestion = [Rfc9260, Cubic, Bbr, Rfc9260][usize::from(choice & 3)];
@@ -172,6 +172,7 @@ fn choose_recovery(config: &mut Config, choice: u8) {
         config.loss_recovery = LossRecovery::Rack;
     }
     (config.hystart, config.pacing) = (choice & 8 != 0, choice & 16 != 0);
+    (config.strict, config.probe_at_once) = (choice & 32 != 0, choice & 64 != 0);
 }
 
 impl World {
