@@ -157,6 +157,25 @@ static void check_beginning(void)
     close(listener);
 }
 
+/* Who is accepted when the peer has gone has something to read, and nobody to send to, named or not. */
+static void check_ended(void)
+{
+    int listener = bound(AF_INET, SOCK_STREAM), client = bound(AF_INET, SOCK_STREAM), server;
+    struct sockaddr_storage to = loopback(AF_INET, 1, port_of(listener)), peer;
+    socklen_t length = sizeof peer;
+    WELL(listen(listener, 1));
+    WELL(connect(client, (struct sockaddr *)&to, length_of(&to)));
+    IS(send(client, "last", 4, 0), 4);
+    WELL(close(client));
+    WELL(server = accept(listener, (struct sockaddr *)&peer, &length));
+    FAILS(sendto(server, "x", 1, MSG_NOSIGNAL, (struct sockaddr *)&peer, length), EPIPE);
+    FAILS(send(server, "x", 1, MSG_NOSIGNAL), EPIPE);
+    drain(server, 4);
+    IS(recv(server, data, sizeof data, 0), 0);
+    close(server);
+    close(listener);
+}
+
 /* What was set for all messages holds for those that say nothing. */
 static void check_defaults(int family)
 {
@@ -193,6 +212,7 @@ void check_sending(void)
     check_paths(SOCK_STREAM);
     check_paths(SOCK_SEQPACKET);
     check_beginning();
+    check_ended();
     check_defaults(AF_INET);
     check_defaults(AF_INET6);
 }

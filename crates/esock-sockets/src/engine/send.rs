@@ -77,9 +77,12 @@ impl Engine {
         // One that was taken out of another socket has that one's endpoint.
         let first = || socket.associations.values().next().and_then(|assoc| self.held(*assoc));
         let Some(endpoint) = socket.endpoint.or_else(|| first().map(|held| held.endpoint)) else { return Ok(None) };
-        let (address, port) = reachable(named);
-        let found = self.driver.stack().find(endpoint, address, port);
-        Ok(found.filter(|assoc| self.held(*assoc).is_some_and(|held| held.socket == Some(id))))
+        let to = reachable(named);
+        let found = self.driver.stack().find(endpoint, to.0, to.1);
+        let found = found.filter(|assoc| self.held(*assoc).is_some_and(|held| held.socket == Some(id)));
+        // One that has ended is found no more, but is what its socket still has.
+        let ended = || first().filter(|held| socket.has_one() && held.closed && held.peer == to);
+        Ok(found.or_else(|| ended().and(socket.associations.values().next().copied())))
     }
 
     /// Sets an association up because somebody sends (RFC 6458 §3.1.2 and §4.1.5). The flags of the reply say that who
