@@ -1,22 +1,7 @@
 /* Habits of language runtimes and daemons, tried with SCTP sockets: each case is an argument.
  *
  * Ends well, or says on one line what is wrong. Built with PLUGIN it is a library that makes a socket. */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <dlfcn.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define SCTP 132
+#include "case.h"
 
 #ifdef PLUGIN
 
@@ -26,34 +11,11 @@ int plugin_socket(void) {
 
 #else
 
-#define CHECK(what)                                                                                                    \
-    do {                                                                                                               \
-        if (!(what)) {                                                                                                 \
-            printf("line %d: not %s (errno %d: %s)\n", __LINE__, #what, errno, strerror(errno));                       \
-            fflush(stdout);                                                                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
 static int protocol_of(int fd) {
     int protocol = 0;
     socklen_t length = sizeof protocol;
     CHECK(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0);
     return protocol;
-}
-
-/* Two ends of one association. */
-static void pair(int ends[2]) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof name;
-    int listening = socket(AF_INET, SOCK_STREAM, SCTP);
-    CHECK(bind(listening, (void *)&name, sizeof name) == 0 && listen(listening, 5) == 0);
-    CHECK(getsockname(listening, (void *)&name, &length) == 0);
-    ends[0] = socket(AF_INET, SOCK_STREAM, SCTP);
-    CHECK(connect(ends[0], (void *)&name, sizeof name) == 0);
-    ends[1] = accept(listening, NULL, NULL);
-    CHECK(ends[1] >= 0);
-    close(listening);
 }
 
 /* A sequence of packets without a protocol is SCTP, as on Linux: so socket activation asks for it. */

@@ -2,54 +2,12 @@
  * what was agreed: each case is an argument.
  *
  * Ends well, or says on one line what is wrong. */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#define SCTP 132
-
-#define CHECK(what)                                                                                                    \
-    do {                                                                                                               \
-        if (!(what)) {                                                                                                 \
-            printf("line %d: not %s (errno %d: %s)\n", __LINE__, #what, errno, strerror(errno));                       \
-            fflush(stdout);                                                                                            \
-            _exit(1);                                                                                                  \
-        }                                                                                                              \
-    } while (0)
-
-/* A call that must fail with an errno. */
-#define FAILS(call, with)                                                                                              \
-    do {                                                                                                               \
-        errno = 0;                                                                                                     \
-        long result_ = (long)(call);                                                                                   \
-        if (result_ != -1 || errno != (with)) {                                                                        \
-            printf("line %d: %s is %ld, errno %d, not %s\n", __LINE__, #call, result_, errno, #with);                  \
-            fflush(stdout);                                                                                            \
-            _exit(1);                                                                                                  \
-        }                                                                                                              \
-    } while (0)
+#include "case.h"
 
 enum { MOST = 600 << 10, PAGE = 4096 };
 static unsigned char sent[MOST], got[MOST];
 
-static void pair(int ends[2]) {
+static void large_pair(int ends[2]) {
     struct sockaddr_in name;
     socklen_t length = sizeof name;
     int bytes = 2 * MOST;
@@ -67,7 +25,7 @@ static void pair(int ends[2]) {
     close(listening);
 }
 
-static void fill(unsigned char *at, size_t length, unsigned seed) {
+static void fill_with(unsigned char *at, size_t length, unsigned seed) {
     for (size_t place = 0; place < length; place++)
         at[place] = (unsigned char)((seed += 2654435761u) >> 24);
 }
@@ -90,7 +48,7 @@ static size_t whole(int fd, size_t piece) {
 }
 
 static void passes(int ends[2], size_t length, size_t piece) {
-    fill(sent, length, (unsigned)(length + piece));
+    fill_with(sent, length, (unsigned)(length + piece));
     CHECK(send(ends[0], sent, length, 0) == (ssize_t)length);
     CHECK(whole(ends[1], piece) == length && memcmp(sent, got, length) == 0);
 }
@@ -101,14 +59,14 @@ static const size_t lengths[] = {1, 4095, 4096, 4097, 9000, 65536, 200000, 26214
 
 static void sizes(void) {
     int ends[2];
-    pair(ends);
+    large_pair(ends);
     for (size_t at = 0; at < sizeof lengths / sizeof *lengths; at++) {
         passes(ends, lengths[at], MOST);
         passes(ends, lengths[at], 5000);
     }
     /* Many parts on both sides, and a look first. */
     struct iovec out[1024], in[1024];
-    fill(sent, 102400, 7);
+    fill_with(sent, 102400, 7);
     memset(got, 0, 102400);
     for (int at = 0; at < 1024; at++) {
         out[at] = (struct iovec){sent + 100 * at, 100};
@@ -126,7 +84,7 @@ static void sizes(void) {
 
 static void addresses(void) {
     int ends[2];
-    pair(ends);
+    large_pair(ends);
     unsigned char *edge = mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(edge != MAP_FAILED && mprotect(edge + 16 * PAGE, 16 * PAGE, PROT_NONE) == 0);
     FAILS(send(ends[0], edge + 15 * PAGE, 2 * PAGE, 0), EFAULT);
@@ -169,7 +127,7 @@ static int is_whole(size_t length) {
 static void forks(void) {
     enum { COUNT = 300 };
     int ends[2], way[2];
-    pair(ends);
+    large_pair(ends);
     passes(ends, 65536, MOST);
     CHECK(pipe(way) == 0);
     for (int child = 0; child < 2; child++)
@@ -202,7 +160,7 @@ static void forks(void) {
 /* Whoever is killed in the midst of a send has sent all of a message or nothing. */
 static void killed(void) {
     int ends[2];
-    pair(ends);
+    large_pair(ends);
     for (int round = 0; round < 30; round++) {
         pid_t child = fork();
         if (child == 0)
@@ -239,7 +197,7 @@ static void limits(void) {
     /* A file may not have a byte; who tries is sent SIGXFSZ. */
     struct rlimit none = {0, 0};
     CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
-    pair(ends);
+    large_pair(ends);
     passes(ends, 65536, MOST);
     passes(ends, 300000, 9000);
     pid_t child = fork();
@@ -352,7 +310,7 @@ static void refused(const int *passed, int count, uint32_t shared) {
 static void hostile(void) {
     enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
     int ends[2], way[2];
-    pair(ends);
+    large_pair(ends);
     struct request sync = {.op = SYNC};
     refused(NULL, 0, 1);
     CHECK(pipe(way) == 0);
@@ -399,7 +357,7 @@ static void hostile(void) {
     /* Nonsense, and requests that end in the midst. */
     for (int round = 0; round < 200; round++) {
         fd = round % 2 ? broker() : greeted(NULL, 0);
-        fill(sent, 400, round);
+        fill_with(sent, 400, round);
         if (round % 4 > 1)
             sent[2] = sent[3] = sent[5] = 0, sent[4] %= 24;
         (void)!write(fd, sent, 1 + round * 2);

@@ -20,19 +20,22 @@ fn build(command: &mut Command) {
 /// The program.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| compiled("preload"))
+    let sources = ["preload", "addresses", "descriptors", "signals", "threads", "readiness", "other"];
+    PROGRAM.get_or_init(|| compiled(&sources))
 }
 
 /// The one that is about large messages, and about those who do not keep to the protocol.
 fn hop() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| compiled("hop"))
+    PROGRAM.get_or_init(|| compiled(&["hop"]))
 }
 
-fn compiled(name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("preload/{name}.c"));
-    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-program"));
-    build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).arg(source).args(["-lpthread", "-lrt"]));
+/// A program of these sources, which bears the first one's name.
+fn compiled(sources: &[&str]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload");
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-program", sources[0]));
+    let sources = sources.iter().map(|name| folder.join(name).with_extension("c"));
+    build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).args(sources).args(["-lpthread", "-lrt"]));
     made
 }
 

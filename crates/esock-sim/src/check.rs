@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
                 sack_immediately: false,
                 context: self.ledgers[host].next() as u64,
                 // Some name a path, which may not be there.
-                path: (end.sent % 8 == 5).then(|| PathId((end.sent / 8 % 4) as u16)),
+                path: (end.sent % 8 == 5).then_some(PathId((end.sent / 8 % 4) as u16)),
                 ..SendOptions::default()
             };
             let message = payload(self.ledgers[host].next(), len);
