@@ -241,3 +241,24 @@ fn descriptors_that_are_not_sctp_sockets_cost_nearly_nothing_more() {
     // It is a few nanoseconds; others' work disturbs the measure by more than that.
     assert!(with < 2.0 * without + 500.0, "{with} ns with the library, {without} without");
 }
+
+/// Under valgrind, which stops a program at the first byte that is read or written where there is none. What the kernel
+/// writes for the library it does not know to be written, so of such bytes it is not asked.
+#[test]
+fn valgrind_finds_nothing_wrong_in_a_program_with_the_library() {
+    if std::env::var_os("ESOCK_NO_PEERS").is_some_and(|value| value == "1") {
+        println!("skipped: valgrind: ESOCK_NO_PEERS=1");
+        return;
+    }
+    for (program, name) in [
+        (program(), "copies"),
+        (program(), "passing"),
+        (program(), "transfers"),
+        (program(), "sharing"),
+        (hop(), "sizes"),
+    ] {
+        let judge = ["valgrind", "--quiet", "--error-exitcode=9", "--undef-value-errors=no"];
+        let output = finish(&mut Stage::new(name).run(&[&judge[..], &[path(program), name]].concat()));
+        assert!(output.status.success(), "{name}: {}: {}", output.status, text(&output));
+    }
+}
