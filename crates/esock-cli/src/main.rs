@@ -36,8 +36,7 @@ fn main() -> ExitCode {
     if let Some(outcome) = done {
         return end(outcome);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = match runtime {
+    let outcome = match runtime(&cli.command) {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(&cli.command));
             // A look-up of a name may hang: it does not keep us.
@@ -47,6 +46,19 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::new(Exit::Other, format!("cannot start: {error}"))),
     };
     end(outcome)
+}
+
+/// One thread, unless shards are to have cores of their own.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        Command::Bench(args) if args.shards > 1 => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(args.shards.into());
+            builder
+        }
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build()
 }
 
 fn end(outcome: Result<Exit, Failure>) -> ExitCode {

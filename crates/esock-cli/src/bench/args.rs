@@ -52,6 +52,12 @@ pub struct BenchArgs {
     /// Receive window and send buffer of each association
     #[arg(short, long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
     pub window: usize,
+    /// Spread associations over so many cores, each with a socket and a stack of its own; for SCTP over UDP
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// Poll the sockets for so long before sleeping, in microseconds: shorter round trips, and a busy core
+    #[arg(long, value_name = "MICROS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub busy_poll: Option<u32>,
     /// A local address or name to use; may be given many times [default: all]
     #[arg(short = 'B', long = "bind", value_name = "ADDR")]
     pub bind: Vec<String>,

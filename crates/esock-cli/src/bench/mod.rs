@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use args::BenchArgs;
 use esock::{Address, Endpoint, Protocol, UdpPort};
+use std::time::Duration;
 
 /// Serves, or measures with a server.
 pub async fn run(args: &BenchArgs) -> Result<Exit, Failure> {
@@ -32,7 +33,14 @@ async fn open(
     udp_port: UdpPort,
 ) -> Result<Endpoint, Failure> {
     let builder = Endpoint::builder().port(port).protocol(protocol).udp_port(udp_port).config(args.config()?);
-    // TCP is the kernel's.
-    let builder = if protocol == Protocol::Sctp { builder.backend(args.backend.into()) } else { builder };
+    let builder = match (protocol, args.busy_poll) {
+        // TCP is the kernel's.
+        (Protocol::Tcp, _) => builder,
+        (_, None) => builder.backend(args.backend.into()).shards(args.shards),
+        (_, Some(micros)) => {
+            let time = Duration::from_micros(micros.into());
+            builder.backend(args.backend.into()).shards(args.shards).busy_poll(time)
+        }
+    };
     crate::open::open(builder, local, false).await
 }

@@ -68,6 +68,15 @@ fn round_trips_over_sctp_and_beside_it_over_tcp() {
 }
 
 #[test]
+fn shards_and_busy_polling_are_for_the_asking() {
+    let client = measure(30503, &["--json", "-P", "4", "--shards", "2"]);
+    let json = client.stdout.trim();
+    assert!(json.contains("\"associations\":4") && number(json, "messages") > 100.0, "{json}");
+    let client = measure(30504, &["--ping", "--busy-poll", "50"]);
+    assert!(client.stdout.contains("round trips, µs: p50 "), "{}", client.stdout);
+}
+
+#[test]
 fn without_a_server_it_says_so() {
     let client =
         Esock::start(&["bench", "--backend", "udp", "--udp-port", "0", "--encap-port", "30509", "127.0.0.1:30509"]);
