@@ -102,9 +102,8 @@ pub unsafe extern "C-unwind" fn shutdown(fd: c_int, how: c_int) -> c_int {
         // SAFETY: the caller's matter.
         return unsafe { real::shutdown(fd, how) };
     };
-    // What could be waited for may never come any more.
-    table::set_patience(fd, 0);
-    int(caught(|| simple(fd, Request { args: [how, 0, 0, 0], ..Request::new(Op::Shutdown, id) })))
+    let awaited = wait::shut(fd, id);
+    int(caught(|| simple(fd, Request { args: [how, awaited.into(), 0, 0], ..Request::new(Op::Shutdown, id) })))
 }
 
 /// A call without a body, whose reply is a number.

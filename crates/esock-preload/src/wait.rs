@@ -5,6 +5,7 @@ use crate::{channel, real, signals, table};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, ReplyHead, Request};
 use libc::c_int;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// A filling that makes an end not writable: more than half of the least send buffer that Linux gives.
@@ -144,11 +145,36 @@ where
     }
 }
 
+/// Threads in [`for_input`], by their sockets: several may have one number. One that is cancelled there is counted for
+/// ever, as those of the parent are after a fork: [`shut`] then says so where nobody waits.
+static WAITING: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+
+fn waiting(id: Option<SocketId>) -> &'static AtomicU32 {
+    &WAITING[id.map_or(0, |id| id.0 as usize) % WAITING.len()]
+}
+
+/// What could be waited for may never come any more: whoever is about to wait asks the broker first. Says whether a thread
+/// may wait already, which the broker does not know of.
+pub fn shut(fd: c_int, id: SocketId) -> bool {
+    table::set_patience(fd, 0);
+    fence(Ordering::SeqCst);
+    waiting(Some(id)).load(Ordering::SeqCst) != 0
+}
+
 /// Waits until something lies at an end, in a call that goes on after a signal as signal(7) says. A negated `errno`.
 unsafe fn for_input(fd: c_int) -> c_int {
+    let waiting = waiting(table::find(fd));
+    waiting.fetch_add(1, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    // It may have been shut down since, by who did not see us; see `shut`.
+    if table::patience(fd) == 0 {
+        waiting.fetch_sub(1, Ordering::SeqCst);
+        return 0;
+    }
     let mut byte = 0_u8;
     // SAFETY: `byte` lives through the call.
     let got = unsafe { real::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK) };
+    waiting.fetch_sub(1, Ordering::SeqCst);
     if got < 0 { -errno::get() } else { 0 }
 }
 

@@ -68,7 +68,7 @@ pub enum Op {
     Connect = 5,
     /// `accept`; the body is the new socket's number.
     Accept = 6,
-    /// `shutdown`: how.
+    /// `shutdown`: how, and whether a thread of the program may be waiting to receive.
     Shutdown = 7,
     /// `setsockopt`: level, name; the body is the value.
     SetOption = 8,

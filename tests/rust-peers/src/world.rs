@@ -7,7 +7,7 @@ use crate::wire::{Init, chunks, code, word_at};
 use crate::{PORT, PPID};
 use esock_proto::{
     Address, AssocId, AssociationStats, CloseReason, Config, Datagram, Encapsulation, EndpointConfig, EndpointId,
-    Event, Local, Ppid, SendOptions, SocketId, Stack, StackConfig, State, StreamId, Time, Tsn,
+    Event, Local, PathId, PathParameters, Ppid, SendOptions, SocketId, Stack, StackConfig, State, StreamId, Time, Tsn,
 };
 use esock_sim::{Capture, Fate, Link, LinkConfig};
 use rand::rngs::StdRng;
@@ -286,6 +286,15 @@ impl<P: Peer> World<P> {
     /// Whether everything has arrived, both ways.
     pub fn is_exchanged(&self) -> bool {
         self.ours.is_complete() && self.theirs.is_complete()
+    }
+
+    /// We search the path MTU now, and not when there is use for it.
+    pub fn search_mtu(&mut self) {
+        let mut parameters = PathParameters::default();
+        parameters.pmtud = Some(true);
+        let association = self.association();
+        let done = self.us.stack.set_path_parameters(self.now, association, PathId(0), parameters);
+        assert!(done.is_ok(), "we have no path");
     }
 
     /// We end the association gracefully.

@@ -329,6 +329,7 @@ impl Broker {
             match op {
                 Op::SayAgain => signal.say_again(),
                 Op::Edges => signal.want_edges(),
+                Op::Shutdown if request.args[1] != 0 => signal.is_awaited(),
                 _ => {
                     (head.pull, head.upto) = signal.pull();
                     head.fill = signal.fill(matches!(op, Op::Send | Op::Connected));

@@ -34,6 +34,8 @@ pub struct Signal {
     last: u8,
     /// Whoever waits, waits for edges.
     edges: bool,
+    /// Somebody may wait to receive who is not to wait in vain.
+    awaited: bool,
     /// The program's side was told to fill its end.
     filled: bool,
     /// Nothing more is written.
@@ -45,7 +47,18 @@ pub struct Signal {
 impl Signal {
     pub fn new(stream: UnixStream, token: Token) -> Self {
         let shown = Readiness { writable: true, ..Readiness::default() };
-        Self { stream, token, shown, lying: 0, last: 0, edges: false, filled: false, down: false, hung_up: false }
+        Self {
+            stream,
+            token,
+            shown,
+            lying: 0,
+            last: 0,
+            edges: false,
+            awaited: false,
+            filled: false,
+            down: false,
+            hung_up: false,
+        }
     }
 
     /// Each news is to be told from now on.
@@ -53,9 +66,23 @@ impl Signal {
         self.edges = true;
     }
 
+    /// A program has shut the socket down while another of its threads may wait to receive.
+    pub fn is_awaited(&mut self) {
+        self.awaited = true;
+        self.warn();
+    }
+
+    /// Wakes whoever waits in vain, once: for `poll` the socket is not readable, so only where somebody may wait.
+    fn warn(&mut self) {
+        if self.awaited && self.shown.in_vain && !self.shown.readable && self.lying == 0 {
+            self.awaited = false;
+            self.say();
+        }
+    }
+
     /// Shows what a socket is now.
     pub fn show(&mut self, readiness: Readiness) {
-        let before = std::mem::replace(&mut self.shown, readiness);
+        self.shown = readiness;
         // First, so that nobody who wakes sees that there is something to read and not yet that it is the end.
         if readiness.ended && !self.down {
             self.down = true;
@@ -65,10 +92,7 @@ impl Signal {
             self.hung_up = true;
             let _ = self.stream.shutdown(Shutdown::Both);
         }
-        // Once: for `poll` it is not readable.
-        if readiness.in_vain && !before.in_vain && !readiness.readable && self.lying == 0 {
-            self.say();
-        }
+        self.warn();
         let edge = readiness.news && self.edges && self.lying < MOST;
         if readiness.readable && (self.lying == 0 || edge) {
             self.say();
@@ -207,8 +231,10 @@ mod tests {
     fn who_waits_in_vain_is_woken_once() {
         let (mut theirs, mut signal) = pair();
         let in_vain = Readiness { readable: false, in_vain: true, ..READABLE };
-        signal.show(in_vain);
         let mut bytes = [0; 64];
+        signal.show(in_vain);
+        assert_eq!(signal.pull().0, 0, "nobody is known to wait");
+        signal.is_awaited();
         assert_eq!(signal.pull().0, 1);
         assert_eq!(theirs.read(&mut bytes).unwrap(), 1);
         signal.show(in_vain);

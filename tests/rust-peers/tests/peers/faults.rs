@@ -32,6 +32,7 @@ fn connected<P: Faulty>() -> World<P> {
 
 fn a_packet_is_discarded_for_an_unknown_chunk<P: Faulty>() {
     let mut world = connected::<P>();
+    world.search_mtu();
     world.run(Duration::from_secs(60));
     // Path MTU probes: a HEARTBEAT and a PAD chunk, of which the latter is to be skipped (RFC 9260 §3.2).
     let [ours, theirs] = &world.seen;
