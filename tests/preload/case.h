@@ -148,4 +148,22 @@ static void fill(int fd) {
     } while (revents(fd, POLLOUT, 100) & POLLOUT);
 }
 
+/* A case, and its name on the command line. */
+struct named {
+    const char *name;
+    void (*run)(void);
+};
+
+/* Runs the case that is named. */
+static int run_named(const struct named *cases, size_t many, int count, char **words) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t at = 0; count == 2 && at < many; at++)
+        if (strcmp(words[1], cases[at].name) == 0) {
+            cases[at].run();
+            return 0;
+        }
+    printf("no such case\n");
+    return 2;
+}
+
 #endif

@@ -124,23 +124,14 @@ static void inherited_streams(void) {
 }
 
 int main(int count, char **words) {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
+    static const struct named cases[] = {
         {"untyped", untyped},
         {"shut", shut},
         {"deep", deep},
         {"streams", streams},
         {"inherited-streams", inherited_streams},
     };
-    for (size_t at = 0; count == 2 && at < sizeof cases / sizeof *cases; at++)
-        if (strcmp(words[1], cases[at].name) == 0) {
-            cases[at].run();
-            return 0;
-        }
-    printf("no such case\n");
-    return 2;
+    return run_named(cases, sizeof cases / sizeof *cases, count, words);
 }
 
 #endif

@@ -367,19 +367,9 @@ static void hostile(void) {
 }
 
 int main(int count, char **words) {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
+    static const struct named cases[] = {
         {"sizes", sizes},   {"large-addresses", addresses}, {"large-forks", forks},
         {"killed", killed}, {"no-memory", limits},          {"hostile", hostile},
     };
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    for (size_t at = 0; count == 2 && at < sizeof cases / sizeof *cases; at++)
-        if (strcmp(words[1], cases[at].name) == 0) {
-            cases[at].run();
-            return 0;
-        }
-    printf("no such case\n");
-    return 2;
+    return run_named(cases, sizeof cases / sizeof *cases, count, words);
 }

@@ -31,10 +31,7 @@ void plain_pipe(void);
 void execs(const char *self);
 
 int main(int count, char **words) {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
+    static const struct named cases[] = {
         {"addresses", addresses},
         {"forbidden", forbidden},
         {"copies", copies},
@@ -60,16 +57,9 @@ int main(int count, char **words) {
         {"ping-pong", ping_pong},
         {"plain-pipe", plain_pipe},
     };
-    setvbuf(stdout, NULL, _IOLBF, 0);
     if (count == 2 && strcmp(words[1], "execs") == 0) {
         execs(words[0]);
         return 0;
     }
-    for (size_t at = 0; count == 2 && at < sizeof cases / sizeof *cases; at++)
-        if (strcmp(words[1], cases[at].name) == 0) {
-            cases[at].run();
-            return 0;
-        }
-    printf("no such case\n");
-    return 2;
+    return run_named(cases, sizeof cases / sizeof *cases, count, words);
 }

@@ -45,19 +45,7 @@ fn program(ipv4: bool, ports: Option<&BTreeSet<u16>>) -> Vec<libc::sock_filter> 
 /// Passes packets to `ports` only, or all of them, from now on. The kernel swaps programs atomically; packets that
 /// wait already stay.
 pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: Option<&BTreeSet<u16>>) -> io::Result<()> {
-    let mut program = program(ipv4, ports);
-    let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-    // SAFETY: `filter` points to `len` instructions, which live through the call; the kernel copies them.
-    let code = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const filter).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    crate::sys::attach_program(socket, libc::SO_ATTACH_FILTER, &mut program(ipv4, ports))
 }
 
 #[cfg(test)]

@@ -35,19 +35,7 @@ fn program(count: u16, order: &[u16]) -> Vec<libc::sock_filter> {
 /// Gives the program to the group of a socket.
 #[cfg(target_os = "linux")]
 pub(super) fn attach(socket: &impl AsRawFd, count: u16, order: &[u16]) -> io::Result<()> {
-    let mut program = program(count, order);
-    let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-    // SAFETY: `filter` points to `len` instructions, which live through the call; the kernel copies them.
-    let code = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const filter).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    crate::sys::attach_program(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &mut program(count, order))
 }
 
 #[cfg(test)]

@@ -309,9 +309,9 @@ fn nanoseconds(what: &str, count: u32, mut work: impl FnMut(u32)) {
     println!("{what}: {:.0} ns ({:.0} to {:.0})", runs[3], runs[0], runs[6]);
 }
 
+/// What the model of shards in esock-sim charges: `--nocapture` shows it.
 #[test]
-#[ignore = "a measurement: for the cost model of esock-sim"]
-fn what_shards_cost() {
+fn what_shards_cost_is_measured() {
     use crate::shards::{Inbox, Parcel};
     use esock_proto::{Datagram, Homes, Local, PeerKey};
     let remote = address("127.0.0.1");
