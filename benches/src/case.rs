@@ -5,6 +5,9 @@ use crate::{Plan, RoundTrips, median};
 use std::fmt;
 use std::time::Duration;
 
+/// Messages of [`Measure::Crowd`].
+const CROWD_BYTES: usize = 64;
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
@@ -16,18 +19,31 @@ pub enum Measure {
     Spinning,
     /// The same while another association of the process sends bulk.
     BesideBulk,
+    /// A message of 64 bytes back and forth on each of `size` associations at once.
+    Crowd,
     /// Bulk of `size` associations at once, in messages of 16 KiB, on two cores.
     Several,
     /// Associations set up per second, `message_bytes` of them at once.
     Setup,
+    /// The same 64 at once, where there are `size` associations already.
+    SetupCurve,
     /// Two stacks without sockets and `size` associations between them: rate, memory, time per message.
     InMemory,
 }
 
 impl Measure {
     /// All there are.
-    pub const ALL: [Self; 7] =
-        [Self::Bulk, Self::PingPong, Self::Spinning, Self::BesideBulk, Self::Several, Self::Setup, Self::InMemory];
+    pub const ALL: [Self; 9] = [
+        Self::Bulk,
+        Self::PingPong,
+        Self::Spinning,
+        Self::BesideBulk,
+        Self::Crowd,
+        Self::Several,
+        Self::Setup,
+        Self::SetupCurve,
+        Self::InMemory,
+    ];
 
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -36,10 +52,17 @@ impl Measure {
             Self::PingPong => "ping-pong",
             Self::Spinning => "spinning",
             Self::BesideBulk => "beside-bulk",
+            Self::Crowd => "crowd",
             Self::Several => "several",
             Self::Setup => "setup",
+            Self::SetupCurve => "setup-curve",
             Self::InMemory => "in-memory",
         }
+    }
+
+    /// Whether it is measured only where it is named: it takes long.
+    pub fn is_asked_for(self) -> bool {
+        self == Self::SetupCurve
     }
 
     /// The measure with this name.
@@ -55,7 +78,8 @@ pub struct Case {
     pub measure: Measure,
     /// Bytes of a packet without UDP and IP headers.
     pub packet_bytes: usize,
-    /// Bytes of a message; for [`Measure::Several`], [`Measure::Setup`] and [`Measure::InMemory`], how many associations.
+    /// Bytes of a message; for [`Measure::Crowd`], [`Measure::Several`], [`Measure::Setup`], [`Measure::SetupCurve`] and
+    /// [`Measure::InMemory`], how many associations.
     pub size: usize,
     /// Of whom.
     pub peer: Peer,
@@ -105,8 +129,13 @@ impl Case {
                 let (trips, bulk) = self.peer.beside_bulk(plan, self.size)?;
                 Ok(percentiles(&trips).into_iter().chain([("Gbit/s", bulk.gigabits())]).collect())
             }
+            Measure::Crowd => {
+                let (rate, trips) = self.peer.crowd(plan, CROWD_BYTES, self.size)?;
+                Ok([("round trips/s", rate.per_second())].into_iter().chain(percentiles(&trips)).collect())
+            }
             Measure::Several => Ok(vec![("Gbit/s", self.peer.several(plan, self.size)?.gigabits())]),
             Measure::InMemory => Err("it has a program of its own".to_owned()),
+            Measure::SetupCurve => Ok(vec![("associations/s", self.peer.setup_among(plan, self.size)?.per_second())]),
             Measure::Setup => Ok(vec![("associations/s", self.peer.setup(plan, self.size)?.per_second())]),
         }
     }
@@ -121,7 +150,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { measure, packet_bytes, size, peer } = self;
         match measure {
-            Measure::Several | Measure::InMemory => {
+            Measure::Crowd | Measure::Several | Measure::SetupCurve | Measure::InMemory => {
                 write!(f, "{}, {size} associations: {}", measure.name(), peer.name())
             }
             Measure::Setup => write!(f, "{}, {size} at once: {}", measure.name(), peer.name()),

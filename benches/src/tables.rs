@@ -81,6 +81,13 @@ pub fn all(results: &Results) -> Vec<(String, String)> {
         let head: Vec<_> = std::iter::once(String::new()).chain(head).collect();
         out.push((title.to_owned(), table(&head, &rows.collect::<Vec<_>>())));
     }
+    let cases = results.cases(Measure::Crowd);
+    if !cases.is_empty() {
+        let sizes: BTreeSet<usize> = cases.iter().map(|case| case.size).collect();
+        let columns: Vec<_> = sizes.iter().map(|size| format!("{} associations", number(*size as f64))).collect();
+        let title = "A message of 64 bytes back and forth on each association at once, round trips per second";
+        out.push((title.to_owned(), grid(results, &cases, &columns, "round trips/s", 1.0)));
+    }
     let cases = results.cases(Measure::Several);
     if !cases.is_empty() {
         let sizes: BTreeSet<usize> = cases.iter().map(|case| case.size).collect();
@@ -95,15 +102,25 @@ pub fn all(results: &Results) -> Vec<(String, String)> {
         let columns: Vec<_> = sizes.iter().map(|size| format!("{size} at once")).collect();
         out.push(("Associations set up per second".to_owned(), grid(results, &cases, &columns, "associations/s", 1.0)));
     }
+    let cases = results.cases(Measure::SetupCurve);
+    if !cases.is_empty() {
+        let sizes: BTreeSet<usize> = cases.iter().map(|case| case.size).collect();
+        let columns: Vec<_> = sizes.iter().map(|size| format!("beside {}", number(*size as f64))).collect();
+        let title = "Associations set up per second, 64 at once, where there are others already";
+        out.push((title.to_owned(), grid(results, &cases, &columns, "associations/s", 1.0)));
+    }
     let cases = results.cases(Measure::InMemory);
     if !cases.is_empty() {
         let rows = cases.iter().map(|case| {
             let figure = |name| cell(results.spread(*case, name));
             let figures = ["associations/s", "bytes per idle end", "ns per message"].map(figure);
-            std::iter::once(number(case.size as f64)).chain(figures).collect()
+            // There is no driver in it.
+            let title = if case.peer == Peer::Esock { "**esock**".to_owned() } else { name(case.peer) };
+            let head = [title, number(case.size as f64)];
+            head.into_iter().chain(figures).collect()
         });
-        let head = ["associations", "set up per second", "bytes per idle end", "ns per message"].map(str::to_owned);
-        out.push(("esock in memory, both ends".to_owned(), table(&head, &rows.collect::<Vec<_>>())));
+        let head = ["", "associations", "set up per second", "bytes per idle end", "ns per message"].map(str::to_owned);
+        out.push(("In memory, both ends".to_owned(), table(&head, &rows.collect::<Vec<_>>())));
     }
     out
 }

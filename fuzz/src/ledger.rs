@@ -1,6 +1,6 @@
 //! What was sent, and what became of it: every message arrives once and, within its stream, in order, or comes back.
 
-use esock_proto::{AssocId, Message, SendOptions, Undelivered};
+use esock_proto::{AssocId, Message, Pieces, SendOptions, Undelivered};
 use std::collections::HashMap;
 
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Ledger {
     sent: Vec<Sent>,
     /// By receiving association and stream: the last message in order that arrived.
     last: HashMap<(AssocId, u16), u32>,
+    /// By receiving association: what has arrived of a message that is read in pieces.
+    pieces: HashMap<AssocId, Pieces>,
 }
 
 /// The payload of message `number`: its number, and bytes that follow from it.
@@ -42,8 +44,9 @@ impl Ledger {
         self.sent.push(Sent { options, len, arrived: false, returned: false });
     }
 
-    /// Takes a message that has arrived over association `by` of the other host.
+    /// Takes a message, or piece of one, that has arrived over association `by` of the other host.
     pub fn arrived(&mut self, by: AssocId, message: &Message) {
+        let Some(message) = self.pieces.entry(by).or_default().join(message.clone()) else { return };
         let head = message.payload.first_chunk::<SHORTEST>().expect("no shorter message was sent");
         let number = u32::from_be_bytes(*head);
         let sent = self.sent.get_mut(number as usize).expect("a message arrives that was never sent");

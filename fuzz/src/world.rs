@@ -159,6 +159,7 @@ pub fn config(input: &mut Input<'_>) -> Config {
         config.max_peer_addresses = 3 + usize::from(more & 3);
         config.adaptation = (more & 1 != 0).then_some(7);
         config.pf_threshold = (more & 2 != 0).then_some(1);
+        config.partial_delivery = more & 0x80 != 0;
         choose_recovery(&mut config, input.byte());
     }
     config
@@ -172,7 +173,7 @@ fn choose_recovery(config: &mut Config, choice: u8) {
         config.loss_recovery = LossRecovery::Rack;
     }
     (config.hystart, config.pacing) = (choice & 8 != 0, choice & 16 != 0);
-    (config.strict, config.probe_at_once) = (choice & 32 != 0, choice & 64 != 0);
+    (config.strict, config.probe_at_once, config.patient) = (choice & 32 != 0, choice & 64 != 0, choice & 128 != 0);
 }
 
 impl World {

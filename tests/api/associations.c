@@ -31,6 +31,7 @@ static void check_status(const struct ends *ends, int type)
     IS(status.sstat_primary.spinfo_state, SCTP_ACTIVE);
     IS(status.sstat_primary.spinfo_address.ss_family, AF_INET);
     HOLDS(status.sstat_primary.spinfo_mtu >= 512);
+    IS(status.sstat_primary.spinfo_mtu % 4, 0);
     HOLDS(status.sstat_primary.spinfo_cwnd > 0);
     FAILS(GET_LEN(fd, SCTP_STATUS, status, sizeof status - 1), EINVAL);
     status.sstat_assoc_id = 4711;
@@ -43,6 +44,41 @@ static void check_status(const struct ends *ends, int type)
     IS(stats.sas_rtxchunks, 0);
     FAILS(GET_LEN(fd, SCTP_GET_ASSOC_STATS, stats, 3), EINVAL);
     IS(GET_LEN(fd, SCTP_GET_ASSOC_STATS, stats, 4), 4);
+}
+
+/* What was exchanged is counted. */
+static void check_counters(int type)
+{
+    struct sctp_assoc_stats sent, got;
+    struct ends ends = associate(AF_INET, type);
+    char buffer[100];
+    for (int at = 0; at < 5; at++) {
+        struct sctp_sndinfo info = {.snd_flags = at < 2 ? SCTP_UNORDERED : 0, .snd_assoc_id = ends.at_client};
+        IS(send_with(ends.client, NULL, "counted", 7, SCTP_SNDINFO, &info, sizeof info), 7);
+        IS(recv(ends.server, buffer, sizeof buffer, 0), 7);
+    }
+    /* The last SACK may be delayed. */
+    usleep(500 * 1000);
+    sent.sas_assoc_id = ends.at_client;
+    got.sas_assoc_id = ends.at_server;
+    IS(GET(ends.client, SCTP_GET_ASSOC_STATS, sent), sizeof sent);
+    IS(GET(ends.server, SCTP_GET_ASSOC_STATS, got), sizeof got);
+    IS(sent.sas_oodchunks, 3);
+    IS(sent.sas_ouodchunks, 2);
+    IS(sent.sas_rtxchunks, 0);
+    IS(got.sas_iodchunks, 3);
+    IS(got.sas_iuodchunks, 2);
+    IS(got.sas_idupchunks, 0);
+    IS(got.sas_outofseqtsns, 0);
+    IS(sent.sas_gapcnt, 0);
+    HOLDS(sent.sas_isacks > 0);
+    IS(sent.sas_isacks, got.sas_osacks);
+    /* INIT and COOKIE ECHO; INIT ACK and COOKIE ACK. */
+    IS(sent.sas_octrlchunks, 2);
+    IS(sent.sas_ictrlchunks, 2 + sent.sas_isacks);
+    /* INIT ACK is made before there is an association. */
+    IS(got.sas_octrlchunks, 1 + got.sas_osacks);
+    part(&ends);
 }
 
 /* What is set for an association is its own; what is set for those to come leaves it alone. */
@@ -104,6 +140,7 @@ void check_association_options(int type)
     struct sctp_assoc_value value = {.assoc_id = number(&ends, type), .assoc_value = 600};
     int fd = ends.client;
     check_status(&ends, type);
+    check_counters(type);
     check_scopes(&ends, type);
     check_identifiers(&ends, type);
     WELL(SET(fd, SCTP_MAXSEG, value));
@@ -167,6 +204,24 @@ static void check_path_parameters(const struct ends *ends, int type, struct sock
     WELL(GET(fd, SCTP_PEER_ADDR_PARAMS, params));
     IS(params.spp_dscp, 0xb8);
     HOLDS(params.spp_flags & SPP_DSCP);
+    /* Of all of its paths, an association of IPv4 alone has a flow label; a path has none, nor those to come. */
+    params.spp_flags = SPP_IPV6_FLOWLABEL;
+    params.spp_ipv6_flowlabel = 0x12345;
+    WELL(SET(fd, SCTP_PEER_ADDR_PARAMS, params));
+    IS(GET(fd, SCTP_PEER_ADDR_PARAMS, params), 156);
+    IS(params.spp_flags & SPP_IPV6_FLOWLABEL, 0);
+    memset(&params, 0, sizeof params);
+    params.spp_assoc_id = number(ends, type);
+    params.spp_flags = SPP_IPV6_FLOWLABEL;
+    params.spp_ipv6_flowlabel = 0x12345;
+    WELL(SET(fd, SCTP_PEER_ADDR_PARAMS, params));
+    IS(GET(fd, SCTP_PEER_ADDR_PARAMS, params), 156);
+    IS(params.spp_flags & SPP_IPV6_FLOWLABEL, SPP_IPV6_FLOWLABEL);
+    IS(params.spp_ipv6_flowlabel, 0x12345);
+    IS(params.spp_pathmtu % 4, 0);
+    params.spp_address = peer;
+    IS(GET(fd, SCTP_PEER_ADDR_PARAMS, params), 156);
+    IS(params.spp_flags & SPP_IPV6_FLOWLABEL, 0);
     /* An address that is not the peer's; one that is nobody's, with an association that is not there. */
     params.spp_flags = 0;
     params.spp_address = loopback(AF_INET, 9, 1);
@@ -364,6 +419,8 @@ void check_extensions(int type)
     int fd = socket(AF_INET, type, IPPROTO_SCTP);
     struct sctp_setpeerprim prim = {.sspp_assoc_id = ends.at_client};
     struct sctp_prstatus status = {.sprstat_assoc_id = ends.at_client, .sprstat_policy = SCTP_PR_SCTP_ALL};
+    struct sockaddr_in all = {.sin_family = AF_INET};
+    struct sockaddr *addresses = NULL;
     check_supported(fd, SCTP_PR_SUPPORTED, 1);
     check_supported(fd, SCTP_RECONFIG_SUPPORTED, 0);
     check_supported(fd, SCTP_INTERLEAVING_SUPPORTED, 0);
@@ -376,6 +433,13 @@ void check_extensions(int type)
     FAILS(SET(ends.client, SCTP_SET_PEER_PRIMARY_ADDR, prim), EPERM);
     IS(get_int(fd, IPPROTO_SCTP, SCTP_AUTO_ASCONF), 0);
     FAILS(set_int(ends.client, IPPROTO_SCTP, SCTP_AUTO_ASCONF, 1), EINVAL);
+    FAILS(set_int(fd, IPPROTO_SCTP, SCTP_AUTO_ASCONF, 1), EINVAL);
+    IS(sctp_getladdrs(fd, 0, &addresses), 0);
+    WELL(bind(fd, (struct sockaddr *)&all, sizeof all));
+    WELL(set_int(fd, IPPROTO_SCTP, SCTP_AUTO_ASCONF, 1));
+    IS(get_int(fd, IPPROTO_SCTP, SCTP_AUTO_ASCONF), 1);
+    HOLDS(sctp_getladdrs(fd, 0, &addresses) > 0);
+    sctp_freeladdrs(addresses);
     IS(GET(ends.client, SCTP_PR_ASSOC_STATUS, status), sizeof status);
     IS(status.sprstat_abandoned_unsent, 0);
     IS(GET(ends.client, SCTP_PR_STREAM_STATUS, status), sizeof status);

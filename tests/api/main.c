@@ -214,6 +214,12 @@ int main(int count, char **words)
     run("polling-one-to-one", check_polling, SOCK_STREAM);
     run("polling-one-to-many", check_polling, SOCK_SEQPACKET);
     run("sending", sending, 0);
+    run("partial-delivery-one-to-one", check_partial, SOCK_STREAM);
+    run("partial-delivery-one-to-many", check_partial, SOCK_SEQPACKET);
+    run("sharing-one-to-one", check_sharing, SOCK_STREAM);
+    run("sharing-one-to-many", check_sharing, SOCK_SEQPACKET);
+    run("peers-one-to-one", check_peers, SOCK_STREAM);
+    run("peers-one-to-many", check_peers, SOCK_SEQPACKET);
     if (tag)
         printf("@%s event=done checks=%d failures=%d\n", tag, checks, failures);
     else

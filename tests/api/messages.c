@@ -2,8 +2,10 @@
 #include "check.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MANY(type) ((type) == SOCK_SEQPACKET)
@@ -78,7 +80,7 @@ static void check_ancillary(struct ends *ends)
     info.snd_sid = 3;
     info.snd_flags = SCTP_UNORDERED;
     IS(send_with(ends->client, NULL, "second", 6, SCTP_SNDINFO, &info, sizeof info), 6);
-    usleep(50000);
+    usleep(300000);
     got = receive(server, 2048, 512, 0);
     IS(got.length, 3);
     HOLDS(got.flags & MSG_EOR);
@@ -108,6 +110,76 @@ static void check_ancillary(struct ends *ends)
     WELL(SET(server, SCTP_RECVRCVINFO, on));
     io.sctp_data_io_event = 0;
     WELL(SET(server, SCTP_EVENTS, io));
+}
+
+static double wall(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* When a message came, as it is told with it: not when it is read. */
+static double came(struct got *got, int type)
+{
+    long time[2];
+    got->head.msg_control = got->control;
+    struct cmsghdr *one = CMSG_FIRSTHDR(&got->head);
+    HOLDS(one && one->cmsg_level == SOL_SOCKET && one->cmsg_type == type && one->cmsg_len == CMSG_LEN(sizeof time));
+    if (!one)
+        return 0;
+    memcpy(time, CMSG_DATA(one), sizeof time);
+    return time[0] + time[1] / (type == SO_TIMESTAMP ? 1e6 : 1e9);
+}
+
+static void check_times(struct ends *ends)
+{
+    struct sctp_sndinfo info = {.snd_assoc_id = ends->at_client};
+    int types[] = {SO_TIMESTAMP, SO_TIMESTAMPNS}, server = ends->server;
+    for (int k = 0; k < 2; k++) {
+        WELL(set_int(server, SOL_SOCKET, types[k], 1));
+        IS(get_int(server, SOL_SOCKET, types[!k]), 0);
+        double begun = wall(), first, second;
+        IS(send_with(ends->client, NULL, "one", 3, SCTP_SNDINFO, &info, sizeof info), 3);
+        usleep(300000);
+        IS(send_with(ends->client, NULL, "second", 6, SCTP_SNDINFO, &info, sizeof info), 6);
+        usleep(300000);
+        struct got got = receive(server, 2048, 512, 0);
+        first = came(&got, types[k]);
+        got = receive(server, 2048, 512, 0);
+        second = came(&got, types[k]);
+        HOLDS(first > begun - 0.1 && first < begun + 0.25);
+        HOLDS(second > begun + 0.25 && second < begun + 0.55);
+    }
+    WELL(set_int(server, SOL_SOCKET, SO_TIMESTAMP, 0));
+    IS(get_int(server, SOL_SOCKET, SO_TIMESTAMPNS), 0);
+}
+
+/* What SCTP_NXTINFO tells of notifications: also while one is read in pieces, and of an association that came to nothing. */
+static void check_next_event(int type)
+{
+    int fd = socket(AF_INET, type | SOCK_NONBLOCK, IPPROTO_SCTP), other = bound(AF_INET, type), on = 1;
+    struct sockaddr_storage nobody = loopback(AF_INET, 1, port_of(other));
+    struct sctp_nxtinfo *next;
+    struct got got;
+    close(other);
+    subscribe(fd, SCTP_ASSOC_CHANGE);
+    WELL(SET(fd, SCTP_RECVNXTINFO, on));
+    for (int k = 0; k < 2; k++) {
+        FAILS(connect(fd, (struct sockaddr *)&nobody, length_of(&nobody)), EINPROGRESS);
+        usleep(20000);
+    }
+    for (int k = 0; k < 2; k++) {
+        got = receive(fd, k ? 2048 : 5, 512, 0);
+        IS(got.length, k ? 15 : 5);
+        IS(got.flags & MSG_EOR, k ? MSG_EOR : 0);
+        HOLDS((next = control(&got, SCTP_NXTINFO)) != NULL);
+        HOLDS(next && next->nxt_length == 20 && next->nxt_flags == SCTP_NOTIFICATION && next->nxt_assoc_id == 0);
+    }
+    got = receive(fd, 2048, 512, 0);
+    IS(got.length, 20);
+    HOLDS(!control(&got, SCTP_NXTINFO));
+    close(fd);
 }
 
 static void check_parts(struct ends *ends)
@@ -176,8 +248,10 @@ void check_messages(int type)
     struct ends ends = associate(AF_INET, type);
     check_ancillary(&ends);
     check_parts(&ends);
+    check_times(&ends);
     check_bad_messages(&ends, type);
     part(&ends);
+    check_next_event(type);
 }
 
 void *next_event(int fd, int type, int length)
@@ -244,6 +318,37 @@ void check_events(void)
     close(ends.client);
 }
 
+/* What comes to nothing has no number, but for one that was told before. */
+static void check_nothing(void)
+{
+    int fd = bound(AF_INET, SOCK_SEQPACKET), nobody = bound(AF_INET, SOCK_SEQPACKET);
+    struct sockaddr_storage to = loopback(AF_INET, 1, port_of(nobody));
+    struct sctp_sndinfo info = {.snd_sid = 1};
+    struct sctp_assoc_change *change;
+    struct sctp_send_failed_event *failed;
+    sctp_assoc_t number = 0;
+    subscribe(fd, SCTP_ASSOC_CHANGE);
+    subscribe(fd, SCTP_SEND_FAILED_EVENT);
+    FAILS(connect(fd, (struct sockaddr *)&to, length_of(&to)), ECONNREFUSED);
+    change = next_event(fd, SCTP_ASSOC_CHANGE, sizeof *change);
+    IS(change->sac_state, SCTP_CANT_STR_ASSOC);
+    IS(change->sac_assoc_id, 0);
+    IS(send_with(fd, &to, "x", 1, SCTP_SNDINFO, &info, sizeof info), 1);
+    change = next_event(fd, SCTP_ASSOC_CHANGE, sizeof *change);
+    IS(change->sac_assoc_id, 0);
+    failed = next_event(fd, SCTP_SEND_FAILED_EVENT, sizeof *failed + 1);
+    IS(failed->ssf_assoc_id, 0);
+    IS(failed->ssfe_info.snd_sid, 1);
+    WELL(fcntl(fd, F_SETFL, O_NONBLOCK));
+    FAILS(sctp_connectx(fd, (struct sockaddr *)&to, 1, &number), EINPROGRESS);
+    HOLDS(readable(fd, 5000));
+    change = next_event(fd, SCTP_ASSOC_CHANGE, sizeof *change);
+    HOLDS(number > 2);
+    IS(change->sac_assoc_id, number);
+    close(nobody);
+    close(fd);
+}
+
 void check_endings(void)
 {
     struct ends ends = associate(AF_INET, SOCK_SEQPACKET);
@@ -287,6 +392,7 @@ void check_endings(void)
     FAILS(send(ends.client, "x", 1, MSG_NOSIGNAL), EPIPE);
     part(&ends);
     FAILS(shutdown(-1, SHUT_WR), EBADF);
+    check_nothing();
 }
 
 static void check_addresses(struct ends *ends)
@@ -306,16 +412,93 @@ static void check_addresses(struct ends *ends)
     FAILS(getpeername(ends->client, (struct sockaddr *)&name, &length), ENOTCONN);
 }
 
+/* How many of a socket's, or an association's, addresses are of the loopback; one that is not. */
+static int on_loopback(int fd, sctp_assoc_t assoc, struct in_addr *other)
+{
+    struct sockaddr *list = NULL;
+    int count = sctp_getladdrs(fd, assoc, &list), found = 0;
+    for (int at = 0; at < count; at++) {
+        struct in_addr address = ((struct sockaddr_in *)list)[at].sin_addr;
+        if (ntohl(address.s_addr) >> 24 == 127)
+            found++;
+        else
+            *other = address;
+    }
+    if (list)
+        sctp_freeladdrs(list);
+    return found;
+}
+
+/* A socket that is bound to all addresses has all; its association with a peer elsewhere has those that it was told. */
+static void check_told_addresses(void)
+{
+    int server = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP), client = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+    struct sockaddr_in name = {.sin_family = AF_INET}, any = {.sin_family = AF_INET};
+    struct in_addr other = {0};
+    WELL(bind(client, (struct sockaddr *)&any, sizeof any));
+    HOLDS(on_loopback(client, 0, &name.sin_addr) > 0 && name.sin_addr.s_addr != 0);
+    WELL(bind(server, (struct sockaddr *)&name, sizeof name));
+    WELL(listen(server, 1));
+    name.sin_port = htons(port_of(server));
+    WELL(connect(client, (struct sockaddr *)&name, sizeof name));
+    HOLDS(on_loopback(client, 0, &other) > 0);
+    other.s_addr = 0;
+    IS(on_loopback(client, 1, &other), 0);
+    HOLDS(other.s_addr != 0);
+    close(client);
+    close(server);
+}
+
+/* Between two ends on one host, which tell all of their addresses, nothing comes between the news of the association and the
+ * first message: that the others are confirmed is told later. */
+static void check_first_message(void)
+{
+    struct sctp_event_subscribe events = {.sctp_association_event = 1, .sctp_address_event = 1};
+    int server = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP), client = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+    struct sockaddr_storage name = loopback(AF_INET, 1, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    union sctp_notification told;
+    char text[8];
+    int flags = 0;
+    WELL(bind(server, (struct sockaddr *)&any, sizeof any));
+    WELL(setsockopt(server, IPPROTO_SCTP, SCTP_EVENTS, &events, sizeof events));
+    WELL(listen(server, 1));
+    name = loopback(AF_INET, 1, port_of(server));
+    WELL(connect(client, (struct sockaddr *)&name, sizeof any));
+    usleep(100000);
+    IS(send(client, "first", 5, 0), 5);
+    HOLDS(sctp_recvmsg(server, &told, sizeof told, NULL, NULL, NULL, &flags) > 0 && flags & MSG_NOTIFICATION);
+    IS(told.sn_header.sn_type, SCTP_ASSOC_CHANGE);
+    flags = 0;
+    IS(sctp_recvmsg(server, text, sizeof text, NULL, NULL, NULL, &flags), 5);
+    IS(flags & MSG_NOTIFICATION, 0);
+    close(client);
+    close(server);
+}
+
 static void check_bindx(void)
 {
     int fd = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
     struct sockaddr_storage one = loopback(AF_INET, 1, 0), two = loopback(AF_INET, 2, 0), list[1];
     struct sockaddr *found = NULL;
+    struct sockaddr_in all = {.sin_family = AF_INET};
+    FAILS(sctp_bindx(fd, (struct sockaddr *)&one, 1, SCTP_BINDX_REM_ADDR), EBUSY);
     WELL(sctp_bindx(fd, (struct sockaddr *)&one, 1, SCTP_BINDX_ADD_ADDR));
+    all.sin_port = htons(port_of(fd));
+    FAILS(sctp_bindx(fd, (struct sockaddr *)&all, 1, SCTP_BINDX_ADD_ADDR), EINVAL);
+    /* One address stays, of whatever port. */
+    FAILS(sctp_bindx(fd, (struct sockaddr *)&two, 1, SCTP_BINDX_REM_ADDR), EBUSY);
+    all.sin_port ^= 1;
+    FAILS(sctp_bindx(fd, (struct sockaddr *)&all, 1, SCTP_BINDX_REM_ADDR), EBUSY);
     ((struct sockaddr_in *)&two)->sin_port = htons(port_of(fd));
     WELL(sctp_bindx(fd, (struct sockaddr *)&two, 1, SCTP_BINDX_ADD_ADDR));
     IS(sctp_getladdrs(fd, 0, &found), 2);
     sctp_freeladdrs(found);
+    FAILS(sctp_bindx(fd, (struct sockaddr *)&all, 1, SCTP_BINDX_REM_ADDR), EADDRNOTAVAIL);
+    list[0] = loopback(AF_INET, 3, port_of(fd));
+    FAILS(sctp_bindx(fd, (struct sockaddr *)list, 1, SCTP_BINDX_REM_ADDR), EINVAL);
+    list[0] = loopback(AF_INET, 2, port_of(fd) ^ 1);
+    FAILS(sctp_bindx(fd, (struct sockaddr *)list, 1, SCTP_BINDX_REM_ADDR), EINVAL);
     WELL(sctp_bindx(fd, (struct sockaddr *)&two, 1, SCTP_BINDX_REM_ADDR));
     ((struct sockaddr_in *)&one)->sin_port = htons(port_of(fd));
     FAILS(sctp_bindx(fd, (struct sockaddr *)&one, 1, SCTP_BINDX_REM_ADDR), EBUSY);
@@ -381,5 +564,7 @@ void check_functions(void)
     check_addresses(&ends);
     check_peel_off(&ends);
     check_bindx();
+    check_told_addresses();
+    check_first_message();
     part(&ends);
 }

@@ -134,6 +134,9 @@ static void check_values(int fd, int type)
     value.assoc_value = 0;
     IS(GET(fd, SCTP_MAX_BURST, value), sizeof value);
     IS(value.assoc_value, 4);
+    long longer[2] = {0, 7};
+    IS(GET(fd, SCTP_MAX_BURST, longer), sizeof longer);
+    IS(longer[1], 7);
     FAILS(SET_LEN(fd, SCTP_MAX_BURST, value, 6), EINVAL);
     IS(get_int(fd, IPPROTO_SCTP, SCTP_MAXSEG), 0);
     WELL(set_int(fd, IPPROTO_SCTP, SCTP_MAXSEG, 464));
@@ -288,7 +291,7 @@ static void check_styles(int fd, int type)
 /* What is only kept: flags are 0 or 1, and others begin with what Linux has them begin with. */
 static void check_kept(int fd)
 {
-    int flags[] = {SO_BROADCAST, SO_DONTROUTE, SO_OOBINLINE, SO_RXQ_OVFL, SO_TIMESTAMP};
+    int flags[] = {SO_BROADCAST, SO_DONTROUTE, SO_OOBINLINE, SO_RXQ_OVFL, SO_TIMESTAMP, SO_TIMESTAMPNS};
     for (size_t at = 0; at < sizeof flags / sizeof *flags; at++) {
         IS(get_int(fd, SOL_SOCKET, flags[at]), 0);
         WELL(set_int(fd, SOL_SOCKET, flags[at], 5));
@@ -332,6 +335,7 @@ static void check_system(int fd, int type)
     struct linger linger = {.l_onoff = 1, .l_linger = 5};
     struct timeval time = {.tv_sec = 3};
     int value = 30000, small = 1;
+    char name[16];
     IS(get_int(fd, SOL_SOCKET, SO_TYPE), type);
     IS(get_int(fd, SOL_SOCKET, SO_PROTOCOL), IPPROTO_SCTP);
     IS(get_int(fd, SOL_SOCKET, SO_DOMAIN), AF_INET);
@@ -363,6 +367,12 @@ static void check_system(int fd, int type)
     WELL(set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1));
     IS(get_int(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
     check_kept(fd);
+    IS(get_int(fd, SOL_SOCKET, SO_BPF_EXTENSIONS), 64);
+    IS(get_int(fd, SOL_SOCKET, SO_INCOMING_NAPI_ID), 0);
+    WELL(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 1));
+    IS(get_option(fd, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof name), 0);
+    FAILS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), on_kernel ? 0 : ENOPROTOOPT);
+    WELL(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0));
     FAILS(set_int(fd, SOL_SOCKET, 9999, 1), ENOPROTOOPT);
     FAILS(get_int(fd, SOL_SOCKET, 9999), ENOPROTOOPT);
     FAILS(set_int(fd, IPPROTO_SCTP, 9999, 1), ENOPROTOOPT);
@@ -394,7 +404,7 @@ void check_socket_options(int type)
 
 void check_ip_options(int family)
 {
-    int fd = socket(family, SOCK_SEQPACKET, IPPROTO_SCTP);
+    int fd = socket(family, SOCK_SEQPACKET, IPPROTO_SCTP), pair[2];
     struct sockaddr_storage name = loopback(family, 1, 0);
     unsigned char byte = 0x10;
     WELL(fd);
@@ -411,7 +421,12 @@ void check_ip_options(int family)
     WELL(set_int(fd, IPPROTO_IP, IP_FREEBIND, 1));
     IS(get_int(fd, IPPROTO_IP, IP_FREEBIND), 1);
     FAILS(set_int(fd, IPPROTO_IP, 9999, 1), ENOPROTOOPT);
+    FAILS(socketpair(family, SOCK_STREAM, IPPROTO_SCTP, pair), EOPNOTSUPP);
+    FAILS(socketpair(family, SOCK_SEQPACKET, 0, pair), EOPNOTSUPP);
+    FAILS(get_int(fd, IPPROTO_TCP, 1), family == AF_INET ? EOPNOTSUPP : ENOPROTOOPT);
+    FAILS(set_int(fd, IPPROTO_TCP, 1, 1), ENOPROTOOPT);
     if (family == AF_INET) {
+        FAILS(get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY), EOPNOTSUPP);
         FAILS(set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1), ENOPROTOOPT);
     } else {
         IS(get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY), 0);

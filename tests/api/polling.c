@@ -2,8 +2,10 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +37,76 @@ static int epoll_state_of(int fd)
     return event.events;
 }
 
+/* What ioctl tells of queues: an error, or that nothing is to be received and that more is not told. */
+static void check_controls(int fd, int error)
+{
+    int waiting = 5;
+    FAILS(ioctl(fd, SIOCINQ, &waiting), error);
+    IS(waiting, error ? 5 : 0);
+    FAILS(ioctl(fd, SIOCOUTQ, &waiting), error ? error : ENOTTY);
+    FAILS(ioctl(fd, SIOCATMARK, &waiting), error ? error : ENOTTY);
+}
+
+/* Who sends over a socket that listens, and was refused before, is told of that once. */
+static void check_late_error(int type)
+{
+    int fd = socket(AF_INET, type, IPPROTO_SCTP), other = bound(AF_INET, type);
+    struct sockaddr_storage nobody = loopback(AF_INET, 1, port_of(other));
+    close(other);
+    WELL(fcntl(fd, F_SETFL, O_NONBLOCK));
+    FAILS(connect(fd, (struct sockaddr *)&nobody, length_of(&nobody)), EINPROGRESS);
+    usleep(300000);
+    WELL(listen(fd, 1));
+    FAILS(send(fd, "x", 1, MSG_NOSIGNAL), type == SOCK_STREAM ? ECONNREFUSED : EPIPE);
+    FAILS(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
+    close(fd);
+}
+
+/* Who waited in connect was told why it failed, and so is whoever asks next. */
+static void check_refused(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP), other = bound(AF_INET, SOCK_STREAM);
+    struct sockaddr_storage nobody = loopback(AF_INET, 1, port_of(other)), name;
+    struct sockaddr *to = (void *)&nobody;
+    socklen_t length = sizeof name;
+    char got[8];
+    close(other);
+    FAILS(connect(fd, to, length_of(&nobody)), ECONNREFUSED);
+    /* What it would have sent from. */
+    WELL(getsockname(fd, (struct sockaddr *)&name, &length));
+    IS(ntohl(((struct sockaddr_in *)&name)->sin_addr.s_addr), INADDR_LOOPBACK);
+    IS(get_int(fd, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
+    IS(get_int(fd, SOL_SOCKET, SO_ERROR), 0);
+    FAILS(connect(fd, to, length_of(&nobody)), ECONNREFUSED);
+    FAILS(send(fd, "x", 1, MSG_NOSIGNAL), ECONNREFUSED);
+    FAILS(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
+    FAILS(connect(fd, to, length_of(&nobody)), ECONNREFUSED);
+    FAILS(recv(fd, got, sizeof got, MSG_DONTWAIT), ECONNREFUSED);
+    FAILS(recv(fd, got, sizeof got, MSG_DONTWAIT), EAGAIN);
+    close(fd);
+}
+
+/* What has come for a socket that accept is to make yet is not the listener's, who may have tried to read before. */
+static void check_early_data(void)
+{
+    int listener = bound(AF_INET, SOCK_STREAM), fd = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP), server;
+    struct sockaddr_storage name = loopback(AF_INET, 1, port_of(listener));
+    char got[8];
+    WELL(listen(listener, 1));
+    FAILS(recv(listener, got, sizeof got, MSG_DONTWAIT), ENOTCONN);
+    WELL(connect(fd, (struct sockaddr *)&name, length_of(&name)));
+    IS(send(fd, "early", 5, 0), 5);
+    for (int tries = 0; tries < 5; tries++) {
+        usleep(5000);
+        FAILS(recv(listener, got, sizeof got, MSG_DONTWAIT), ENOTCONN);
+    }
+    WELL(server = accept(listener, NULL, NULL));
+    IS(recv(server, got, sizeof got, 0), 5);
+    close(server);
+    close(listener);
+    close(fd);
+}
+
 /* Before there is an association: not connected, listening, refused, shut down. */
 static void check_beginning(int type)
 {
@@ -43,8 +115,10 @@ static void check_beginning(int type)
     struct sockaddr_storage nobody = loopback(AF_INET, 1, port_of(other));
     STATE(fd, free);
     STATE(other, free);
+    check_controls(fd, 0);
     WELL(listen(other, 1));
     STATE(other, free);
+    check_controls(other, type == SOCK_STREAM ? ENOTCONN : 0);
     WELL(shutdown(other, SHUT_WR));
     FAILS(shutdown(other, SHUT_RD), EOPNOTSUPP);
     FAILS(shutdown(other, SHUT_RDWR), EOPNOTSUPP);
@@ -55,6 +129,11 @@ static void check_beginning(int type)
     /* A local connection cannot say POLLERR: whoever looks what is there learns of the error. */
     if (type == SOCK_STREAM)
         STATE(fd, on_kernel ? POLLERR : POLLIN | POLLOUT);
+    check_late_error(type);
+    if (type == SOCK_STREAM) {
+        check_refused();
+        check_early_data();
+    }
     IS(get_int(fd, SOL_SOCKET, SO_ERROR), type == SOCK_STREAM ? ECONNREFUSED : 0);
     STATE(fd, free);
     FAILS(shutdown(fd, SHUT_RD), ENOTCONN);
@@ -62,6 +141,13 @@ static void check_beginning(int type)
     FAILS(shutdown(fd, SHUT_WR), ENOTCONN);
     if (type == SOCK_STREAM || on_kernel)
         STATE(fd, POLLIN | POLLRDHUP | POLLHUP | free);
+    close(fd);
+    /* An address of loopback is none that another host could answer to. */
+    struct sockaddr_in elsewhere = {.sin_family = AF_INET, .sin_port = htons(9)};
+    elsewhere.sin_addr.s_addr = htonl(0xc0000201);
+    fd = bound(AF_INET, type);
+    WELL(fcntl(fd, F_SETFL, O_NONBLOCK));
+    FAILS(connect(fd, (struct sockaddr *)&elsewhere, sizeof elsewhere), ENETUNREACH);
     close(fd);
 }
 
@@ -76,6 +162,7 @@ static void check_remains(struct ends *ends)
     for (int tries = 0; tries < 500 && GET(ends->client, SCTP_STATUS, status) > 0; tries++)
         usleep(10000);
     WELL(getpeername(ends->client, (struct sockaddr *)&name, &length));
+    WELL(getsockname(ends->client, (struct sockaddr *)&name, &length));
     FAILS(GET(ends->client, SCTP_STATUS, status), EINVAL);
     FAILS(send(ends->client, "x", 1, MSG_NOSIGNAL), EPIPE);
     FAILS(connect(ends->client, (struct sockaddr *)&peer, length_of(&peer)), EISCONN);
@@ -129,6 +216,64 @@ static void check_shutdown(void)
     check_remains(&ends);
 }
 
+static char much[65536];
+
+/* What has come before a socket is shut down for reading is read still, all of it. And what is to be sent yet keeps the
+ * association from ending, but nothing is added to it. */
+static void check_unread(void)
+{
+    struct ends ends = associate(AF_INET, SOCK_STREAM);
+    struct sctp_status window = {0};
+    IS(send(ends.server, "one", 3, 0), 3);
+    IS(send(ends.server, "second", 6, 0), 6);
+    usleep(50000);
+    WELL(shutdown(ends.client, SHUT_RD));
+    IS(send(ends.server, "thrown away", 11, 0), 11);
+    IS(recv(ends.client, text, sizeof text, 0), 3);
+    IS(recv(ends.client, text, sizeof text, 0), 6);
+    IS(recv(ends.client, text, sizeof text, 0), 0);
+    part(&ends);
+
+    for (int by_peer = 0; by_peer < 2; by_peer++) {
+        receive_buffer = 4096;
+        ends = associate(AF_INET, SOCK_STREAM);
+        receive_buffer = 0;
+        WELL(GET(ends.client, SCTP_STATUS, window));
+        IS(send(ends.client, much, window.sstat_rwnd, 0), window.sstat_rwnd);
+        IS(send(ends.client, much, 1000, 0), 1000);
+        IS(send(ends.client, much, 1000, 0), 1000);
+        WELL(shutdown(by_peer ? ends.server : ends.client, SHUT_WR));
+        usleep(20000);
+        FAILS(send(ends.client, "x", 1, MSG_NOSIGNAL), ESHUTDOWN);
+        part(&ends);
+    }
+}
+
+/* Who closes a socket has all of it delivered that was sent, whatever comes meanwhile. */
+static void check_undelivered(void)
+{
+    struct sctp_status window = {0};
+    ssize_t sent, got = 0, length = -1;
+    receive_buffer = 4096;
+    struct ends ends = associate(AF_INET, SOCK_STREAM);
+    receive_buffer = 0;
+    WELL(GET(ends.client, SCTP_STATUS, window));
+    sent = window.sstat_rwnd + 2000;
+    IS(send(ends.client, much, window.sstat_rwnd, 0), window.sstat_rwnd);
+    IS(send(ends.client, much, 1000, 0), 1000);
+    IS(send(ends.client, much, 1000, 0), 1000);
+    close(ends.client);
+    IS(send(ends.server, "x", 1, 0), 1);
+    usleep(20000);
+    IS(send(ends.server, "y", 1, 0), 1);
+    while (readable(ends.server, 5000) && (length = recv(ends.server, much, sizeof much, MSG_DONTWAIT)) > 0)
+        got += length;
+    IS(length, 0);
+    IS(got, sent);
+    close(ends.server);
+    close(ends.listener);
+}
+
 /* The peer goes, or aborts. */
 static void check_gone(void)
 {
@@ -159,8 +304,6 @@ static double seconds(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec + now.tv_nsec / 1e9;
 }
-
-static char much[65536];
 
 /* SO_LINGER: close waits until the association has ended, or for so long. */
 static void check_lingering(void)
@@ -220,6 +363,8 @@ void check_polling(int type)
     check_beginning(type);
     if (type == SOCK_STREAM) {
         check_shutdown();
+        check_unread();
+        check_undelivered();
         check_gone();
         check_lingering();
     } else {

@@ -34,7 +34,7 @@ static void check_lifetime(void)
     window.sstat_assoc_id = ends.at_client;
     WELL(GET(ends.client, SCTP_STATUS, window));
     IS(send_with(ends.client, NULL, data, window.sstat_rwnd, SCTP_SNDINFO, &full, sizeof full), window.sstat_rwnd);
-    usleep(50000);
+    usleep(300000);
     IS(send_with(ends.client, NULL, data, 1000, SCTP_SNDINFO, &full, sizeof full), 1000);
     late.sinfo_assoc_id = ends.at_client;
     IS(send_with(ends.client, NULL, "late", 4, SCTP_SNDRCV, &late, sizeof late), 4);
@@ -63,7 +63,7 @@ static void check_flags(void)
     struct sctp_sndinfo all = {.snd_flags = SCTP_SENDALL}, over = {.snd_flags = SCTP_ADDR_OVER};
     int second = bound(AF_INET, SOCK_SEQPACKET);
     WELL(connect(second, (struct sockaddr *)&peer, length_of(&peer)));
-    usleep(20000);
+    usleep(300000);
     IS(get_int(ends.server, IPPROTO_SCTP, SCTP_GET_ASSOC_NUMBER), 2);
     IS(send_with(ends.server, NULL, "all", 3, SCTP_SNDINFO, &all, sizeof all), 3);
     drain(ends.client, 3);
@@ -205,8 +205,32 @@ static void check_defaults(int family)
     part(&ends);
 }
 
+/* What is sent to begin an association arrives along with it: that it is there is told first, at either end. */
+static void check_order(void)
+{
+    int server = bound(AF_INET, SOCK_SEQPACKET), client = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
+    struct sctp_event_subscribe events = {.sctp_association_event = 1};
+    struct sockaddr_storage to = loopback(AF_INET, 1, port_of(server));
+    char got[100];
+    WELL(SET(server, SCTP_EVENTS, events));
+    WELL(SET(client, SCTP_EVENTS, events));
+    WELL(listen(server, 1));
+    IS(sendto(client, "early", 5, 0, (struct sockaddr *)&to, length_of(&to)), 5);
+    for (int end = 0; end < 2; end++) {
+        int flags = 0, fd = end ? client : server;
+        HOLDS(readable(fd, 3000));
+        IS(sctp_recvmsg(fd, got, sizeof got, NULL, NULL, NULL, &flags), sizeof(struct sctp_assoc_change));
+        HOLDS(flags & MSG_NOTIFICATION);
+    }
+    HOLDS(readable(server, 3000));
+    IS(recv(server, got, sizeof got, 0), 5);
+    close(client);
+    close(server);
+}
+
 void check_sending(void)
 {
+    check_order();
     check_lifetime();
     check_flags();
     check_paths(SOCK_STREAM);

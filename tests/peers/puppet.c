@@ -59,6 +59,22 @@ static void *watch(void *nothing)
     }
 }
 
+// A device that somebody has just opened drops all that is to leave, without a word, until the kernel has noticed.
+static int opens(const char *device)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), yes = 1;
+    struct sockaddr_in all = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = INADDR_BROADCAST};
+    struct pollfd left = {.fd = tun, .events = POLLIN};
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes) < 0
+        || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, strlen(device)) < 0)
+        return 0;
+    do
+        sendto(fd, "", 1, 0, (struct sockaddr *)&all, sizeof all);
+    while (poll(&left, 1, 5) == 0);
+    close(fd);
+    return 1;
+}
+
 static size_t bytes_of(const char *text, unsigned char *out, size_t most)
 {
     size_t count = 0;
@@ -122,6 +138,10 @@ static void carry_out(char *command)
     } else if (!strcmp(call, "write")) {
         memset(buffer, 'x', sizeof buffer);
         result = send(fd, buffer, atoi(words[2]), MSG_NOSIGNAL);
+    } else if (!strcmp(call, "sendto")) {
+        memset(buffer, 'x', sizeof buffer);
+        socklen_t length = name_of(words + 3, &name);
+        result = sendto(fd, buffer, atoi(words[2]), MSG_NOSIGNAL, (struct sockaddr *)&name, length);
     } else if (!strcmp(call, "read")) {
         result = recv(fd, buffer, atoi(words[2]), 0);
     } else if (!strcmp(call, "poll")) {
@@ -162,11 +182,16 @@ int main(int count, char **arguments)
         perror("TUN");
         return 1;
     }
+    if (!opens(arguments[1])) {
+        perror("the device does not open");
+        return 1;
+    }
+    // Before there is a second thread that speaks.
+    printf("ready\n");
+    fflush(stdout);
     pthread_t watcher;
     if (pthread_create(&watcher, NULL, watch, NULL) != 0)
         return 1;
-    printf("ready\n");
-    fflush(stdout);
     char *line = NULL, *save = NULL;
     size_t room = 0;
     while (getline(&line, &room, stdin) > 0)

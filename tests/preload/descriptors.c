@@ -38,6 +38,108 @@ void copies(void) {
     CHECK(fstat(ends[1], &status) == 0 && S_ISSOCK(status.st_mode));
 }
 
+/* The process of the broker that serves us, or 0: it is called by its name. */
+static pid_t broker(void) {
+    const char *name = getenv("ESOCK_BROKER");
+    DIR *processes = opendir("/proc");
+    CHECK(name && processes);
+    pid_t found = 0;
+    for (struct dirent *entry; !found && (entry = readdir(processes));) {
+        char path[300], line[4096];
+        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        int file = atoi(entry->d_name) > 0 ? open(path, O_RDONLY) : -1;
+        ssize_t length = file >= 0 ? read(file, line, sizeof line) : 0;
+        if (file >= 0)
+            close(file);
+        if (length > 0 && memmem(line, length, "broker", 6) && memmem(line, length, name, strlen(name)))
+            found = atoi(entry->d_name);
+    }
+    closedir(processes);
+    return found;
+}
+
+/* close says nothing of what it has the broker do, and where there is none any more it makes no other. Sockets that went
+ * with it say that there is no network any more, not that they are no descriptors. */
+void closes_quietly(void) {
+    int ends[2], lost[2];
+    char byte = 'x';
+    pair(ends);
+    pair(lost);
+    errno = ENOTTY;
+    CHECK(close(ends[0]) == 0 && errno == ENOTTY);
+    pid_t was = broker();
+    CHECK(was > 0 && kill(was, SIGKILL) == 0);
+    for (int i = 0; i < 500 && broker() == was; i++)
+        usleep(10000);
+    errno = ENOTTY;
+    CHECK(close(ends[1]) == 0 && errno == ENOTTY);
+    usleep(200000);
+    CHECK(broker() == 0);
+    CHECK(revents(lost[0], POLLIN | POLLOUT, 5000) & POLLHUP);
+    FAILS(recv(lost[0], &byte, 1, 0), ENETDOWN);
+    FAILS(send(lost[0], &byte, 1, MSG_NOSIGNAL), ENETDOWN);
+    FAILS(listen(lost[1], 1), ENETDOWN);
+    CHECK(close(lost[0]) == 0 && close(lost[1]) == 0);
+    pair(ends);
+    say(ends[0], "anew");
+    hear(ends[1], "anew");
+}
+
+/* Who waits for a broker that does not answer can be ended, unless it does not want to be. */
+void broker_is_silent(void) {
+    int ends[2], status;
+    char byte;
+    pair(ends);
+    pid_t was = broker();
+    CHECK(was > 0 && kill(was, SIGSTOP) == 0);
+    pid_t children[2];
+    for (int holds = 0; holds < 2; holds++)
+        if ((children[holds] = fork()) == 0) {
+            sigset_t set;
+            sigemptyset(&set);
+            sigaddset(&set, SIGTERM);
+            sigprocmask(SIG_BLOCK, holds ? &set : NULL, NULL);
+            recv(ends[0], &byte, 1, MSG_DONTWAIT);
+            _exit(7);
+        }
+    pause_ms(100);
+    CHECK(kill(children[0], SIGTERM) == 0 && kill(children[1], SIGTERM) == 0);
+    CHECK(waitpid(children[0], &status, 0) == children[0] && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    pause_ms(600);
+    CHECK(waitpid(children[1], &status, WNOHANG) == 0);
+    CHECK(kill(was, SIGCONT) == 0);
+    CHECK(waitpid(children[1], &status, 0) == children[1] && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    say(ends[0], "goes on");
+    hear(ends[1], "goes on");
+}
+
+/* A broker that has no descriptor left says so to all who want one, and nobody waits for it. */
+void broker_is_full(void) {
+    int ends[2], fds[200], made = 0;
+    pair(ends);
+    struct rlimit few = {60, 60};
+    CHECK(prlimit(broker(), RLIMIT_NOFILE, &few, NULL) == 0);
+    while (made < 200 && (fds[made] = socket(AF_INET, SOCK_STREAM, SCTP)) >= 0)
+        made++;
+    CHECK(made < 60 && errno == ENFILE);
+    pid_t child = fork();
+    if (child == 0) {
+        /* It has no connection of its own yet. */
+        FAILS(socket(AF_INET, SOCK_STREAM, SCTP), ENFILE);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    say(ends[0], "still");
+    hear(ends[1], "still");
+    while (made > 0)
+        close(fds[--made]);
+    int more[2];
+    pair(more);
+    say(more[0], "again");
+    hear(more[1], "again");
+}
+
 void closes_all(void) {
     int ends[2];
     pair(ends);

@@ -75,6 +75,38 @@ static void deep(void) {
     CHECK(dlopen(NULL, RTLD_LAZY) != NULL);
 }
 
+/* Foreign function interfaces look functions up so. */
+static void by_name(void) {
+    const char *names[] = {"libc.so.6", "/lib/x86_64-linux-gnu/libc.so.6"};
+    for (int at = 0; at < 2; at++) {
+        void *library = dlopen(names[at], RTLD_LAZY);
+        CHECK(library != NULL);
+        int (*make)(int, int, int) = (int (*)(int, int, int))dlsym(library, "socket");
+        CHECK(make != NULL && protocol_of(make(AF_INET, SOCK_STREAM, SCTP)) == SCTP);
+        CHECK(dlsym(library, "qsort") != NULL && dlsym(library, "no such function") == NULL);
+        CHECK(dlvsym(library, "qsort", "GLIBC_2.2.5") == dlsym(library, "qsort"));
+        CHECK(dlclose(library) == 0);
+    }
+    CHECK(dlopen("libc.so.5", RTLD_LAZY) == NULL);
+    CHECK(dlopen("libm.so.6", RTLD_LAZY) != NULL);
+}
+
+/* There are no messages of nothing, but `writev` of nothing is none. */
+static void nothing(void) {
+    int ends[2];
+    char byte;
+    struct iovec parts[2] = {{&byte, 0}, {NULL, 0}};
+    pair(ends);
+    CHECK(writev(ends[0], parts, 2) == 0 && writev(ends[0], parts, 0) == 0 && writev(ends[0], NULL, 0) == 0);
+    CHECK(readv(ends[1], parts, 2) == 0 && readv(ends[1], parts, 0) == 0);
+    CHECK(pwritev2(ends[0], parts, 1, -1, 0) == 0 && preadv2(ends[1], parts, 1, -1, 0) == 0);
+    FAILS(writev(ends[0], parts, -1), EINVAL);
+    FAILS(write(ends[0], &byte, 0), EINVAL);
+    say(ends[0], "something");
+    CHECK(readv(ends[1], parts, 2) == 0);
+    hear(ends[1], "something");
+}
+
 /* A stream of the C library over a socket, both ways. */
 static void streams(void) {
     int ends[2];
@@ -96,6 +128,53 @@ static void streams(void) {
     writes = fdopen(way[1], "w");
     CHECK(fileno(writes) == way[1] && fputs("through", writes) > 0 && fclose(writes) == 0);
     CHECK(read(way[0], line, sizeof line) == 7);
+}
+
+/* Servers of tutorials serve so, and shells redirect so. */
+static void redirected_streams(void) {
+    int ends[2], status;
+    char line[100];
+    pair(ends);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], 0);
+        close(1);
+        dup(ends[1]);
+        close(ends[0]);
+        close(ends[1]);
+        while (fgets(line, sizeof line, stdin)) {
+            printf("you said %s", line);
+            fflush(stdout);
+        }
+        _exit(feof(stdin) ? 0 : 1);
+    }
+    for (int round = 0; round < 2; round++) {
+        CHECK(send(ends[0], "word\n", 5, 0) == 5);
+        CHECK(recv(ends[0], line, sizeof line, 0) == 14 && memcmp(line, "you said word\n", 14) == 0);
+    }
+    /* And back. */
+    FILE *before = stdout;
+    int saved = dup(1), way[2];
+    CHECK(pipe(way) == 0 && dup2(way[1], 1) == 1 && stdout == before);
+    printf("to the pipe, ");
+    CHECK(dup2(ends[0], 1) == 1 && stdout != before && fileno(stdout) == 1);
+    printf("to the child\n");
+    CHECK(dup2(way[1], 1) == 1 && stdout == before);
+    puts("and again");
+    fflush(stdout);
+    CHECK(dup2(saved, 1) == 1);
+    CHECK(read(way[0], line, sizeof line) == 23 && memcmp(line, "to the pipe, and again\n", 23) == 0);
+    CHECK(recv(ends[0], line, sizeof line, 0) == 22 && memcmp(line, "you said to the child\n", 22) == 0);
+    /* A child of vfork has its parent's memory. */
+    pid_t other = vfork();
+    if (other == 0) {
+        dup2(ends[0], 1);
+        _exit(0);
+    }
+    CHECK(waitpid(other, &status, 0) == other && stdout == before);
+    close(ends[0]);
+    close(ends[1]);
+    CHECK(waitpid(child, &status, 0) == child);
 }
 
 /* A program whose standard input and output are a socket, as those of inetd have it. */
@@ -128,8 +207,11 @@ int main(int count, char **words) {
         {"untyped", untyped},
         {"shut", shut},
         {"deep", deep},
+        {"by-name", by_name},
+        {"nothing", nothing},
         {"streams", streams},
         {"inherited-streams", inherited_streams},
+        {"redirected-streams", redirected_streams},
     };
     return run_named(cases, sizeof cases / sizeof *cases, count, words);
 }

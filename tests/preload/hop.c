@@ -157,6 +157,13 @@ static void forks(void) {
         CHECK(status == 0);
 }
 
+/* Says that nothing follows; what fills the way there is read first. */
+static void end(int ends[2]) {
+    while (send(ends[0], "end", 3, MSG_DONTWAIT) != 3) {
+        CHECK(errno == EAGAIN && is_whole(whole(ends[1], MOST)));
+    }
+}
+
 /* Whoever is killed in the midst of a send has sent all of a message or nothing. */
 static void killed(void) {
     int ends[2];
@@ -171,7 +178,7 @@ static void killed(void) {
         }
         nanosleep(&time, NULL);
         CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
-        CHECK(send(ends[0], "end", 3, 0) == 3);
+        end(ends);
         size_t length;
         do {
             length = whole(ends[1], MOST);
@@ -185,9 +192,167 @@ static void killed(void) {
             recv(ends[1], got, MOST, 0);
     chatter(ends[0], 'y', 50);
     CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
-    CHECK(send(ends[0], "end", 3, 0) == 3);
+    end(ends);
     while (whole(ends[1], MOST) != 3) {
     }
+}
+
+/* ---- messages that lie ready for who reads next ---- */
+
+static int is_readable(int fd) {
+    struct pollfd entry = {fd, POLLIN, 0};
+    return poll(&entry, 1, 0);
+}
+
+/* Waits until a message is there, which lies ready for this process, because it has read before. */
+static void arrives(int ends[2], const char *text) {
+    struct pollfd entry = {ends[1], POLLIN, 0};
+    CHECK(send(ends[0], text, strlen(text), 0) == (ssize_t)strlen(text));
+    CHECK(poll(&entry, 1, 5000) == 1);
+    /* Time to become more than readable. */
+    usleep(1000);
+}
+
+static void reads(int fd, int flags, size_t room, const char *text) {
+    memset(got, 0, 100);
+    CHECK(recv(fd, got, room, flags) == (ssize_t)strlen(text) && memcmp(got, text, strlen(text)) == 0);
+}
+
+/* A socket by which a first message has come. */
+static void begun(int ends[2]) {
+    large_pair(ends);
+    arrives(ends, "first");
+    reads(ends[1], 0, MOST, "first");
+    CHECK(is_readable(ends[1]) == 0);
+}
+
+static void offers(void) {
+    enum { RECVRCVINFO = 32, RCVINFO = 3 };
+    int ends[2], on = 1, waiting;
+    begun(ends);
+    for (int round = 0; round < 50; round++) {
+        arrives(ends, "one");
+        if (round % 2)
+            reads(ends[1], MSG_DONTWAIT, 100, "one");
+        else
+            reads(ends[1], 0, 100, "one");
+        CHECK(is_readable(ends[1]) == 0);
+        FAILS(recv(ends[1], got, 1, MSG_DONTWAIT), EAGAIN);
+    }
+    /* What comes behind it is seen, and read after it. */
+    arrives(ends, "one");
+    arrives(ends, "two");
+    arrives(ends, "three");
+    reads(ends[1], 0, 100, "one");
+    CHECK(is_readable(ends[1]) == 1);
+    reads(ends[1], 0, 100, "two");
+    arrives(ends, "four");
+    CHECK(is_readable(ends[1]) == 1);
+    reads(ends[1], 0, 100, "three");
+    reads(ends[1], 0, 100, "four");
+    CHECK(is_readable(ends[1]) == 0);
+    /* In pieces, and looked at. */
+    arrives(ends, "pieces");
+    reads(ends[1], MSG_PEEK, 100, "pieces");
+    CHECK(ioctl(ends[1], FIONREAD, &waiting) == 0 && waiting == 6);
+    reads(ends[1], 0, 3, "pie");
+    CHECK(is_readable(ends[1]) == 1);
+    reads(ends[1], 0, 100, "ces");
+    CHECK(is_readable(ends[1]) == 0);
+    /* An option that is set while it lies there. */
+    arrives(ends, "told");
+    CHECK(setsockopt(ends[1], SCTP, RECVRCVINFO, &on, sizeof on) == 0);
+    for (int round = 0; round < 2; round++) {
+        char control[256];
+        struct iovec part = {got, 100};
+        struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        if (round == 1)
+            arrives(ends, "told");
+        CHECK(recvmsg(ends[1], &header, 0) == 4 && header.msg_flags == MSG_EOR);
+        struct cmsghdr *info = CMSG_FIRSTHDR(&header);
+        CHECK(info != NULL && info->cmsg_level == SCTP && info->cmsg_type == RCVINFO);
+    }
+    /* No room for what is told. */
+    arrives(ends, "told");
+    char few[4];
+    struct iovec part = {got, 100};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = few, .msg_controllen = sizeof few};
+    CHECK(recvmsg(ends[1], &header, 0) == 4 && header.msg_flags == (MSG_EOR | MSG_CTRUNC));
+    /* A bad address. */
+    arrives(ends, "lost");
+    FAILS(recv(ends[1], (void *)8, 100, 0), EFAULT);
+    arrives(ends, "found");
+    reads(ends[1], 0, 100, "found");
+    /* The end comes behind it. */
+    arrives(ends, "last");
+    CHECK(shutdown(ends[0], SHUT_WR) == 0);
+    usleep(20000);
+    reads(ends[1], 0, 100, "last");
+    CHECK(recv(ends[1], got, 100, 0) == 0);
+}
+
+/* What was taken is read, and what only lay there is not: a socket that is closed says so to its peer. */
+static void offers_closed(void) {
+    int ends[2];
+    begun(ends);
+    arrives(ends, "taken");
+    reads(ends[1], 0, 100, "taken");
+    CHECK(close(ends[1]) == 0);
+    CHECK(recv(ends[0], got, 100, 0) == 0);
+    begun(ends);
+    arrives(ends, "left");
+    CHECK(close(ends[1]) == 0);
+    FAILS(recv(ends[0], got, 100, 0), ECONNRESET);
+}
+
+/* It lies ready for one process, and another reads it. */
+static void offers_shared(void) {
+    int ends[2], status;
+    begun(ends);
+    for (int round = 0; round < 30; round++) {
+        arrives(ends, "shared");
+        pid_t child = fork();
+        if (child == 0) {
+            reads(ends[1], MSG_DONTWAIT, 100, "shared");
+            FAILS(recv(ends[1], got, 100, MSG_DONTWAIT), EAGAIN);
+            _exit(0);
+        }
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        CHECK(is_readable(ends[1]) == 0);
+        FAILS(recv(ends[1], got, 100, MSG_DONTWAIT), EAGAIN);
+        arrives(ends, "own");
+        reads(ends[1], 0, 100, "own");
+    }
+}
+
+static int pair_of_threads[2];
+static _Atomic int seen[4096];
+
+static void *takes(void *unused) {
+    uint32_t number;
+    while (recv(pair_of_threads[1], &number, sizeof number, 0) == sizeof number && number < 4096)
+        seen[number]++;
+    return unused;
+}
+
+/* Several threads read one socket: each message is read once. */
+static void offers_threads(void) {
+    pthread_t threads[3];
+    uint32_t number = 0, end = 4096;
+    large_pair(pair_of_threads);
+    for (int at = 0; at < 3; at++)
+        CHECK(pthread_create(&threads[at], NULL, takes, NULL) == 0);
+    for (; number < 4096; number++) {
+        CHECK(send(pair_of_threads[0], &number, sizeof number, 0) == sizeof number);
+        if (number % 64 == 0)
+            usleep(1000);
+    }
+    for (int at = 0; at < 3; at++)
+        CHECK(send(pair_of_threads[0], &end, sizeof end, 0) == sizeof end);
+    for (int at = 0; at < 3; at++)
+        CHECK(pthread_join(threads[at], NULL) == 0);
+    for (number = 0; number < 4096; number++)
+        CHECK(seen[number] == 1);
 }
 
 /* ---- limits of the program's, which leave no memory to share ---- */
@@ -366,10 +531,52 @@ static void hostile(void) {
     passes(ends, 65536, MOST);
 }
 
+/* Whoever is offered messages writes there what it likes. It may lose its own; the broker does not mind. */
+static void offers_hostile(void) {
+    enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW, OFFER = 256 << 10, LENGTH = OFFER + (76 << 10), WORDS = 600 };
+    int ends[2];
+    struct sockaddr_un name;
+    socklen_t length = sizeof name;
+    unsigned long long socket_number;
+    large_pair(ends);
+    CHECK(syscall(SYS_getsockname, ends[1], &name, &length) == 0);
+    CHECK(sscanf(name.sun_path + 1, "esock/s/%16llx", &socket_number) == 1);
+    for (int round = 0; round < 4; round++) {
+        /* One is too small for an offer's data, and one ends in its midst. */
+        size_t size = round == 0 ? OFFER : round == 1 ? OFFER + 8192 : LENGTH;
+        int passed = memory(0, size, SEALS);
+        volatile uint64_t *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, passed, 0);
+        CHECK(at != MAP_FAILED);
+        int fd = greeted(&passed, 1);
+        struct request read = {.op = RECV, .socket = socket_number, .args = {MSG_DONTWAIT, 65536, 0, 1}};
+        for (int time = 0; time < 40; time++) {
+            ask(fd, &read, NULL, 0);
+            answer(fd);
+            CHECK(send(ends[0], sent, 3000, MSG_DONTWAIT) == 3000);
+            for (int word = OFFER / 8; size > OFFER && word < OFFER / 8 + WORDS; word++)
+                at[word] = round == 2 ? ~0ull : (uint64_t)word * 0x9e3779b97f4a7c15 + time;
+            if (time % 3 == 0)
+                CHECK(fallocate(passed, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) == 0);
+            while (recv(ends[1], got, MOST, MSG_DONTWAIT) > 0) {
+            }
+        }
+        CHECK(send(ends[0], sent, 3000, MSG_DONTWAIT) == 3000);
+        close(fd);
+        munmap((void *)at, size);
+        close(passed);
+    }
+    usleep(10000);
+    while (recv(ends[1], got, MOST, MSG_DONTWAIT) > 0) {
+    }
+    passes(ends, 65536, MOST);
+}
+
 int main(int count, char **words) {
     static const struct named cases[] = {
         {"sizes", sizes},   {"large-addresses", addresses}, {"large-forks", forks},
         {"killed", killed}, {"no-memory", limits},          {"hostile", hostile},
+        {"offers", offers}, {"offers-closed", offers_closed}, {"offers-shared", offers_shared},
+        {"offers-threads", offers_threads}, {"offers-hostile", offers_hostile},
     };
     return run_named(cases, sizeof cases / sizeof *cases, count, words);
 }

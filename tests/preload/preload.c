@@ -8,6 +8,9 @@ void addresses(void);
 void forbidden(void);
 void copies(void);
 void closes_all(void);
+void closes_quietly(void);
+void broker_is_full(void);
+void broker_is_silent(void);
 void passing(void);
 void forks(void);
 void forks_of_threads(void);
@@ -36,6 +39,9 @@ int main(int count, char **words) {
         {"forbidden", forbidden},
         {"copies", copies},
         {"closes-all", closes_all},
+        {"closes-quietly", closes_quietly},
+        {"broker-is-full", broker_is_full},
+        {"broker-is-silent", broker_is_silent},
         {"passing", passing},
         {"forks", forks},
         {"forks-of-threads", forks_of_threads},

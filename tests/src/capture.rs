@@ -3,11 +3,13 @@
 use crate::network::{Host, LINKS, Network};
 use crate::process::{Process, run};
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, Read, Seek, SeekFrom};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Chunk types by their names in the RFCs.
 pub mod chunk {
@@ -26,13 +28,27 @@ pub mod chunk {
     pub const SHUTDOWN_COMPLETE: u8 = 14;
 }
 
-/// What is captured: SCTP, native and in UDP, and fragments.
-const FILTER: &str = "sctp or udp port 9899 or (ip[6:2] & 0x3fff != 0) or ip6 proto 44";
+/// What is captured: SCTP, native and in UDP, fragments, and marks.
+const FILTER: &str = "sctp or udp port 9899 or (ip[6:2] & 0x3fff != 0) or ip6 proto 44 or udp port 9";
+
+/// How long marks are waited for, how often they are sent, and how far from its end they are looked for in a file.
+const DRAINED: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_millis(100);
+const TAIL: u64 = 1 << 16;
+
+/// How much dumpcap may hold that it has not written yet, in bytes.
+const QUEUE: &str = "268435456";
 
 /// A running capture of both links.
 #[derive(Debug)]
 pub struct Capture {
     dumpcap: Process,
+    /// Whether it takes no more than some packets.
+    limited: bool,
+    /// What it says until it ends.
+    said: JoinHandle<Vec<String>>,
+    /// The word that has `nsenter` enter the namespace of the links.
+    links: String,
     file: PathBuf,
 }
 
@@ -44,7 +60,8 @@ impl Capture {
     pub fn start(network: &Network, file: &Path, limit: Option<u32>) -> Self {
         let path = file.display().to_string();
         let links: Vec<String> = (0..LINKS).map(|link| format!("link{link}")).collect();
-        let mut words = vec!["dumpcap", "-q", "-B", "32", "-w", &path, "-f", FILTER];
+        // By default it drops what its writer has not taken yet of more than 1,000 packets.
+        let mut words = vec!["dumpcap", "-q", "-B", "32", "-C", QUEUE, "-w", &path, "-f", FILTER];
         links.iter().for_each(|link| words.extend(["-i", link]));
         let limit = limit.map(|limit| limit.to_string());
         words.extend(limit.iter().flat_map(|limit| ["-c", limit]));
@@ -56,8 +73,8 @@ impl Capture {
         let mut lines = stderr.map(BufRead::lines).into_iter().flatten().map_while(Result::ok);
         let ready = lines.by_ref().inspect(|line| said += &format!("{line}\n")).any(|line| line.starts_with("File: "));
         assert!(ready, "dumpcap did not start:\n{said}");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { dumpcap, file: file.to_owned() }
+        let said = std::thread::spawn(move || lines.collect());
+        Self { dumpcap, limited: limit.is_some(), said, links: network.switch.flag().to_owned(), file: file.to_owned() }
     }
 
     /// Ends the capture and has the packets between two SCTP ports judged.
@@ -70,12 +87,44 @@ impl Capture {
         judge(&self.end(), None)
     }
 
-    fn end(self) -> PathBuf {
-        // What was sent last is on its way through the capture's ring.
-        std::thread::sleep(Duration::from_millis(300));
+    fn end(mut self) -> PathBuf {
+        // What was sent last is on its way through the captures' rings, from which dumpcap takes it when it has its turn:
+        // what is sent over the links now comes behind it. It writes when more comes later: hence again and again.
+        let deadline = Instant::now() + DRAINED;
+        // It ends by itself once it has as many packets as it was to take.
+        while self.dumpcap.is_running() && !is_marked(&self.file) {
+            assert!(Instant::now() < deadline, "{}: the capture does not come to its end", self.file.display());
+            (0..LINKS).for_each(|link| {
+                let command = format!("printf '{}' > /dev/udp/{}/9", mark(link), Network::group(link));
+                run(&["nsenter", &self.links, "--", "bash", "-c", &command]);
+            });
+            std::thread::sleep(PATIENCE);
+        }
         self.dumpcap.terminate();
+        let said = self.said.join().unwrap_or_default();
+        // Where only a beginning is asked for, more comes than can be captured, and holes in it do no harm.
+        let lost = said.iter().find(|line| line.contains("dropped") && !line.contains("(pcap:0/dumpcap:0/"));
+        let lost = lost.filter(|_| !self.limited);
+        assert!(lost.is_none(), "{}: not all was captured: {lost:?}", self.file.display());
         self.file
     }
+}
+
+/// What is sent over a link when all is over.
+fn mark(link: u8) -> String {
+    format!("Here the capture of link {link} ends.")
+}
+
+/// Whether there is a mark of each link at the end of a capture.
+fn is_marked(file: &Path) -> bool {
+    let mut tail = Vec::new();
+    let read = File::open(file).and_then(|mut file| {
+        let from = file.metadata()?.len().saturating_sub(TAIL);
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut tail)
+    });
+    let has = |mark: String| tail.windows(mark.len()).any(|bytes| bytes == mark.as_bytes());
+    read.is_ok() && (0..LINKS).all(|link| has(mark(link)))
 }
 
 /// A packet, as tshark understood it.
@@ -135,9 +184,14 @@ pub fn judge(file: &Path, ports: Option<(u16, u16)>) -> Verdict {
     let path = file.display().to_string();
     let mut words =
         vec!["tshark", "-n", "-r", &path, "-o", "sctp.checksum:crc-32c", "-T", "fields", "-E", "separator=|"];
-    // What is not recognised as SCTP at all has no ports, and is not let off.
-    let filter = ports.map(|(one, other)| format!("!sctp.port || (sctp.port == {one} && sctp.port == {other})"));
-    words.extend(filter.iter().flat_map(|filter| ["-Y", filter]));
+    // What is not recognised as SCTP at all has no ports, and is not let off, unless it is a mark.
+    let filter = match ports {
+        Some((one, other)) => {
+            format!("!(udp.port == 9) && (!sctp.port || (sctp.port == {one} && sctp.port == {other}))")
+        }
+        None => "!(udp.port == 9)".to_owned(),
+    };
+    words.extend(["-Y", &filter]);
     FIELDS.iter().for_each(|field| words.extend(["-e", field]));
     let output = run(&words);
     let (mut faults, mut fragmented) = (Vec::new(), 0);

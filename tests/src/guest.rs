@@ -25,12 +25,12 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Boots a guest on the taps of `network`, with `peer` as the program that its `run` starts.
-    /// `directory` takes the kernel's messages.
+    /// Boots a guest on the taps of `network`, with `init` as its first process and `peer` as the program that its `run`
+    /// starts. `registers` is a library that is loaded into it; `directory` takes the kernel's messages.
     ///
     /// # Panics
     /// If it is not up within 30 s.
-    pub fn boot(network: &Network, init: &Path, peer: &Path, directory: &Path) -> Self {
+    pub fn boot(network: &Network, (init, peer): (&Path, &Path), registers: &Path, directory: &Path) -> Self {
         let addresses = |link| {
             let (v4, v6) = (Host::Kernel.address(link, Family::V4), Host::Kernel.address(link, Family::V6));
             format!("addresses{link}={v4}/24,{v6}/64")
@@ -59,7 +59,7 @@ impl Guest {
         let log = directory.join(format!("guest-{}.log", std::process::id()));
         let log = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let mut process = Process::start(&words, |command| {
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+            command.env("LD_PRELOAD", registers).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         });
         let console = process.take_stdin().unwrap_or_else(|| panic!("the guest has no console"));
         let listeners = Listeners::default();

@@ -1,10 +1,12 @@
 //! What the tests of one program share: the network, the peers' programs and the guest.
 
+use crate::compile::compile;
 use crate::guest::Guest;
 use crate::line::Lines;
 use crate::network::{Host, Network};
 use crate::process::{Process, run, start_peer};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The laboratory.
@@ -101,8 +103,15 @@ impl Lab {
     fn guest(&mut self) -> &mut Guest {
         if self.guest.is_none() {
             let program = self.compiled("kernel_peer", &["-lsctp"]);
+            let registers = self.file("registers");
+            compile(
+                &registers,
+                Command::new("cc")
+                    .args(["-O2", "-std=gnu11", "-Wall", "-Wextra", "-shared", "-fPIC"])
+                    .arg(sources().join("registers.c")),
+            );
             let init = sources().join("init.sh");
-            self.guest = Some(Guest::boot(&self.network, &init, &program, &self.directory));
+            self.guest = Some(Guest::boot(&self.network, (&init, &program), &registers, &self.directory));
         }
         self.guest.as_mut().unwrap_or_else(|| unreachable!("it was booted just now"))
     }

@@ -15,6 +15,7 @@
 
 pub mod capture;
 pub mod command;
+pub mod compile;
 pub mod facts;
 pub mod guest;
 pub mod lab;

@@ -134,12 +134,15 @@ impl Network {
             switch += &format!(
                 "link add link{link} type bridge mcast_snooping 0\n\
                  link set link{link} up\n\
+                 address add 10.72.{link}.1/32 dev link{link}\n\
+                 route add {}/32 dev link{link}\n\
                  tuntap add tap{link} mode tap\n\
                  link set tap{link} txqueuelen 5000 master link{link} up\n\
                  link add us{link} type veth peer name eth{link} netns {us}\n\
                  link set us{link} gso_max_segs 1 master link{link} up\n\
                  link add them{link} type veth peer name eth{link} netns {them}\n\
-                 link set them{link} gso_max_segs 1 master link{link} up\n"
+                 link set them{link} gso_max_segs 1 master link{link} up\n",
+                Self::group(link)
             );
         }
         network.switch.ip(&switch);
@@ -156,6 +159,11 @@ impl Network {
             namespace.ip(&batch);
         }
         network
+    }
+
+    /// The multicast group through which the switch speaks to a link.
+    pub fn group(link: u8) -> Ipv4Addr {
+        Ipv4Addr::new(239, 71, link, 1)
     }
 
     /// Cuts a host off a link: what it sends and what is sent to it disappears, without a sign.

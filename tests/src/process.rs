@@ -83,6 +83,9 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits, at most 5 s, then kills it.
     pub fn terminate(mut self) {
+        if !self.is_running() {
+            return;
+        }
         run(&["kill", "-TERM", &self.id().to_string()]);
         let deadline = Instant::now() + Duration::from_secs(5);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {

@@ -2,6 +2,7 @@
 //! and what runtimes and daemons are in the habit of: `tests/preload/habits.c`, a case each.
 
 use esock_interop::command::esock;
+use esock_interop::compile::compile;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,12 +11,6 @@ use std::time::{Duration, Instant};
 
 /// How long a case may take: they take a second or two.
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Runs a command that must do well.
-fn build(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// The program.
 fn program() -> &'static Path {
@@ -35,7 +30,7 @@ fn compiled(sources: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload");
     let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-program", sources[0]));
     let sources = sources.iter().map(|name| folder.join(name).with_extension("c"));
-    build(Command::new("cc").args(["-O1", "-g", "-w", "-o"]).arg(&made).args(sources).args(["-lpthread", "-lrt"]));
+    compile(&made, Command::new("cc").args(["-O1", "-g", "-w"]).args(sources).args(["-lpthread", "-lrt"]));
     made
 }
 
@@ -46,8 +41,8 @@ fn habits() -> &'static (PathBuf, PathBuf) {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/habits.c");
         let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (made, plugin) = (place.join("preload-habits"), place.join("preload-plugin.so"));
-        build(Command::new("cc").args(["-O1", "-g", "-o"]).arg(&made).arg(&source).args(["-lpthread", "-ldl"]));
-        build(Command::new("cc").args(["-DPLUGIN", "-shared", "-fPIC", "-o"]).arg(&plugin).arg(&source));
+        compile(&made, Command::new("cc").args(["-O1", "-g"]).arg(&source).args(["-lpthread", "-ldl"]));
+        compile(&plugin, Command::new("cc").args(["-DPLUGIN", "-shared", "-fPIC"]).arg(&source));
         (made, plugin)
     })
 }
@@ -143,6 +138,11 @@ cases! {
     who_is_killed_in_the_midst_of_a_send_has_sent_all_or_nothing: "killed",
     programs_whose_limits_leave_no_memory_to_share_are_served: "no-memory",
     a_broker_outlives_programs_that_do_not_keep_to_the_protocol: "hostile",
+    what_lies_ready_is_read_as_if_the_broker_were_asked: "offers",
+    what_lay_ready_was_read_if_it_was_taken_and_only_then: "offers-closed",
+    what_lies_ready_for_one_process_is_read_by_another: "offers-shared",
+    a_broker_minds_nothing_that_is_written_where_it_offers_messages: "offers-hostile",
+    threads_that_read_one_socket_read_each_message_once: "offers-threads",
 }
 
 cases! {
@@ -151,6 +151,9 @@ cases! {
     bad_addresses_are_errors_where_a_process_must_not_look_at_itself: "forbidden",
     copies_of_descriptors_are_the_same_socket_and_what_is_closed_unseen_is_not: "copies",
     a_daemon_may_close_all_descriptors: "closes-all",
+    closing_keeps_errno_and_begins_no_broker_and_what_went_with_one_says_so: "closes-quietly",
+    who_waits_for_a_broker_that_does_not_answer_can_be_ended: "broker-is-silent",
+    a_broker_without_descriptors_says_so_and_nobody_waits: "broker-is-full",
     a_descriptor_is_passed_to_another_process: "passing",
     servers_that_have_forked_accept_from_one_socket: "forks",
     a_program_forks_while_its_threads_make_calls: "forks-of-threads",
@@ -172,15 +175,46 @@ cases! {
 cases! {
     habit:
     a_sequence_of_packets_without_a_protocol_is_sctp: "untyped",
+    vectors_of_nothing_are_nothing: "nothing",
     who_has_shut_a_socket_down_does_not_wait_for_ever: "shut",
     streams_of_the_c_library_work_over_sockets: "streams",
     a_program_whose_standard_input_and_output_are_a_socket_works: "inherited-streams",
+    standard_streams_go_with_their_descriptors: "redirected-streams",
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_library_that_is_bound_deeply_has_our_sockets() {
     habit("deep");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn functions_looked_up_in_the_c_library_by_its_name_are_ours() {
+    habit("by-name");
+}
+
+#[test]
+fn other_libraries_that_are_preloaded_come_before_ours() {
+    let plugin = path(&habits().1);
+    let mut command = Stage::new("order").run(&["sh", "-c", "echo $LD_PRELOAD"]);
+    let output = finish(command.env("LD_PRELOAD", plugin));
+    let said = text(&output);
+    assert!(said.lines().any(|line| line.starts_with(plugin) && line.ends_with("libesock_preload.so")), "{said}");
+}
+
+#[test]
+fn what_limits_whoever_starts_a_broker_does_not_limit_it() {
+    let stage = Stage::new("limit");
+    let limited = format!("ulimit -S -n 64; exec {} run -- true", path(esock()));
+    let output = finish(&mut stage.command(&["sh", "-c", &limited]));
+    assert!(output.status.success(), "{}", text(&output));
+    let report = text(&finish(&mut stage.command(&[path(esock()), "broker", "--report"])));
+    let process = report.lines().find_map(|line| line.strip_prefix("process: ")).expect("it says so");
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it runs");
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a line");
+    let limits: Vec<&str> = files.split_whitespace().take(2).collect();
+    assert!(limits[0] == limits[1] && limits[0] != "64", "{files}");
 }
 
 #[test]

@@ -12,8 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs the suite in a network namespace of its own. Says what was skipped, and why.
 fn run_over(over: &str) {
-    if std::env::var_os("ESOCK_NO_PEERS").is_some_and(|value| value == "1") && over == "raw" {
-        println!("skipped: the suite over raw IP: ESOCK_NO_PEERS=1");
+    if std::env::var_os("ESOCK_NO_PEERS").is_some_and(|value| value == "1") && over.starts_with("raw") {
+        println!("skipped: the suite over {over}: ESOCK_NO_PEERS=1");
         return;
     }
     let suite = [env!("CARGO_BIN_EXE_esock-suite"), "--over", over];
@@ -56,6 +56,16 @@ fn the_suite_holds_over_udp() {
 #[test]
 fn the_suite_holds_over_raw_ip() {
     run_over("raw");
+}
+
+#[test]
+fn the_suite_holds_over_udp_with_shards() {
+    run_over("udp-shards");
+}
+
+#[test]
+fn the_suite_holds_over_raw_ip_with_shards() {
+    run_over("raw-shards");
 }
 
 #[test]

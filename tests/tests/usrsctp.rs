@@ -3,8 +3,8 @@
 use esock_interop::lab::Lab;
 use esock_interop::matrix::Direction::{TheyConnect, WeConnect};
 use esock_interop::matrix::{
-    BOTH_V4, V4_AND_V6, bulk, encapsulation_found_out, ephemeral_udp_port, failover, losses, mixed_sizes, restart,
-    shutdown_by_the_server,
+    BOTH_V4, V4_AND_V6, bulk, encapsulation_found_out, ephemeral_udp_port, failover, larger_than_the_windows, losses,
+    mixed_sizes, restart, shutdown_by_the_server,
 };
 use esock_interop::network::Family::{V4, V6};
 use esock_interop::network::Host;
@@ -35,6 +35,13 @@ tests! {
     they_connect_over_udp_and_64_megabytes_pass_each_way: |lab, name| bulk(lab, name, PEER, TheyConnect, Udp);
     we_connect_over_raw_ip_and_64_megabytes_pass_each_way: |lab, name| bulk(lab, name, PEER, WeConnect, Native);
     they_connect_over_raw_ip_and_64_megabytes_pass_each_way: |lab, name| bulk(lab, name, PEER, TheyConnect, Native);
+
+    we_connect_over_udp_and_messages_are_larger_than_the_windows: |lab, name| {
+        larger_than_the_windows(lab, name, PEER, WeConnect, Udp);
+    };
+    they_connect_over_raw_ip_and_messages_are_larger_than_the_windows: |lab, name| {
+        larger_than_the_windows(lab, name, PEER, TheyConnect, Native);
+    };
 
     we_connect_over_udp_send_all_sizes_and_abort: |lab, name| {
         mixed_sizes(lab, name, PEER, WeConnect, Udp, (&[V4], Host::Us));

@@ -15,7 +15,7 @@ const END: &str = "<!-- matrix:end -->";
 const PEERS: [&str; 5] = ["Linux", "usrsctp", "dcsctp", "sctp-proto", "rtc-sctp"];
 
 /// The features, in the order of their rows.
-const FEATURES: [&str; 25] = [
+const FEATURES: [&str; 26] = [
     "we connect",
     "they connect",
     "both connect at once",
@@ -25,6 +25,7 @@ const FEATURES: [&str; 25] = [
     "RE-CONFIG not agreed on",
     "messages of all sizes, both ways at once",
     "64 MB, both ways at once",
+    "messages larger than the windows",
     "losses",
     "losses of 15 % in handshake and shutdown",
     "reordering and duplicates",

@@ -1,6 +1,16 @@
 //! Reads the output of `cargo test` as it passes by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// This many lines of a failed test are kept, and this many characters of each.
+const LINES: usize = 30;
+const COLUMNS: usize = 1_000;
+
+/// This many characters of why a test failed.
+const REASON: usize = 300;
+
+/// What is in the line in which a test says where it panicked.
+const PANICKED: &str = " panicked at ";
 
 /// What a run of `cargo test` said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -11,6 +21,10 @@ pub struct Outcome {
     pub failed: usize,
     /// Names of failed tests, with their binary.
     pub failures: Vec<String>,
+    /// The end of what each failed test printed, by its name with its binary.
+    pub said: BTreeMap<String, VecDeque<String>>,
+    /// Why each failed: where it panicked, and the beginning of what it said there; or the first line of all.
+    pub reasons: BTreeMap<String, String>,
     /// Names of ignored tests, with their binary and the reason if it was given.
     pub ignored: Vec<String>,
     /// Tests that ran without a peer they needed: who said so, and what was said.
@@ -33,6 +47,8 @@ impl Outcome {
         self.libtest_passed += other.libtest_passed;
         self.failed += other.failed;
         self.failures.extend(other.failures);
+        self.said.extend(other.said);
+        self.reasons.extend(other.reasons);
         self.ignored.extend(other.ignored);
         self.skipped.extend(other.skipped);
     }
@@ -44,6 +60,10 @@ pub struct Parser {
     outcome: Outcome,
     binary: String,
     section: Option<String>,
+    /// Whether what is printed comes from tests that failed.
+    of_failures: bool,
+    /// Whether it is a backtrace, which is long and says little.
+    of_backtrace: bool,
 }
 
 impl Parser {
@@ -53,11 +73,18 @@ impl Parser {
         let line = plain.trim();
         if let Some(binary) = binary_of(line) {
             self.binary = binary;
-            self.section = None;
+            (self.section, self.of_failures) = (None, false);
+        } else if matches!(line, "successes:" | "failures:") {
+            (self.section, self.of_failures) = (None, line == "failures:");
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.result(result);
-        } else if let Some(section) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
-            self.section = Some(section.to_owned());
+        } else if let Some(section) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----")) {
+            self.section = Some(section.strip_suffix(" stdout").unwrap_or(section).to_owned());
+        } else if self.of_failures && self.section.is_some() {
+            self.of_backtrace = (self.of_backtrace || line == "stack backtrace:") && !line.starts_with("note: ");
+            if !self.of_backtrace {
+                self.keep(line);
+            }
         } else if let Some((name, rest)) = line.strip_prefix("skipped: ").and_then(|rest| rest.split_once(": ")) {
             let who = self.section.clone().unwrap_or_else(|| name.to_owned());
             let what = format!("{name}: {rest}");
@@ -70,6 +97,27 @@ impl Parser {
     /// What all lines said.
     pub fn finish(self) -> Outcome {
         self.outcome
+    }
+
+    /// Keeps a line of the failed test whose section this is.
+    fn keep(&mut self, line: &str) {
+        let name = self.qualified(self.section.as_deref().unwrap_or_default());
+        let reason = self.outcome.reasons.entry(name.clone()).or_default();
+        if reason.is_empty() || (line.contains(PANICKED) && !reason.contains(PANICKED)) {
+            *reason = line.chars().take(REASON).collect();
+        } else if reason.contains(PANICKED)
+            && !line.is_empty()
+            && !line.starts_with("note: ")
+            && reason.chars().count() < REASON
+        {
+            let room = REASON - reason.chars().count();
+            reason.extend(" | ".chars().chain(line.chars()).take(room));
+        }
+        let lines = self.outcome.said.entry(name).or_default();
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line.chars().take(COLUMNS).collect());
     }
 
     fn verdict(&mut self, name: &str, verdict: &str) {
@@ -85,7 +133,7 @@ impl Parser {
 
     /// `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
     fn result(&mut self, result: &str) {
-        self.section = None;
+        (self.section, self.of_failures) = (None, false);
         for part in result.split([';', '.']) {
             if let Some((number, what)) = part.trim().split_once(' ')
                 && let Ok(number) = number.parse::<usize>()
@@ -180,6 +228,41 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(outcome.passed(), 1);
         assert_eq!(outcome.not_run(), 1);
         assert_eq!(outcome.skipped["interop/kernel.rs one_path"], "tshark: not installed");
+    }
+
+    #[test]
+    fn the_end_of_what_failed_tests_printed_is_kept() {
+        let mut text = String::from(
+            "     Running interop/suite.rs (target/debug/deps/suite-0a1b)
+successes:
+---- good stdout ----
+all is well
+successes:
+    good
+failures:
+---- bad stdout ----
+",
+        );
+        (0..=LINES).for_each(|line| text.push_str(&format!("line {line}\n")));
+        text.push_str(
+            "---- worse ----\nthread panicked\nstack backtrace:\n   0: main\nnote: more\nfailures:\n    bad\n    worse\ntest result: FAILED. 1 passed; 2 failed",
+        );
+        let said = parse(&text).said;
+        assert_eq!(said.keys().collect::<Vec<_>>(), ["interop/suite.rs bad", "interop/suite.rs worse"]);
+        let bad = &said["interop/suite.rs bad"];
+        assert_eq!((bad.len(), bad[0].as_str(), bad[LINES - 1].as_str()), (LINES, "line 1", "line 30"));
+        assert_eq!(said["interop/suite.rs worse"], ["thread panicked", "note: more"]);
+    }
+
+    #[test]
+    fn why_a_test_failed_is_kept_however_much_it_said() {
+        let mut text =
+            String::from("failures:\n---- a stdout ----\nport 7\n\nthread 'a' panicked at a.rs:3:4:\nno route\n");
+        (0..=LINES).for_each(|line| text.push_str(&format!("trace {line}, which is of any length\n")));
+        text.push_str("---- b ----\n12.0 s too late\ntrace\ntest result: FAILED. 0 passed; 2 failed");
+        let reasons = parse(&text).reasons;
+        assert!(reasons["a"].starts_with("thread 'a' panicked at a.rs:3:4: | no route | trace 0,"), "{reasons:?}");
+        assert_eq!((reasons["a"].chars().count(), reasons["b"].as_str()), (REASON, "12.0 s too late"));
     }
 
     #[test]

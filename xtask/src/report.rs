@@ -82,7 +82,13 @@ impl Report {
 
     /// The report, and whether all is well. Its last line has the counts.
     fn text(self, took: Duration, limit: Duration) -> (String, bool) {
-        let mut text = String::from("\n=== report\n");
+        let mut text = String::new();
+        // Here too, where whoever sees but the end of the output finds it.
+        for (name, lines) in self.parts.iter().filter_map(|part| part.outcome.as_ref()).flat_map(|tests| &tests.said) {
+            line(&mut text, format_args!("\n=== the end of what {name} said"));
+            lines.iter().for_each(|said| line(&mut text, format_args!("{said}")));
+        }
+        text.push_str("\n=== report\n");
         for part in &self.parts {
             part_line(&mut text, part);
         }
@@ -104,7 +110,8 @@ impl Report {
         }
         failed += all.failed;
         for name in &all.failures {
-            line(&mut text, format_args!("failed: {name}"));
+            let reason = all.reasons.get(name).map(|reason| format!(": {reason}")).unwrap_or_default();
+            line(&mut text, format_args!("failed: {name}{reason}"));
         }
         for name in &all.ignored {
             line(&mut text, format_args!("ignored: {name}"));
@@ -195,6 +202,17 @@ mod tests {
         let (text, good) = report(true, vec![Part::tests("unit", SECOND, SECOND, problem, tests)]);
         assert!(text.ends_with("failed: a\n1 passed, 1 failed, 0 skipped\n"), "{text}");
         assert!(!good);
+    }
+
+    #[test]
+    fn what_a_failed_test_said_stands_before_the_report() {
+        let tests = outcome(
+            "test a ... FAILED\nfailures:\n---- a stdout ----\nno route\ntest result: FAILED. 0 passed; 1 failed",
+        );
+        let (text, _) =
+            report(true, vec![Part::tests("unit", SECOND, SECOND, Some("exit status: 101".to_owned()), tests)]);
+        assert!(text.starts_with("\n=== the end of what a said\nno route\n\n=== report\n"), "{text}");
+        assert!(text.ends_with("failed: a: no route\n0 passed, 1 failed, 0 skipped\n"), "{text}");
     }
 
     #[test]

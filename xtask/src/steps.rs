@@ -23,7 +23,7 @@ pub const TOTAL_LIMIT: Duration = Duration::from_secs(19 * 60 + 20);
 /// How long installing packages may take.
 pub const PACKAGES_LIMIT: Duration = Duration::from_secs(180);
 
-/// How long each fuzz target runs, and all of them with building them; two run at once.
+/// How long each fuzz target runs, and all of them with building them.
 pub const FUZZ_TIME: Duration = Duration::from_secs(15);
 pub const FUZZ_LIMIT: Duration = Duration::from_secs(180);
 
@@ -45,7 +45,8 @@ pub fn steps(peers: bool) -> Vec<Step> {
             environment: vec![("RUSTDOCFLAGS", "-D warnings".to_owned())],
             ..check("docs", 120, &["doc", "--workspace", "--no-deps", "--locked"])
         },
-        tests("unit", 240, UNIT),
+        // Many of them wait for timers and peers for the most part of their time.
+        Step { environment: vec![("RUST_TEST_THREADS", "4".to_owned())], ..tests("unit", 240, UNIT) },
         Step { environment: address_sanitizer(), ..tests("asan", 180, ASAN) },
         tests("doc tests", 120, DOC_TESTS),
         tests("scripts", 120, SCRIPTS),
@@ -57,8 +58,17 @@ pub fn steps(peers: bool) -> Vec<Step> {
 
 /// The parts with other implementations; what they show makes the matrix in the README.
 pub fn of_peers(peers: bool) -> [Step; 2] {
+    [tests("rust peers", 180, RUST_PEERS), with_or_without(peers, tests("interop", 540, INTEROP))]
+}
+
+/// What runs, one after the other, beside the last of the others: all of it waits for guests and timers most of the time.
+pub fn beside(peers: bool) -> [Step; 2] {
+    [tests("programs", 540, PROGRAMS), tests("suite", 300, SUITE)].map(|step| with_or_without(peers, step))
+}
+
+fn with_or_without(peers: bool, step: Step) -> Step {
     let environment = if peers { Vec::new() } else { vec![("ESOCK_NO_PEERS", "1".to_owned())] };
-    [tests("rust peers", 180, RUST_PEERS), Step { environment, ..tests("interop", 540, INTEROP) }]
+    Step { environment, ..step }
 }
 
 /// The crate with unsafe code under AddressSanitizer, which finds leaks too.
@@ -141,18 +151,37 @@ const SIMULATION: &[&str] = &["test", "--package", "esock-sim", "--lib", "--test
 const RUST_PEERS: &[&str] =
     &["test", "--package", "esock-rust-peers", "--lib", "--tests", "--locked", "--no-fail-fast", "--", "--show-output"];
 
-/// Shows the output of tests that passed too: it says which peers were skipped.
-const INTEROP: &[&str] = &[
+/// Tests with other implementations as real processes. Shows the output of tests that passed too: it says which peers
+/// were skipped.
+macro_rules! tests_of_interop {
+    ($($argument:literal)*) => {
+        &["test", "--package", "esock-interop", "--locked", "--no-fail-fast", $($argument,)* "--", "--show-output"]
+    };
+}
+
+/// Those in a network of their own, one after the other: the kernel's SCTP in its guest, and usrsctp.
+const INTEROP: &[&str] = tests_of_interop!(
+    "--lib" "--bins" "--test" "harness" "--test" "kernel" "--test" "kernel_abi" "--test" "kernel_backend"
+    "--test" "usrsctp"
+);
+
+/// Those of programs.
+const PROGRAMS: &[&str] =
+    tests_of_interop!("--test" "packets" "--test" "preload" "--test" "programs" "--test" "socket_api");
+
+/// Those of the public API, over each backend; four at once, since they hardly do anything but wait.
+const SUITE: &[&str] = &[
     "test",
     "--package",
     "esock-interop",
-    "--lib",
-    "--bins",
-    "--tests",
     "--locked",
     "--no-fail-fast",
+    "--test",
+    "suite",
     "--",
     "--show-output",
+    "--test-threads",
+    "4",
 ];
 
 fn check(name: &'static str, limit: u64, arguments: &'static [&'static str]) -> Step {
@@ -162,4 +191,23 @@ fn check(name: &'static str, limit: u64, arguments: &'static [&'static str]) -> 
 
 fn tests(name: &'static str, limit: u64, arguments: &'static [&'static str]) -> Step {
     Step { tests: true, ..check(name, limit, arguments) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_tests_with_real_processes_is_in_one_part() {
+        let named = [INTEROP, PROGRAMS, SUITE].concat();
+        let mut named: Vec<_> = named.windows(2).filter(|pair| pair[0] == "--test").map(|pair| pair[1]).collect();
+        named.sort_unstable();
+        let folder = std::fs::read_dir(crate::root().join("tests/tests")).unwrap();
+        let place = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path();
+        let is_test = |path: &std::path::PathBuf| path.is_file() || path.join("main.rs").is_file();
+        let name = |path: std::path::PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
+        let mut there: Vec<_> = folder.map(place).filter(is_test).map(name).collect();
+        there.sort_unstable();
+        assert_eq!(named, there);
+    }
 }

@@ -38,15 +38,27 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
     report.add(Part::check("manifests", began.elapsed(), TOTAL_LIMIT, problem));
 
     let mut facts = Facts::default();
-    for step in steps::steps(options.peers) {
+    let mut steps = steps::steps(options.peers);
+    let last = steps.pop();
+    for step in steps {
         report.add(run_step(root, &step, deadline, &mut facts));
     }
+    std::thread::scope(|scope| {
+        // They have nothing to say for the matrix; and counts of instructions do not change with what runs beside them.
+        let beside = scope.spawn(|| {
+            let step = |step| run_step(root, &step, deadline, &mut Facts::default());
+            let parts = steps::beside(options.peers).map(step).into_iter();
+            parts.chain(std::iter::once_with(|| count_instructions(root, options, deadline))).collect::<Vec<_>>()
+        });
+        last.map(|step| run_step(root, &step, deadline, &mut facts)).into_iter().for_each(|part| report.add(part));
+        // Fuzzing has its time.
+        report.add(run_fuzz(root, options, deadline));
+        beside.join().expect("a part ends by itself").into_iter().for_each(|part| report.add(part));
+    });
     // Where a test failed it has not said what it shows.
     if options.peers && report.is_good() {
         report.add(settle_matrix(root, &facts, false));
     }
-    report.add(count_instructions(root, options, deadline));
-    report.add(run_fuzz(root, options, deadline));
     report.finish(started.elapsed(), TOTAL_LIMIT)
 }
 
@@ -97,7 +109,8 @@ fn run_fuzz(root: &Path, options: Options, deadline: Instant) -> Part {
         // Nothing may be installed; the stored corpus was run as a test all the same.
         return Part::check("fuzz", began.elapsed(), FUZZ_LIMIT, None).says("not run: there is no C++ compiler");
     }
-    let wanted = fuzz::Options { time: FUZZ_TIME, jobs: 2, fresh: true, ..fuzz::Options::default() };
+    // One at a time: the other core is for the tests that run beside.
+    let wanted = fuzz::Options { time: FUZZ_TIME, jobs: 1, fresh: true, ..fuzz::Options::default() };
     match fuzz::fuzz(root, &wanted, deadline) {
         Ok(summary) => Part::check("fuzz", began.elapsed(), FUZZ_LIMIT, None).says(&summary),
         Err(problem) => Part::check("fuzz", began.elapsed(), FUZZ_LIMIT, Some(problem)),

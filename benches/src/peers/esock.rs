@@ -34,7 +34,7 @@ struct Party {
 }
 
 /// A driver with an endpoint on an address of loopback: on raw IP each end has its own, or it would see what it sends.
-fn open(plan: &Plan, backend: Backend, host: u8) -> (Driver, esock_proto::EndpointId) {
+pub(super) fn open(plan: &Plan, backend: Backend, host: u8) -> (Driver, esock_proto::EndpointId) {
     let address = Address::from(Ipv4Addr::new(127, 0, 0, host));
     let mut driver_config = DriverConfig::default();
     driver_config.backend = backend;
@@ -112,7 +112,7 @@ impl Party {
     }
 
     /// Waits for the next turn, unless there is more to do now.
-    fn rest(&self, now: Time, turn: Turn) {
+    fn rest(&mut self, now: Time, turn: Turn) {
         if !turn.more {
             let until = turn.deadline.map_or(LONGEST_WAIT, |deadline| deadline.since(now));
             self.driver.wait(Some(until.min(LONGEST_WAIT))).expect("descriptors are open");

@@ -9,7 +9,7 @@ use esock::{
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -41,7 +41,7 @@ async fn open(plan: &Plan) -> Endpoint {
     open_in(&Context::new(), plan, config(plan)).await
 }
 
-async fn open_in(context: &Context, plan: &Plan, config: Config) -> Endpoint {
+pub(super) async fn open_in(context: &Context, plan: &Plan, config: Config) -> Endpoint {
     let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp);
     let mut builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config);
     if let Some(time) = plan.busy_poll() {
@@ -55,14 +55,14 @@ fn place(endpoint: &Endpoint) -> (u16, u16) {
     (endpoint.port(), endpoint.backend().udp_port.expect("it is over UDP"))
 }
 
-async fn connect(endpoint: &Endpoint, (port, udp_port): (u16, u16)) -> (Association, Receiver) {
+pub(super) async fn connect(endpoint: &Endpoint, (port, udp_port): (u16, u16)) -> (Association, Receiver) {
     let to = ConnectTo::new([Ipv4Addr::LOCALHOST], port).encap_port(udp_port);
     endpoint.connect(to).await.expect("the other end accepts")
 }
 
 /// Runs what one end does in a thread and a runtime of its own, and the other's in this one: `serve` is given its
 /// endpoint, `client` where that is, and what `client` returns is the result. Both end with that.
-fn two_ends<T: Send>(
+pub(super) fn two_ends<T: Send>(
     plan: &Plan,
     server: Config,
     ends: [End; 2],
@@ -206,7 +206,7 @@ pub fn ping_pong(plan: &Plan, message_bytes: usize) -> RoundTrips {
 }
 
 /// Sends back what comes.
-async fn echo(association: Association, mut receiver: Receiver) {
+pub(super) async fn echo(association: Association, mut receiver: Receiver) {
     while let Some(message) = message(&mut receiver).await {
         // An error: the other end has gone.
         let _ = association.send(SendOptions::default(), message.payload).await;
@@ -214,19 +214,19 @@ async fn echo(association: Association, mut receiver: Receiver) {
 }
 
 /// Who begins a ping-pong.
-struct Player {
+pub(super) struct Player {
     pattern: Pattern,
     checker: Checker,
     next: u64,
 }
 
 impl Player {
-    fn new(message_bytes: usize) -> Self {
+    pub(super) fn new(message_bytes: usize) -> Self {
         Self { pattern: Pattern::new(message_bytes), checker: Checker::new(message_bytes), next: 0 }
     }
 
     /// One message there and back; says how long that took.
-    async fn exchange(&mut self, association: &Association, receiver: &mut Receiver) -> Duration {
+    pub(super) async fn exchange(&mut self, association: &Association, receiver: &mut Receiver) -> Duration {
         let start = Instant::now();
         let payload = self.pattern.message(self.next).clone();
         self.next += 1;
@@ -281,58 +281,113 @@ pub fn beside_bulk(plan: &Plan, message_bytes: usize) -> (RoundTrips, Bulk) {
     })
 }
 
+/// Server endpoints for a curve: with each of them a client endpoint has an association, for there are too few ports for
+/// 100,000 associations of an endpoint each.
+const CURVE_ENDPOINTS: usize = 16;
+
+/// Client endpoints at most: of the 16,384 ephemeral ports a fast machine soon finds none any more.
+const MOST_ENDPOINTS: u64 = 15_000;
+
 /// Associations set up for a time, `at_once` at a time, and kept.
 pub fn setup(plan: &Plan, at_once: usize) -> Rate {
+    set_up(plan, at_once, 1, 0)
+}
+
+/// The same 64 at a time, where there are `existing` ones already.
+pub fn setup_among(plan: &Plan, existing: usize) -> Rate {
+    set_up(plan, 64, CURVE_ENDPOINTS, existing)
+}
+
+fn set_up(plan: &Plan, at_once: usize, servers: usize, existing: usize) -> Rate {
     let (tell, told) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
             plan.cores.pin(End::Second);
             runtime().block_on(async {
-                let endpoint = open(plan).await;
-                let mut owner = endpoint.register_owner(|_| true);
-                tell.send(place(&endpoint)).expect("the other end waits for it");
-                tokio::select! {
-                    () = async { while owner.recv().await.is_some() {} } => {}
-                    _ = stopped => {}
+                let context = Context::new();
+                let mut places = Vec::new();
+                for _ in 0..servers {
+                    let endpoint = open_in(&context, plan, config(plan)).await;
+                    let mut owner = endpoint.register_owner(|_| true);
+                    places.push(place(&endpoint));
+                    // A task, as in `ping_pong`.
+                    tokio::spawn(async move {
+                        let _endpoint = endpoint;
+                        while owner.recv().await.is_some() {}
+                    });
                 }
+                tell.send(places).expect("the other end waits for it");
+                // An error: the other end has ended.
+                let _ = stopped.await;
             });
         });
         plan.cores.pin(End::First);
-        let rate = runtime().block_on(connect_for(plan, at_once, told.recv().expect("the other end tells")));
+        let places = told.recv().expect("the other end tells");
+        let rate = runtime().block_on(connect_for(plan, at_once, places, existing));
         // The other end may have ended by itself.
         let _ = stop.send(());
         rate
     })
 }
 
+/// What tasks that set up associations have in common.
+struct Progress {
+    existing: u64,
+    /// Then it ends before its time.
+    most: u64,
+    made: AtomicU64,
+    /// When the existing ones were there.
+    began: OnceLock<Instant>,
+}
+
+impl Progress {
+    fn begins(&self) {
+        if self.made.load(Ordering::Relaxed) >= self.existing {
+            self.began.get_or_init(Instant::now);
+        }
+    }
+
+    fn goes_on(&self, measure: Duration) -> bool {
+        let has_ports = self.made.load(Ordering::Relaxed) < self.most;
+        has_ports && self.began.get().is_none_or(|began| began.elapsed() < measure)
+    }
+}
+
 /// An endpoint has one association with a peer: each is of an endpoint of its own, as in the other candidates, over
-/// the same sockets.
-async fn connect_for(plan: &Plan, at_once: usize, place: (u16, u16)) -> Rate {
-    let context = Context::new();
-    let end = Instant::now() + plan.measure;
-    let start = Instant::now();
+/// the same sockets; with several peers, it has one with each of them. What is counted are those beyond `existing` ones.
+async fn connect_for(plan: &Plan, at_once: usize, places: Vec<(u16, u16)>, existing: usize) -> Rate {
+    let (context, measure) = (Context::new(), plan.measure);
+    let most = MOST_ENDPOINTS * places.len() as u64;
+    let progress = Progress { existing: existing as u64, most, made: AtomicU64::new(0), began: OnceLock::new() };
+    let progress = Arc::new(progress);
+    progress.begins();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..at_once {
         let (context, config) = (context.clone(), config(plan));
+        let (progress, places) = (progress.clone(), places.clone());
         tasks.spawn(async move {
             let mut kept = Vec::new();
-            while Instant::now() < end {
+            while progress.goes_on(measure) {
                 let builder = Endpoint::builder().address(Ipv4Addr::LOCALHOST).backend(Backend::Udp);
                 let builder = builder.udp_port(UdpPort::Ephemeral).context(context.clone()).config(config.clone());
                 let endpoint = builder.open().await.expect("there are ports");
-                let to = ConnectTo::new([Ipv4Addr::LOCALHOST], place.0).encap_port(place.1);
-                match endpoint.connect(to).await {
-                    Ok(connected) => kept.push((endpoint, connected)),
-                    // Its random port is the server's, at the same address: that would be itself.
-                    Err(ConnectError::Invalid(_)) => {}
-                    Err(error) => panic!("the other end does not accept: {error}"),
+                for place in places.iter().take_while(|_| progress.goes_on(measure)) {
+                    let to = ConnectTo::new([Ipv4Addr::LOCALHOST], place.0).encap_port(place.1);
+                    match endpoint.connect(to).await {
+                        Ok(connected) => kept.push((endpoint.clone(), connected)),
+                        // Its random port is the server's, at the same address: that would be itself.
+                        Err(ConnectError::Invalid(_)) => continue,
+                        Err(error) => panic!("the other end does not accept: {error}"),
+                    }
+                    progress.made.fetch_add(1, Ordering::Relaxed);
+                    progress.begins();
                 }
             }
             kept
         });
     }
-    let kept: Vec<_> = tasks.join_all().await;
-    let time = start.elapsed();
-    Rate { count: kept.iter().map(|kept| kept.len() as u64).sum(), time }
+    let _kept: Vec<_> = tasks.join_all().await;
+    let time = progress.began.get().map(Instant::elapsed).unwrap_or_default();
+    Rate { count: progress.made.load(Ordering::Relaxed) - progress.existing, time }
 }

@@ -3,6 +3,7 @@
 pub mod bare_udp;
 pub mod esock;
 pub mod esock_async;
+mod esock_crowd;
 pub mod esock_shards;
 pub mod raw_ip;
 #[cfg(feature = "peers")]
@@ -131,9 +132,24 @@ impl Peer {
         matches!(self, Self::EsockBatch | Self::EsockShards)
     }
 
+    /// Whether many associations of it say something of their own.
+    pub fn crowds(self) -> bool {
+        matches!(self, Self::Esock | Self::EsockSingle)
+    }
+
     /// Whether it has associations.
     pub fn sets_up(self) -> bool {
         matches!(self, Self::EsockSingle | Self::Usrsctp)
+    }
+
+    /// Whether it can do without sockets and a clock, so that two are joined in memory.
+    pub fn lives_in_memory(self) -> bool {
+        match self {
+            Self::Esock => true,
+            #[cfg(feature = "peers")]
+            Self::Dcsctp | Self::SctpProto => true,
+            _ => false,
+        }
     }
 
     /// Whether it is ours.
@@ -221,11 +237,29 @@ impl Peer {
         }
     }
 
+    /// A message back and forth on so many associations at once.
+    pub fn crowd(self, plan: &Plan, message_bytes: usize, associations: usize) -> Result<(Rate, RoundTrips), String> {
+        match self {
+            Self::Esock => Ok(esock_crowd::on_driver(plan, message_bytes, associations)),
+            Self::EsockSingle => Ok(esock_crowd::on_tokio(plan, message_bytes, associations)),
+            _ => Err("it is measured of esock".to_owned()),
+        }
+    }
+
     /// Associations set up, `at_once` at a time.
     pub fn setup(self, plan: &Plan, at_once: usize) -> Result<Rate, String> {
         match self {
             Self::EsockSingle => Ok(esock_async::setup(plan, at_once)),
             Self::Usrsctp => usrsctp::setup(plan, at_once),
+            _ => Err("there is nothing to set up".to_owned()),
+        }
+    }
+
+    /// The same 64 at a time, where there are `existing` ones already.
+    pub fn setup_among(self, plan: &Plan, existing: usize) -> Result<Rate, String> {
+        match self {
+            Self::EsockSingle => Ok(esock_async::setup_among(plan, existing)),
+            Self::Usrsctp => usrsctp::setup_among(plan, existing),
             _ => Err("there is nothing to set up".to_owned()),
         }
     }

@@ -3,8 +3,9 @@
  *
  *   usrsctp-bench MODE CORE UDP_PORT PEER_UDP_PORT PACKET_BYTES MESSAGE_BYTES TEMPLATES COUNT WARM_UP_MS MEASURE_MS
  *
- * MODE is what this end does: `recv` and `send`, `echo` and `ping`, or `accept` and `connect`. COUNT is the number of
- * exchanges (ping), or of associations at once (connect). Listening ends say "ready"; a result is one line of numbers.
+ * MODE is what this end does: `recv` and `send`, `echo` and `ping`, or `accept` and `connect` or `connect-among`. COUNT is
+ * the number of exchanges (ping), or of associations at once (connect); `connect-among` counts those beyond the first
+ * MESSAGE_BYTES. Listening ends say "ready"; a result is one line of numbers.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -264,33 +265,41 @@ static int on_pong(struct socket *s, union sctp_sockstore from, void *data, size
 
 /* ---- setup ---------------------------------------------------------------------------------------------- */
 
-static uint64_t set_up, deadline;
+static uint64_t existing, set_up, counted_from, deadline;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *connect_for_a_time(void *unused)
 {
 	(void)unused;
-	while (now() < deadline) {
+	for (;;) {
+		pthread_mutex_lock(&lock);
+		if (!deadline && set_up >= existing) {
+			counted_from = now();
+			deadline = counted_from + options.measure;
+		}
+		if (deadline && now() >= deadline) {
+			pthread_mutex_unlock(&lock);
+			return NULL;
+		}
+		pthread_mutex_unlock(&lock);
 		connect_to(NULL);
 		pthread_mutex_lock(&lock);
 		set_up++;
 		pthread_mutex_unlock(&lock);
 	}
-	return NULL;
 }
 
 static void connect_many(void)
 {
 	pthread_t threads[256];
-	uint64_t began = now();
 
-	deadline = began + options.measure;
 	for (size_t i = 0; i < options.count; i++)
 		if (pthread_create(&threads[i], NULL, connect_for_a_time, NULL) != 0)
 			fail("thread");
 	for (size_t i = 0; i < options.count; i++)
 		pthread_join(threads[i], NULL);
-	printf("%llu %llu\n", (unsigned long long)set_up, (unsigned long long)(now() - began));
+	printf("%llu %llu\n", (unsigned long long)(set_up - existing),
+	       (unsigned long long)(now() - counted_from));
 	fflush(stdout);
 	_exit(0);
 }
@@ -360,6 +369,9 @@ int main(int argc, char **argv)
 		for (;;)
 			accept_one(listener);
 	} else if (is("connect")) {
+		connect_many();
+	} else if (is("connect-among")) {
+		existing = options.message;
 		connect_many();
 	}
 	for (;;)

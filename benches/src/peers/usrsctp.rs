@@ -128,7 +128,16 @@ pub fn ping_pong(plan: &Plan, message_bytes: usize) -> Result<RoundTrips, String
 
 /// Associations set up, `at_once` at a time.
 pub fn setup(plan: &Plan, at_once: usize) -> Result<Rate, String> {
-    let [_server, mut client] = pair(plan, ["accept", "connect"], 64, at_once, End::Second)?;
+    set_up(plan, "connect", 64, at_once)
+}
+
+/// The same 64 at a time, where there are `existing` ones already.
+pub fn setup_among(plan: &Plan, existing: usize) -> Result<Rate, String> {
+    set_up(plan, "connect-among", existing, 64)
+}
+
+fn set_up(plan: &Plan, mode: &str, bytes: usize, at_once: usize) -> Result<Rate, String> {
+    let [_server, mut client] = pair(plan, ["accept", mode], bytes, at_once, End::Second)?;
     match client.numbers()?[..] {
         [count, nanoseconds] => Ok(Rate { count, time: Duration::from_nanos(nanoseconds) }),
         _ => Err("usrsctp did not say two numbers".to_owned()),

@@ -4,8 +4,9 @@ use crate::args::{BackendArg, BrokerArgs, RunArgs, ServeArgs};
 use crate::console::say;
 use crate::exit::{Exit, Failure};
 use esock_sockets::{BrokerConfig, Greeting, Sysctl};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,17 +38,24 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             let settings = if greeting.settings.is_empty() { "its defaults" } else { &greeting.settings };
             say(&format!("broker at {}, with {settings}", config.name()));
         }
-        let mut libraries = OsString::from(library);
-        if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
-            libraries.push(":");
-            libraries.push(others);
-        }
-        command.env("LD_PRELOAD", libraries).env("ESOCK_BROKER", config.name()).env("ESOCK_KEY", greeting.key);
+        command
+            .env("LD_PRELOAD", with_others(library.as_os_str()))
+            .env("ESOCK_BROKER", config.name())
+            .env("ESOCK_KEY", greeting.key);
         // For a broker that is started when this one has ended.
         command.envs(variables(&args.broker));
     }
     let error = command.exec();
     Err(Failure::new(Exit::Other, format!("cannot run {}: {error}", Path::new(program).display())))
+}
+
+/// Ours behind all others that are preloaded: they are part of the program, and what they ask of the C library is ours.
+fn with_others(own: &OsStr) -> OsString {
+    let others = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    // Separated by either (ld.so(8)); an outer `esock run` has given ours already.
+    let others = others.as_bytes().split(|byte| matches!(byte, b':' | b' ')).map(OsStr::from_bytes);
+    let all: Vec<&OsStr> = others.filter(|other| !other.is_empty() && *other != own).chain([own]).collect();
+    all.join(OsStr::new(":"))
 }
 
 /// Why a program's SCTP sockets are the kernel's, if they are.

@@ -12,7 +12,7 @@ pub struct Setting {
 
 type Set = fn(&mut Config, &str) -> Result<(), String>;
 
-const PARAMETERS: [(&str, Set); 28] = [
+const PARAMETERS: [(&str, Set); 29] = [
     ("rto_initial", |config, value| put(&mut config.rto_initial, time(value))),
     ("rto_min", |config, value| put(&mut config.rto_min, time(value))),
     ("rto_max", |config, value| put(&mut config.rto_max, time(value))),
@@ -41,6 +41,7 @@ const PARAMETERS: [(&str, Set); 28] = [
     ("pacing", |config, value| put(&mut config.pacing, switch(value))),
     ("strict", |config, value| put(&mut config.strict, switch(value))),
     ("probe_at_once", |config, value| put(&mut config.probe_at_once, switch(value))),
+    ("patient", |config, value| put(&mut config.patient, switch(value))),
 ];
 
 const CONGESTION: [(&str, CongestionAlgorithm); 3] = [

@@ -1,15 +1,18 @@
 //! A stack with its sockets.
 
+mod outgoing;
+
 use crate::clock;
 use crate::config::{Backend, DriverConfig, Protocol};
 use crate::error::{ClaimError, DriverError, EndpointError};
-use crate::impair::{Held, Impairment, Packet};
+use crate::impair::Impairment;
 use crate::shards::{Member, Seat};
-use crate::sockets::{self, Sent, Sockets};
+use crate::sockets::{self, Sockets};
 use crate::wait::{self, Interest, Ready};
-use esock_proto::{Datagram, EndpointConfig, EndpointId, Icmp, Stack, Time, Transmit};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use esock_proto::{Datagram, EndpointConfig, EndpointId, Icmp, Stack, Time};
+use outgoing::Batch;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -20,15 +23,22 @@ const MAX_SEGMENTS: usize = 64;
 /// The least that a stack may be given to write to.
 const SEND_BUFFER_BYTES: usize = 1 << 16;
 
-/// Polls of the stack per turn, so that sending does not keep receiving waiting.
-const SENDS_PER_TURN: usize = 64;
-
 /// Turns in a row without a packet after which the error queues are looked at: a queue that nobody
 /// reads keeps its socket ready, and whoever waits for it would spin.
 const IDLE_TURNS: u32 = 2;
 
+/// Who waits for less does not begin with a nap, whose end is known to some milliseconds only.
+#[cfg(target_os = "linux")]
+const SHORTEST_NAPPED: Duration = crate::udp::NAP.saturating_mul(2);
+
+/// Who spins looks at sockets that have always been quiet once in so many times.
+const LOOKS: u32 = 16;
+
 /// Who spins for longer spins for ever.
 const LONGEST_SPIN: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// While another process answers for the SCTP ports that nobody has, how often we ask whether it still does.
+const REST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Random ports tried where an endpoint gave none.
 const PORT_ATTEMPTS: usize = 64;
@@ -87,13 +97,6 @@ pub struct DriverStats {
     pub forward_drops: u64,
 }
 
-/// Packets that the socket would not take: they lie in the driver's buffer, from `from` on.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    transmit: Transmit,
-    from: usize,
-}
-
 /// Tells a stack which shard it is: each has random numbers of its own, and its part of what the port may do in a second.
 fn apart(mut seed: [u8; 32], config: &mut DriverConfig) -> [u8; 32] {
     let Some(seat) = &config.seat else { return seed };
@@ -134,15 +137,23 @@ pub struct Driver {
     sockets: Sockets,
     chosen: Chosen,
     impairment: Impairment,
+    /// What the stack is given to write to, twice over: behind what waits for more there is always enough.
     buffer: Box<[u8]>,
-    pending: Option<Pending>,
+    /// What the socket would not take. It lies in `buffer`, whichever is next to be sent first.
+    pending: VecDeque<Batch>,
     claimed: BTreeMap<u16, u32>,
     idle_turns: u32,
+    /// When to ask next whether another process still answers for the ports that nobody has; none: it is not our task,
+    /// or we do.
+    pub(crate) rest_due: Option<Time>,
     /// What the last wait found; the next turn asks only those.
-    ready: Cell<Option<Ready>>,
+    ready: Option<Ready>,
     busy_poll: Option<Duration>,
     /// Until when waits do not sleep; none: the next wait says so.
-    awake_until: Cell<Option<Time>>,
+    awake_until: Option<Time>,
+    /// Turns that have looked for packets without being told of any; and the sockets that have had traffic, a bit each.
+    looks: u32,
+    lively: u64,
     stats: DriverStats,
 }
 
@@ -151,7 +162,9 @@ impl Driver {
     pub fn open(mut config: DriverConfig) -> Result<Self, DriverError> {
         let (mut sockets, chosen) = sockets::open(&config)?;
         config.stack.native = chosen.backend == Backend::Raw;
-        config.stack.answers_for_nobody = config.stack.answers_for_nobody && sockets.claim_rest();
+        let wants_rest = config.stack.answers_for_nobody && config.stack.native;
+        config.stack.answers_for_nobody = wants_rest && sockets.claim_rest();
+        let rest_due = (wants_rest && !config.stack.answers_for_nobody).then(|| clock::now() + REST_INTERVAL);
         let seed = match config.seed {
             Some(seed) => seed,
             None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
@@ -164,13 +177,16 @@ impl Driver {
             sockets,
             chosen,
             impairment: Impairment::new(impairment_seed),
-            buffer: vec![0; SEND_BUFFER_BYTES].into_boxed_slice(),
-            pending: None,
+            buffer: vec![0; 2 * SEND_BUFFER_BYTES].into_boxed_slice(),
+            pending: VecDeque::new(),
             claimed: BTreeMap::new(),
             idle_turns: 0,
-            ready: Cell::new(None),
+            rest_due,
+            ready: None,
             busy_poll: config.busy_poll,
-            awake_until: Cell::new(None),
+            awake_until: None,
+            looks: 0,
+            lively: 0,
             stats: DriverStats::default(),
         })
     }
@@ -286,7 +302,7 @@ impl Driver {
     /// Closes all sockets: nothing is received or sent any more, and their ports are free. For after
     /// [`Driver::turn`] has failed.
     pub fn close_sockets(&mut self) {
-        self.pending = None;
+        self.pending.clear();
         self.member = None;
         self.sockets = Sockets::none();
     }
@@ -306,25 +322,56 @@ impl Driver {
 
     /// Waits until a socket is ready or `timeout` has passed (`None`: for ever); may return early. For
     /// programs without a runtime. For as long after a packet as [`DriverConfig::busy_poll`] says, it does not wait at all.
-    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if let Some(time) = self.busy_poll {
             let now = clock::now();
-            let until = self.awake_until.get().unwrap_or_else(|| now + time.min(LONGEST_SPIN));
-            self.awake_until.set(Some(until));
+            let until = *self.awake_until.get_or_insert_with(|| now + time.min(LONGEST_SPIN));
             if now < until {
                 // The turn that follows looks itself: that is one system call less than to be told of it.
-                self.ready.set(Some(Ready::SPIN));
+                self.spin();
                 return Ok(());
             }
         }
-        self.ready.set(Some(wait::wait(self.interests(), timeout)?));
+        let Some(timeout) = self.nap(timeout)? else {
+            self.ready = Some(Ready::news(1));
+            return Ok(());
+        };
+        self.ready = Some(wait::wait(self.interests(), timeout)?);
         Ok(())
+    }
+
+    /// The beginning of a wait, where a socket can be waited for without being asked first. Says for how long to wait on;
+    /// `None`: something has come.
+    #[cfg(target_os = "linux")]
+    fn nap(&mut self, timeout: Option<Duration>) -> io::Result<Option<Option<Duration>>> {
+        if self.member.is_some() || timeout.is_some_and(|timeout| timeout < SHORTEST_NAPPED) {
+            return Ok(Some(timeout));
+        }
+        let began = clock::now();
+        if self.sockets.nap()? {
+            return Ok(None);
+        }
+        Ok(Some(timeout.map(|timeout| timeout.saturating_sub(clock::now().since(began)))))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn nap(&mut self, timeout: Option<Duration>) -> io::Result<Option<Option<Duration>>> {
+        Ok(Some(timeout))
+    }
+
+    /// Has the next turn look for packets although nobody was told of any: at the sockets that have had traffic, and now
+    /// and then at all.
+    pub(crate) fn spin(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        self.lively |= self.sockets.take_used();
+        let all = self.looks.is_multiple_of(LOOKS) || self.lively == 0;
+        self.ready = Some(Ready::spin(if all { u64::MAX } else { self.lively }));
     }
 
     /// Says what a wait of another kind has found, for the next turn: bit k is for the k-th of [`Driver::interests`],
     /// and sockets without a bit are not asked. Sockets beyond the 64th always are.
-    pub fn set_ready(&self, bits: u64) {
-        self.ready.set(Some(Ready::news(bits)));
+    pub fn set_ready(&mut self, bits: u64) {
+        self.ready = Some(Ready::news(bits));
     }
 
     /// As [`Driver::set_ready`], for whoever turns until a turn has received nothing: the sockets that have bits are asked,
@@ -332,7 +379,7 @@ impl Driver {
     /// now. That is one system call less for each turn.
     pub fn set_ready_until_empty(&mut self, bits: u64) {
         let bits = bits | self.sockets.take_used();
-        self.ready.set(Some(Ready::until_empty(bits)));
+        self.ready = Some(Ready::until_empty(bits));
     }
 
     /// Receives what has arrived (a bounded number of packets), feeds the stack, does what is due, and
@@ -364,9 +411,9 @@ impl Driver {
         turn.received = received.packets + taken_over;
         turn.more |= received.more;
         if turn.received + turn.sent > 0 {
-            self.awake_until.set(None);
+            self.awake_until = None;
         }
-        if ready != Ready::SPIN {
+        if !ready.spins {
             self.look_at_errors(now, &turn);
         }
         Ok(turn)
@@ -379,6 +426,7 @@ impl Driver {
         if self.stack.poll_timeout().is_some_and(|time| time <= now) {
             self.stack.handle_timeout(now);
         }
+        self.ask_for_rest(now);
         if self.send_pending(now) && self.pass_held(now) {
             turn.more |= self.send_new(now, &mut turn.sent);
             // What has no delay of its own goes at once.
@@ -387,7 +435,7 @@ impl Driver {
         if let Some(member) = &self.member {
             member.settle(&mut self.stack);
         }
-        let due = [self.stack.poll_timeout(), self.impairment.deadline()];
+        let due = [self.stack.poll_timeout(), self.impairment.deadline(), self.rest_due];
         turn.deadline = due.into_iter().flatten().min();
         if self.is_blocked() && turn.deadline.is_some_and(|time| time <= now) {
             // Held packets are due, and go when the socket is writable.
@@ -396,82 +444,19 @@ impl Driver {
         turn
     }
 
+    /// The process that answered for the ports that nobody has may have ended: then we do.
+    fn ask_for_rest(&mut self, now: Time) {
+        if self.rest_due.is_none_or(|at| now < at) {
+            return;
+        }
+        let is_ours = self.sockets.claim_rest();
+        self.stack.set_answers_for_nobody(is_ours);
+        self.rest_due = (!is_ours).then(|| now + REST_INTERVAL);
+    }
+
     /// Whether a socket takes no more: nothing is asked of the stack before it does.
     fn is_blocked(&self) -> bool {
-        self.pending.is_some() || self.sockets.interests().any(|interest| interest.writable)
-    }
-
-    /// Sends what the socket would not take before. Says whether the buffer is free.
-    fn send_pending(&mut self, now: Time) -> bool {
-        let Some(pending) = self.pending.take() else { return true };
-        self.send_from_buffer(now, pending)
-    }
-
-    /// Sends what the stack has; says whether there may be more.
-    fn send_new(&mut self, now: Time, batches: &mut usize) -> bool {
-        for _ in 0..SENDS_PER_TURN {
-            let polled = self.stack.poll_transmit(now, MAX_SEGMENTS, &mut self.buffer);
-            let Some(transmit) = polled else { return false };
-            *batches += 1;
-            let segments = transmit.segment_size.map_or(1, |size| transmit.size.div_ceil(size));
-            self.stats.packets_sent += segments as u64;
-            self.stats.bytes_sent += transmit.size as u64;
-            if self.impairment.affects_outgoing(transmit.remote) {
-                self.impairment.send(now, &transmit, &self.buffer[..transmit.size]);
-            } else if !self.send_from_buffer(now, Pending { transmit, from: 0 }) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Sends packets from the buffer; what the socket does not take stays there as `pending`. Says
-    /// whether the buffer is free.
-    fn send_from_buffer(&mut self, now: Time, pending: Pending) -> bool {
-        let Pending { transmit, from } = pending;
-        let Self { stack, member, sockets, buffer, .. } = self;
-        let data = &buffer[from..transmit.size];
-        let sent = sockets.send(&transmit, data, &mut |icmp| report(stack, member, now, icmp));
-        self.count(sent);
-        if sent.blocked {
-            self.pending = Some(Pending { transmit, from: from + sent.bytes });
-        }
-        !sent.blocked
-    }
-
-    /// Lets those packets pass whose delay is over. Says whether the socket took them all.
-    fn pass_held(&mut self, now: Time) -> bool {
-        while let Some(held) = self.impairment.due(now) {
-            match held.packet {
-                Packet::In { local, remote, encap_port, ecn } => {
-                    let data = &held.data;
-                    let datagram = Datagram { local, remote, encap_port, ecn, data };
-                    deliver(&mut self.stack, &mut self.member, now, datagram);
-                }
-                Packet::Out(transmit) => {
-                    if !self.send_held(now, &transmit, held) {
-                        return false;
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    fn send_held(&mut self, now: Time, transmit: &Transmit, held: Held) -> bool {
-        let Self { stack, member, sockets, .. } = self;
-        let sent = sockets.send(transmit, &held.data, &mut |icmp| report(stack, member, now, icmp));
-        self.count(sent);
-        if sent.blocked {
-            self.impairment.put_back(held);
-        }
-        !sent.blocked
-    }
-
-    fn count(&mut self, sent: Sent) {
-        self.stats.send_calls += sent.calls as u64;
-        self.stats.send_drops += sent.dropped as u64;
-        self.stats.send_blocked += u64::from(sent.blocked);
+        !self.pending.is_empty() || self.sockets.interests().any(|interest| interest.writable)
     }
 
     fn look_at_errors(&mut self, now: Time, turn: &Turn) {

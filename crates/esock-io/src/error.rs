@@ -43,7 +43,7 @@ pub enum DriverError {
         /// The backend.
         backend: Backend,
     },
-    /// Several shards are for UDP encapsulation only.
+    /// Several shards are for our own stack only.
     NoShards {
         /// The protocol.
         protocol: Protocol,
@@ -94,8 +94,8 @@ impl fmt::Display for DriverError {
             }
             Self::NoShards { protocol, backend } => write!(
                 f,
-                "several shards are for SCTP over UDP: use the backend `udp` with them, or one shard with the backend \
-                 `{backend}` and the protocol `{protocol}`"
+                "several shards are for our own SCTP stack: use the backend `udp` or `raw` with them, or one shard with the \
+                 backend `{backend}` and the protocol `{protocol}`"
             ),
             Self::Socket { doing, error } => write!(f, "{doing} failed: {error}"),
         }

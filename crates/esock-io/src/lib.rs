@@ -9,6 +9,8 @@
 //! [`Driver::wait`].
 
 mod addresses;
+#[cfg(target_os = "linux")]
+mod alarm;
 mod clock;
 mod config;
 mod driver;
@@ -19,6 +21,7 @@ mod impair;
 #[cfg(target_os = "linux")]
 pub mod kernel;
 mod open;
+mod pages;
 #[cfg(target_os = "linux")]
 mod raw;
 mod route;
@@ -36,12 +39,14 @@ mod udp;
 mod wait;
 
 pub use addresses::{host_addresses, host_interfaces};
+#[cfg(target_os = "linux")]
+pub use alarm::Alarm;
 pub use config::{Backend, DriverConfig, ENCAPSULATION_PORT, Protocol, TcpFraming, UdpPort};
 pub use driver::{Chosen, Driver, DriverStats, Turn};
 pub use error::{ClaimError, DriverError, EndpointError};
 pub use impair::{Direction, Impairment, Rules};
 pub use open::open;
-pub use route::route_mtu;
+pub use route::{Route, route};
 pub use shards::{MAX_SHARDS, Seat};
 #[cfg(target_os = "linux")]
 pub use shared::{SharedMemory, receive_with_memory};

@@ -13,7 +13,7 @@ use crate::transport::Transport;
 pub fn open(protocol: Protocol, config: DriverConfig) -> Result<Box<dyn Transport>, DriverError> {
     if config.seat.is_some() {
         return match (protocol, config.backend) {
-            (Protocol::Sctp, Backend::Auto | Backend::Udp) => Ok(Box::new(Driver::open(config)?)),
+            (Protocol::Sctp, Backend::Auto | Backend::Udp | Backend::Raw) => Ok(Box::new(Driver::open(config)?)),
             (protocol, backend) => Err(DriverError::NoShards { protocol, backend }),
         };
     }

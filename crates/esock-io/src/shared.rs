@@ -1,8 +1,8 @@
 //! Memory that another process has made and shares with us, so that data need not go through a socket.
 //!
 //! The other process may write to it at any time, whatever was agreed: nothing is looked at there, everything is copied
-//! out first, and no reference to it exists. It cannot be taken away: what can become smaller, or can fail to have a
-//! page, is refused.
+//! out first, and no reference to it exists but to single words. It cannot be taken away: what can become smaller, or can
+//! fail to have a page, is refused.
 
 use crate::sys::{self, Control};
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// The most that is taken from one process at once.
 const MOST_BYTES: u64 = 1 << 20;
@@ -70,12 +71,26 @@ impl SharedMemory {
 
     /// Writes to its beginning. `None` if there is no room.
     pub fn write(&mut self, bytes: &[u8]) -> Option<()> {
-        if bytes.len() > self.length {
+        self.write_at(0, bytes)
+    }
+
+    /// Writes behind the first `at` bytes. `None` if there is no room.
+    pub fn write_at(&mut self, at: usize, bytes: &[u8]) -> Option<()> {
+        if bytes.len() > self.length.checked_sub(at)? {
             return None;
         }
         // SAFETY: there is room, and the bytes are ours and lie elsewhere.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.as_ptr(), bytes.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.as_ptr().add(at), bytes.len()) };
         Some(())
+    }
+
+    /// The word behind the first `at` bytes, which both sides may change. `None` if there is none, or it is not aligned.
+    pub fn word(&self, at: usize) -> Option<&AtomicU64> {
+        if !at.is_multiple_of(size_of::<AtomicU64>()) || self.length.checked_sub(at)? < size_of::<AtomicU64>() {
+            return None;
+        }
+        // SAFETY: it is there as long as we are, aligned because the mapping is, and an atomic may be changed by others.
+        Some(unsafe { AtomicU64::from_ptr(self.at.as_ptr().add(at).cast()) })
     }
 }
 

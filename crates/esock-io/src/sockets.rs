@@ -5,12 +5,15 @@ mod open;
 pub(crate) use open::open;
 
 use crate::error::ClaimError;
+use crate::pages::Pages;
 #[cfg(target_os = "linux")]
-use crate::raw::{self, Ports, RawSocket};
+use crate::raw::{self, Claims, Ports, RawSocket};
 use crate::udp::{self, UdpSocket};
 use crate::wait::{Interest, Ready};
 use esock_proto::{Datagram, Icmp, IcmpKind, Transmit};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 
 /// As much of a packet of ours as goes with a report about it.
 const QUOTED_BYTES: usize = 256;
@@ -54,6 +57,19 @@ pub(crate) fn told<'a>(transmit: &Transmit, kind: IcmpKind, contents: &'a [u8]) 
     }
 }
 
+/// The same about several packets: their associations, whose packets follow each other, are told once each.
+pub(crate) fn tell_each(transmit: &Transmit, kind: IcmpKind, contents: &[u8], report: &mut dyn FnMut(Icmp<'_>)) {
+    let mut last = None;
+    for packet in contents.chunks(transmit.segment_size.unwrap_or(contents.len()).max(1)) {
+        // Ports and verification tag.
+        let of = packet.first_chunk::<8>();
+        if of.is_none() || of != last {
+            report(told(transmit, kind, packet));
+        }
+        last = of;
+    }
+}
+
 /// All the sockets of a driver. The number of a socket (`SocketId`) counts UDP sockets first.
 #[derive(Debug)]
 pub(crate) struct Sockets {
@@ -63,7 +79,7 @@ pub(crate) struct Sockets {
     #[cfg(target_os = "linux")]
     ports: Ports,
     /// Where batches are received, one socket after another.
-    buffers: Vec<u8>,
+    buffers: Pages,
     /// The socket that takes no more, until something leaves there again.
     blocked: Option<usize>,
     /// Those that have received or sent something since this was last asked for, a bit each.
@@ -76,11 +92,12 @@ impl Sockets {
         Self::new(
             Vec::new(),
             #[cfg(target_os = "linux")]
-            Vec::new(),
+            (Vec::new(), Arc::default()),
         )
     }
 
-    fn new(udp: Vec<UdpSocket>, #[cfg(target_os = "linux")] raw: Vec<RawSocket>) -> Self {
+    /// On raw IP, SCTP ports are claimed with `claims`.
+    fn new(udp: Vec<UdpSocket>, #[cfg(target_os = "linux")] (raw, claims): (Vec<RawSocket>, Arc<Claims>)) -> Self {
         let mut len = udp::RECEIVE_BATCH * udp::RECEIVE_BYTES;
         #[cfg(target_os = "linux")]
         if !raw.is_empty() {
@@ -91,8 +108,8 @@ impl Sockets {
             #[cfg(target_os = "linux")]
             raw,
             #[cfg(target_os = "linux")]
-            ports: Ports::new(),
-            buffers: vec![0; len],
+            ports: Ports::new(claims),
+            buffers: Pages::new(len),
             blocked: None,
             used: 0,
         }
@@ -112,7 +129,7 @@ impl Sockets {
             self.send_native(transmit, data, report)
         };
         let (Some(index), Some(sent)) = (index, sent) else {
-            report(told(transmit, IcmpKind::HostUnreachable, data));
+            tell_each(transmit, IcmpKind::HostUnreachable, data, report);
             let packets = transmit.segment_size.map_or(1, |size| data.len().div_ceil(size.max(1)));
             return Sent::nowhere(data.len(), packets);
         };
@@ -151,7 +168,6 @@ impl Sockets {
         deliver: &mut impl FnMut(Datagram<'_>),
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> io::Result<Received> {
-        let watched = ready.again;
         let mut all = Received::default();
         let mut used = 0;
         let mut add = |index: usize, one: Received| {
@@ -159,15 +175,26 @@ impl Sockets {
             all.more |= one.more;
             used |= if one.packets > 0 { bit(index) } else { 0 };
         };
-        for (index, socket) in self.udp.iter().enumerate().filter(|(index, _)| ready.has(*index)) {
-            add(index, socket.receive(&mut self.buffers, watched, deliver, report)?);
+        let udp = self.udp.iter_mut().enumerate();
+        for (index, socket) in udp.filter(|(index, socket)| ready.has(*index) || socket.holds()) {
+            add(index, socket.receive(&mut self.buffers, ready, deliver, report)?);
         }
         #[cfg(target_os = "linux")]
         for (index, socket) in self.raw.iter().enumerate().filter(|(index, _)| ready.has(self.udp.len() + *index)) {
-            add(self.udp.len() + index, socket.receive(&mut self.buffers, &self.ports, watched, deliver, report)?);
+            add(self.udp.len() + index, socket.receive(&mut self.buffers, &self.ports, ready.again, deliver, report)?);
         }
         self.used |= used;
         Ok(all)
+    }
+
+    /// Sleeps for a while in the receive call of a socket that is alone: that is a system call less than to be told of what
+    /// has come, and the kernel sets no timer. Says whether something has come.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn nap(&mut self) -> io::Result<bool> {
+        match (&mut self.udp[..], self.raw.is_empty(), self.blocked) {
+            ([socket], true, None) => socket.nap(&mut self.buffers),
+            _ => Ok(false),
+        }
     }
 
     /// The sockets that have received or sent something since this was last asked for, a bit each.

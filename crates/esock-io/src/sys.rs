@@ -195,10 +195,37 @@ impl<const LEN: usize> Control<LEN> {
         (self.bytes.as_mut_ptr().cast(), self.used)
     }
 
+    /// The messages.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+
     /// Where the bytes are, and how many there are.
     pub(crate) fn as_received(&mut self) -> (*mut libc::c_void, usize) {
         (self.bytes.as_mut_ptr().cast(), LEN)
     }
+}
+
+/// Has a header receive one packet into `buffer`, with the sender's address in `name` and control messages in `control`. It
+/// points to all of them from now on, and to `slice`.
+#[cfg(target_os = "linux")]
+pub(crate) fn aim<Name, const LEN: usize>(
+    header: &mut libc::msghdr,
+    name: &mut Name,
+    control: &mut Control<LEN>,
+    slice: &mut libc::iovec,
+    buffer: &mut [u8],
+) {
+    slice.iov_base = buffer.as_mut_ptr().cast();
+    slice.iov_len = buffer.len();
+    header.msg_name = (&raw mut *name).cast();
+    header.msg_namelen = size_of::<Name>() as _;
+    header.msg_iov = slice;
+    header.msg_iovlen = 1;
+    let (control, len) = control.as_received();
+    header.msg_control = control;
+    header.msg_controllen = len as _;
 }
 
 /// Calls `each` with level, type and bytes of each control message of a received message.
@@ -234,6 +261,8 @@ pub(crate) fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
 /// The type is made of integers only.
 pub(crate) unsafe trait Plain: Copy {}
 
+// SAFETY: an integer.
+unsafe impl Plain for u8 {}
 // SAFETY: an integer.
 unsafe impl Plain for libc::c_int {}
 // SAFETY: integers only.
@@ -321,11 +350,31 @@ pub fn kernel_sctp() -> Option<String> {
 }
 
 /// Makes this process one that nobody waits for: it leaves the session of whoever started it, with its terminal and its
-/// signals, and closes all descriptors that it was given but the first three.
+/// signals, closes all descriptors that it was given but the first three, and may have as many as the host allows.
 #[cfg(target_os = "linux")]
 pub fn detach() {
     // SAFETY: it takes nothing; that it can fail is as good.
     let _ = unsafe { libc::setsid() };
     // SAFETY: to be called before anything was opened: the descriptors are nobody's here. An old kernel does not know the call.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    raise_limit();
+}
+
+/// What limits the descriptors of whoever started us is no limit of ours: others are served, too.
+#[cfg(target_os = "linux")]
+fn raise_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for what is asked.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return;
+    }
+    let host = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    // Only root may have more than it was given at most.
+    for most in [host.unwrap_or(limit.rlim_max), limit.rlim_max] {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most.max(limit.rlim_max) };
+        // SAFETY: `limit` is a value; if it is refused, all is as before.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+            return;
+        }
+    }
 }

@@ -36,6 +36,12 @@ pub trait Transport: Debug + Send {
         let _ = bits;
     }
 
+    /// Has the next turn look for packets although nobody was told of any, for who looks again and again instead of
+    /// waiting. Says whether that is worth it: not where each association has a socket of its own.
+    fn spin(&mut self) -> bool {
+        false
+    }
+
     /// Receives what has arrived, does what is due, and sends what there is. An error is the end of its sockets.
     fn turn(&mut self, now: Time) -> io::Result<Turn>;
 
@@ -244,6 +250,11 @@ impl Transport for Driver {
         Driver::set_ready(self, bits);
     }
 
+    fn spin(&mut self) -> bool {
+        Driver::spin(self);
+        true
+    }
+
     fn turn(&mut self, now: Time) -> io::Result<Turn> {
         self.turn(now)
     }
@@ -273,7 +284,7 @@ impl Transport for Driver {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.stack().poll_timeout()
+        [self.stack().poll_timeout(), self.rest_due].into_iter().flatten().min()
     }
 
     fn stats(&self) -> DriverStats {

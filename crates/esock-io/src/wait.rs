@@ -22,24 +22,28 @@ pub(crate) struct Ready {
     bits: u64,
     /// Whoever waits is told of what is left, should a report about a packet of ours end a batch.
     pub(crate) again: bool,
+    /// Nobody has looked: for the most part nothing has come.
+    pub(crate) spins: bool,
 }
 
 impl Ready {
     /// Nothing is known: each may be.
-    pub(crate) const ALL: Self = Self { bits: u64::MAX, again: false };
+    pub(crate) const ALL: Self = Self { bits: u64::MAX, again: false, spins: false };
 
-    /// Nobody has looked, and the turn after this one looks again.
-    pub(crate) const SPIN: Self = Self { bits: u64::MAX, again: true };
+    /// Nobody has looked, and the turn after this one looks again; these are asked.
+    pub(crate) const fn spin(bits: u64) -> Self {
+        Self { bits, again: true, spins: true }
+    }
 
     /// These have news. A report that ends a batch comes after whoever waits was told of the packets in front of it, and
     /// so is news again, of the packets behind it too.
     pub(crate) const fn news(bits: u64) -> Self {
-        Self { bits, again: true }
+        Self { bits, again: true, spins: false }
     }
 
     /// These may have news; whoever looks does so until nothing comes.
     pub(crate) const fn until_empty(bits: u64) -> Self {
-        Self { bits, again: true }
+        Self { bits, again: true, spins: false }
     }
 
     /// Whether it is worth asking this socket.
@@ -50,7 +54,7 @@ impl Ready {
     fn of(entries: &[libc::pollfd]) -> Self {
         let bits = entries.iter().take(u64::BITS as usize).enumerate();
         let bits = bits.fold(0, |all, (index, entry)| all | (u64::from(entry.revents != 0) << index));
-        Self { bits, again: true }
+        Self { bits, again: true, spins: false }
     }
 }
 
@@ -125,7 +129,7 @@ mod tests {
             let last = count - 1;
             let to = sockets[last].local_addr().unwrap();
             sockets[0].send_to(b"wake", to).unwrap();
-            let ready = wait(interests(), Some(Duration::from_secs(5))).unwrap();
+            let ready = wait(interests(), Some(Duration::from_secs(20))).unwrap();
             assert!((0..count).all(|index| ready.has(index) == (index >= 64 || index == last)), "{count}");
         }
     }

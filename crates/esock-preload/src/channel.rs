@@ -63,7 +63,61 @@ impl Drop for Taken {
     }
 }
 
+/// Takes the message that the broker offers on a connection, if it is one of a socket and goes where a reply is to go, with
+/// `control_room` for control messages. None if there is none such, or if the connection is in use: then one asks.
+pub fn take_offered(from: usize, id: SocketId, into: &mut In<'_>, control_room: usize) -> Option<ReplyHead> {
+    let _held = Held::new();
+    let taken = Taken::this(from)?;
+    let memory = taken.0.memory.load(Ordering::Relaxed);
+    if memory.is_null() || taken.0.made.load(Ordering::Relaxed) != life::generation() {
+        return None;
+    }
+    // SAFETY: the memory is large enough, and ours as long as the slot is; both sides change the word as an atomic.
+    let word = unsafe { AtomicU64::from_ptr(memory.wrapping_add(protocol::OFFER_AT).cast()) };
+    let state = word.load(Ordering::Acquire);
+    if state & (protocol::OFFER_OPEN | protocol::OFFER_TAKEN) != protocol::OFFER_OPEN {
+        return None;
+    }
+    let mut socket = [0_u8; 8];
+    let mut head = [0_u8; REPLY_BYTES];
+    let front = into.ours.len().min(protocol::FRONT);
+    // SAFETY: as above. If the broker writes there meanwhile, the state is another, and nothing comes of this.
+    unsafe {
+        memory.wrapping_add(protocol::OFFER_SOCKET).copy_to_nonoverlapping(socket.as_mut_ptr(), socket.len());
+        memory.wrapping_add(protocol::OFFER_HEAD).copy_to_nonoverlapping(head.as_mut_ptr(), head.len());
+        memory.wrapping_add(protocol::OFFER_FRONT).copy_to_nonoverlapping(into.ours.as_mut_ptr(), front);
+    }
+    let mut head = ReplyHead::from_bytes(&head);
+    let count = head.shared as usize;
+    let fits = count <= protocol::MOST_OFFERED && count <= into.theirs.length && head.control as usize <= control_room;
+    if u64::from_ne_bytes(socket) != id.0 || !fits {
+        return None;
+    }
+    let new = state | protocol::OFFER_TAKEN;
+    word.compare_exchange(state, new, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+    if state & protocol::OFFER_MORE != 0 {
+        head.pull = 0;
+    }
+    // SAFETY: as above; the broker writes no other offer before it is told that this one is done with.
+    into.fault = unsafe { into.theirs.copy_in(memory.wrapping_add(protocol::OFFER_DATA), count) }.is_err();
+    word.store(new | protocol::OFFER_DONE, Ordering::Release);
+    Some(head)
+}
+
 impl Taken {
+    /// A slot that nobody uses now.
+    fn this(place: usize) -> Option<Self> {
+        let (slot, generation) = (POOL.get(place)?, life::generation());
+        let taken = slot.taken.load(Ordering::Relaxed);
+        let free = taken != generation;
+        (free && slot.taken.compare_exchange(taken, generation, Ordering::SeqCst, Ordering::Relaxed).is_ok())
+            .then(|| Self(slot))
+    }
+
+    fn place(&self) -> usize {
+        POOL.iter().position(|slot| std::ptr::eq(slot, self.0)).unwrap_or(0)
+    }
+
     fn new() -> Self {
         let generation = life::generation();
         if let Some(slot) = Self::free(generation) {
@@ -94,7 +148,7 @@ impl Taken {
     }
 
     /// The connection; a new one if there is none, or if it cannot be used.
-    fn connection(&self) -> Result<c_int, c_int> {
+    fn connection(&self, held: &Held) -> Result<c_int, c_int> {
         let fd = self.0.fd.load(Ordering::Relaxed);
         let made = self.0.made.load(Ordering::Relaxed);
         if made == life::generation() && table::is_hidden(fd) {
@@ -104,7 +158,7 @@ impl Taken {
             // The parent's; or the program has closed it.
             self.lose();
         }
-        let (fd, memory) = open()?;
+        let (fd, memory) = open(held)?;
         self.0.memory.store(memory, Ordering::Relaxed);
         self.0.fd.store(fd, Ordering::Relaxed);
         self.0.inode.store(table::inode(fd).unwrap_or(0), Ordering::Relaxed);
@@ -141,7 +195,7 @@ fn high() -> c_int {
 }
 
 /// A new connection, and the memory that goes with it, or null.
-fn open() -> Result<(c_int, *mut u8), c_int> {
+fn open(held: &Held) -> Result<(c_int, *mut u8), c_int> {
     let low = broker::connect(None, true)?;
     // SAFETY: no memory is involved.
     let high = unsafe { libc::syscall(libc::SYS_fcntl, low, libc::F_DUPFD_CLOEXEC, high()) } as c_int;
@@ -160,7 +214,7 @@ fn open() -> Result<(c_int, *mut u8), c_int> {
     let memory = shared::New::make();
     let at = memory.as_ref().map_or(std::ptr::null_mut(), |memory| memory.at);
     let out = Out { passed: memory.as_ref().map(|memory| memory.fd), ..Out::bytes(key.as_bytes()) };
-    let said = exchange(fd, &hello, &out, &mut In::nothing());
+    let said = exchange(fd, held, &hello, &out, &mut In::nothing());
     if let Some(memory) = memory {
         broker::close(memory.fd);
     }
@@ -174,6 +228,8 @@ fn open() -> Result<(c_int, *mut u8), c_int> {
             broker::complain("the broker is another user's, and does not know this program");
             -head.result
         }
+        // The broker takes no more, or has just ended.
+        Err(libc::ECONNRESET | libc::EPIPE) => libc::ENFILE,
         Err(errno) => errno,
     };
     if !at.is_null() {
@@ -217,6 +273,8 @@ impl Out<'_> {
 pub struct In<'a> {
     pub ours: &'a mut [u8],
     pub theirs: &'a Parts,
+    /// By which connection it came, for [`take_offered`].
+    pub from: usize,
     /// The program's memory could not be written.
     pub fault: bool,
 }
@@ -229,26 +287,27 @@ impl<'a> In<'a> {
 
     /// All of it comes to us.
     pub fn bytes(ours: &'a mut [u8]) -> Self {
-        Self { ours, theirs: none(), fault: false }
+        Self { ours, theirs: none(), from: 0, fault: false }
     }
 }
 
 /// Calls the broker and takes its reply. An error means that nothing is known of what became of the call, or that
 /// memory of the program's could not be read.
 pub fn call(request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
-    let _held = Held::new();
+    let held = Held::new();
     let taken = Taken::new();
-    let mut done = taken.exchange(request, out, into)?;
+    let mut done = taken.exchange(&held, request, out, into)?;
     if let Err(libc::EBADF | libc::ENOTSOCK | libc::EPIPE | libc::ENOTCONN) = done {
         // Nothing has gone: the program has closed the descriptor unseen, or that broker has ended.
         taken.lose();
-        done = taken.exchange(request, out, into)?;
+        done = taken.exchange(&held, request, out, into)?;
     }
     if done.is_err() || into.fault {
         // Some of it may lie there still.
         taken.lose();
     }
     let head = done?;
+    into.from = taken.place();
     if head.shared > 0 {
         into.fault = !taken.take(&head, into.theirs);
     }
@@ -258,17 +317,23 @@ pub fn call(request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<Reply
 impl Taken {
     /// A call and its reply, with data in shared memory if there is some, and if they are many. The error of the result
     /// within is the connection's.
-    fn exchange(&self, request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<Result<ReplyHead, c_int>, c_int> {
-        let fd = self.connection()?;
+    fn exchange(
+        &self,
+        held: &Held,
+        request: &Request,
+        out: &Out<'_>,
+        into: &mut In<'_>,
+    ) -> Result<Result<ReplyHead, c_int>, c_int> {
+        let fd = self.connection(held)?;
         let memory = self.0.memory.load(Ordering::Relaxed);
         let length = out.data.length;
         if memory.is_null() || !(SHARED_FROM..=SHARED_BYTES).contains(&length) {
-            return Ok(exchange(fd, request, out, into));
+            return Ok(exchange(fd, held, request, out, into));
         }
         // SAFETY: it is as large, and ours as long as the slot is.
         unsafe { out.data.copy_out(memory) }?;
         let request = Request { shared: length as u32, ..*request };
-        Ok(exchange(fd, &request, &Out { data: none(), ..*out }, into))
+        Ok(exchange(fd, held, &request, &Out { data: none(), ..*out }, into))
     }
 
     /// Takes the data that a reply says lie in shared memory. Says whether the program's memory could be written.
@@ -280,13 +345,13 @@ impl Taken {
     }
 }
 
-fn exchange(fd: c_int, request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
+fn exchange(fd: c_int, held: &Held, request: &Request, out: &Out<'_>, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
     let length = out.parts[0].iov_len + out.parts[1].iov_len + out.data.length;
     if length > protocol::MAX_BODY {
         return Err(libc::EMSGSIZE);
     }
     send(fd, &Request { body: length as u32, ..*request }.to_bytes(), out, length)?;
-    receive(fd, into)
+    receive(fd, held, into)
 }
 
 fn send(fd: c_int, head: &[u8; REQUEST_BYTES], out: &Out<'_>, length: usize) -> Result<(), c_int> {
@@ -332,7 +397,7 @@ impl Made<'_> {
     }
 }
 
-fn receive(fd: c_int, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
+fn receive(fd: c_int, held: &Held, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
     let mut head = [0_u8; REPLY_BYTES];
     let mut rest = [0_u8; 256];
     let (mut got, mut goal) = (0, REPLY_BYTES);
@@ -351,7 +416,7 @@ fn receive(fd: c_int, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
             parts[0] = iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len().min(goal - got) };
             count = 1;
         }
-        await_reply(fd);
+        await_reply(fd, held);
         got += match transfer(fd, &mut parts[..count], libc::SYS_recvmsg, 0, None) {
             Ok(0) => return Err(libc::ECONNRESET),
             Ok(moved) => moved,
@@ -378,11 +443,21 @@ fn receive(fd: c_int, into: &mut In<'_>) -> Result<ReplyHead, c_int> {
     Ok(ReplyHead::from_bytes(&head))
 }
 
+/// How long a broker may take to answer before those who have it can be ended, in nanoseconds.
+const PATIENCE: c_long = 500_000_000;
+
 /// Waits for a reply. Who waits in a call that receives is woken also by what the broker reads: that makes room.
-fn await_reply(fd: c_int) {
+fn await_reply(fd: c_int, held: &Held) {
     let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: the entry lives through the call.
-    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, 0_usize, 0_usize, 0_usize) };
+    loop {
+        let mut limit = libc::timespec { tv_sec: 0, tv_nsec: PATIENCE };
+        // SAFETY: the entry and the limit live through the call.
+        let ready = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw mut limit, 0_usize, 0_usize) };
+        if ready != 0 {
+            return;
+        }
+        held.let_end();
+    }
 }
 
 fn transfer(fd: c_int, parts: &mut [iovec], call: c_long, flags: c_int, passed: Option<c_int>) -> Result<usize, c_int> {
@@ -415,6 +490,20 @@ impl Rights {
         header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<c_int>()) as _;
         (header.cmsg_level, header.cmsg_type) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
         Self { header, fd, rest: 0 }
+    }
+}
+
+/// Has the broker deal with what has come to it, over a connection that there is. Where there is none, or that broker has
+/// ended, nothing is begun for it: who only closes needs no broker.
+pub fn sync_if_connected() {
+    let held = Held::new();
+    let generation = life::generation();
+    let connected = |place: &usize| POOL[*place].made.load(Ordering::Relaxed) == generation;
+    let Some(taken) = (0..SLOTS).filter(connected).find_map(Taken::this) else { return };
+    let fd = taken.0.fd.load(Ordering::Relaxed);
+    let request = Request::new(Op::Sync, SocketId(0));
+    if !table::is_hidden(fd) || exchange(fd, &held, &request, &Out::bytes(&[]), &mut In::nothing()).is_err() {
+        taken.lose();
     }
 }
 

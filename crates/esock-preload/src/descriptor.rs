@@ -1,7 +1,7 @@
 //! What any descriptor can be asked: copies, closing, flags, device controls.
 
 use crate::errno::{self, Step, caught, int};
-use crate::{channel, linger, memory, real, table, wait};
+use crate::{channel, linger, memory, real, streams, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, Request};
 use libc::{c_int, c_uint, c_ulong};
@@ -15,11 +15,15 @@ pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
         return -1;
     }
     let lingers = linger::may_wait().then(|| table::find(fd)).flatten();
+    let is_ours = table::is_remembered(fd);
     table::forget(fd);
     // SAFETY: the caller's matter.
     let code = unsafe { real::close(fd) };
-    if let Some(id) = lingers.filter(|_| code == 0) {
-        linger::wait(id);
+    match lingers {
+        _ if code != 0 => {}
+        Some(id) => linger::wait(id),
+        None if is_ours => wait::closed(),
+        None => {}
     }
     code
 }
@@ -71,10 +75,14 @@ pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
 /// A copy of a descriptor is of the same socket.
 fn copied(from: c_int, to: c_int) -> c_int {
     if to >= 0 {
-        match table::find(from) {
+        let id = table::find(from);
+        match id {
             Some(id) => table::remember(to, id),
             None if table::is_watching(from) => table::watches(to),
             None => table::forget(to),
+        }
+        if from != to {
+            streams::after_copy(to, id.is_some());
         }
     }
     to
@@ -90,6 +98,7 @@ pub unsafe extern "C-unwind" fn dup(fd: c_int) -> c_int {
 /// See dup2(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn dup2(from: c_int, to: c_int) -> c_int {
+    streams::before_copy(from, to);
     // SAFETY: the caller's matter.
     copied(from, unsafe { real::dup2(from, to) })
 }
@@ -97,6 +106,7 @@ pub unsafe extern "C-unwind" fn dup2(from: c_int, to: c_int) -> c_int {
 /// See dup3(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+    streams::before_copy(from, to);
     // SAFETY: the caller's matter.
     copied(from, unsafe { real::dup3(from, to, flags) })
 }
@@ -137,18 +147,18 @@ pub unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: usi
 /// Controls of network devices, which any Internet socket takes.
 const DEVICES: std::ops::RangeInclusive<c_ulong> = 0x8910..=0x89ff;
 
+/// Asks whether urgent data are next.
+const SIOCATMARK: c_ulong = 0x8905;
+
 /// See ioctl(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
-    let asks = request == libc::FIONREAD || request == libc::TIOCOUTQ || DEVICES.contains(&request);
+    let queues = [libc::FIONREAD, libc::TIOCOUTQ, SIOCATMARK].contains(&request);
+    let asks = queues || DEVICES.contains(&request);
     let Some(id) = asks.then(|| table::find(fd)).flatten() else {
         // SAFETY: the caller's matter.
         return unsafe { real::ioctl(fd, request, argument) };
     };
-    if request == libc::TIOCOUTQ {
-        // As Linux's SCTP, which knows SIOCINQ only.
-        return int(Step::fail(libc::ENOTTY));
-    }
     if DEVICES.contains(&request) {
         // SAFETY: the caller's matter.
         return unsafe { of_device(request, argument) };
@@ -158,6 +168,10 @@ pub unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_ulong, argument: usi
         let step = wait::step(fd, id, &head);
         if head.result < 0 {
             return Ok(step);
+        }
+        if request != libc::FIONREAD {
+            // As Linux's SCTP, which knows SIOCINQ only.
+            return Ok(Step::fail(libc::ENOTTY));
         }
         memory::put(std::ptr::with_exposed_provenance_mut::<c_int>(argument), head.result)?;
         Ok(Step::done(0))

@@ -151,6 +151,11 @@ pub fn generation() -> u64 {
     }
 }
 
+/// Whether the memory is this process's own: that of a child of `vfork` is its parent's.
+pub fn is_own_memory() -> bool {
+    process() as u64 == ask_process()
+}
+
 /// The number of the process.
 pub fn process() -> c_int {
     generation();

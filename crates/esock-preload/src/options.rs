@@ -128,7 +128,7 @@ pub unsafe extern "C-unwind" fn getsockopt(
         }
         let request = Request { args: [level, name, room as c_int, 0], ..Request::new(Op::GetOption, id) };
         let place = Parts::one(value, room);
-        let mut into = In { ours: &mut [], theirs: &place, fault: false };
+        let mut into = In { theirs: &place, ..In::nothing() };
         let head = channel::call(&request, &Out::bytes(&asked[..got]), &mut into)?;
         let fault = into.fault;
         let step = wait::step(fd, id, &head);

@@ -87,6 +87,7 @@ pub unsafe fn fdopen(fd: c_int, mode: *const libc::c_char) -> *mut libc::FILE {
 real! {
     fileno(stream: *mut libc::FILE) -> c_int;
     socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
+    socketpair(family: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int;
     close(fd: c_int) -> c_int;
     close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int;
     dup(fd: c_int) -> c_int;

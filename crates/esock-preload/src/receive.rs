@@ -43,11 +43,22 @@ fn once(fd: c_int, id: SocketId, parts: &Parts, told: Told, flags: c_int) -> Res
         }
         _ => 0,
     };
-    let args = [flags, parts.length as c_int, control_room as c_int, 0];
+    // What is next, as a whole, for whoever takes it: the flags that change nothing of this.
+    let plain = flags & !(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC) == 0;
+    let args = [flags, parts.length as c_int, control_room as c_int, c_int::from(plain)];
     let request = Request { args, ..Request::new(Op::Recv, id) };
     let mut front = [0_u8; protocol::FRONT];
-    let mut into = In { ours: &mut front, theirs: parts, fault: false };
-    let head = channel::call(&request, &Out::bytes(&[]), &mut into)?;
+    let mut into = In { theirs: parts, ..In::bytes(&mut front) };
+    let offered = table::reader(fd).filter(|_| plain);
+    let offered = offered.and_then(|from| channel::take_offered(from, id, &mut into, control_room));
+    let head = match offered {
+        Some(head) => head,
+        None => {
+            let head = channel::call(&request, &Out::bytes(&[]), &mut into)?;
+            table::set_reader(fd, into.from);
+            head
+        }
+    };
     let fault = into.fault;
     table::set_patience(fd, if head.patient { For::Input as u8 } else { 0 });
     let step = wait::step(fd, id, &head);
@@ -116,8 +127,12 @@ pub unsafe extern "C-unwind" fn readv(fd: c_int, parts: *const iovec, count: c_i
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::readv(fd, parts, count) },
-        // SAFETY: plain values.
-        Some(id) => unsafe { plain(fd, id, counted(parts, count), 0) },
+        Some(id) => match counted(parts, count) {
+            // Reading nothing is nothing, as above.
+            Ok(parts) if parts.length == 0 => 0,
+            // SAFETY: plain values.
+            parts => unsafe { plain(fd, id, parts, 0) },
+        },
     }
 }
 

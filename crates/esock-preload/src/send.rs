@@ -106,8 +106,12 @@ pub unsafe extern "C-unwind" fn writev(fd: c_int, parts: *const iovec, count: c_
     match table::find(fd) {
         // SAFETY: the caller's matter.
         None => unsafe { real::writev(fd, parts, count) },
-        // SAFETY: plain values.
-        Some(id) => unsafe { transmit(fd, id, counted(parts, count).map(From::plain), 0) },
+        Some(id) => match counted(parts, count) {
+            // As Linux, which has an empty `write` be a message of no bytes, which there is not, but an empty `writev` nothing.
+            Ok(parts) if parts.length == 0 => 0,
+            // SAFETY: plain values.
+            parts => unsafe { transmit(fd, id, parts.map(From::plain), 0) },
+        },
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::broker::close;
 use crate::errno::check;
-use esock_sockets::protocol::SHARED_BYTES;
+use esock_sockets::protocol::MEMORY_BYTES;
 use libc::{c_int, c_uint};
 
 /// `MFD_NOEXEC_SEAL`: hosts may demand it; kernels before 6.3 do not know it.
@@ -40,23 +40,23 @@ fn is_allowed() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` has room for what is asked.
     let code = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
-    code == 0 && limit.rlim_cur >= SHARED_BYTES as libc::rlim_t
+    code == 0 && limit.rlim_cur >= MEMORY_BYTES as libc::rlim_t
 }
 
 fn map(fd: c_int) -> Result<*mut u8, c_int> {
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: no memory is involved.
-    check(unsafe { libc::syscall(libc::SYS_ftruncate, fd, SHARED_BYTES) })?;
+    check(unsafe { libc::syscall(libc::SYS_ftruncate, fd, MEMORY_BYTES) })?;
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_ADD_SEALS, seals) })?;
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
     // SAFETY: a new mapping.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), SHARED_BYTES, protection, flags, fd, 0) };
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), MEMORY_BYTES, protection, flags, fd, 0) };
     if at == libc::MAP_FAILED {
         return Err(crate::errno::get());
     }
     // SAFETY: the mapping is ours.
-    if unsafe { libc::madvise(at, SHARED_BYTES, libc::MADV_DONTFORK) } != 0 {
+    if unsafe { libc::madvise(at, MEMORY_BYTES, libc::MADV_DONTFORK) } != 0 {
         let errno = crate::errno::get();
         unmap(at.cast());
         return Err(errno);
@@ -67,5 +67,5 @@ fn map(fd: c_int) -> Result<*mut u8, c_int> {
 /// Gives a piece back.
 pub fn unmap(at: *mut u8) {
     // SAFETY: it was mapped by `map`, by this process, and nobody uses it any more.
-    unsafe { libc::munmap(at.cast(), SHARED_BYTES) };
+    unsafe { libc::munmap(at.cast(), MEMORY_BYTES) };
 }

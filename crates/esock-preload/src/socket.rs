@@ -3,7 +3,7 @@
 use crate::errno::{self, Step, caught, int};
 use crate::names::{self, Name, ROOM};
 use crate::wait::For;
-use crate::{broker, channel, life, real, table, wait};
+use crate::{broker, channel, life, memory, real, table, wait};
 use esock_sockets::SocketId;
 use esock_sockets::protocol::{Op, ReplyHead, Request, socket_name};
 use libc::{c_int, sockaddr, socklen_t};
@@ -64,6 +64,17 @@ pub unsafe extern "C-unwind" fn socket(family: c_int, kind: c_int, protocol: c_i
         wait::settle(fd, id, &head);
         Ok(Step::done(fd as usize))
     }))
+}
+
+/// See socketpair(2): SCTP has no pairs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn socketpair(family: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int {
+    if !is_ours(family, kind, protocol) {
+        // SAFETY: the caller's matter.
+        return unsafe { real::socketpair(family, kind, protocol, pair) };
+    }
+    let failed = memory::take(pair.cast::<[c_int; 2]>()).map_or_else(|errno| errno, |_| libc::EOPNOTSUPP);
+    int(Step::fail(failed))
 }
 
 /// A call whose body is a name.

@@ -1,11 +1,11 @@
-//! Streams of the C library (`FILE *`) over sockets of ours: `fdopen`, and standard input and output that are sockets
-//! when a program begins, as whoever started it for a connection has it.
+//! Streams of the C library (`FILE *`) over sockets of ours: `fdopen`, and standard input and output that are sockets,
+//! when a program begins, as whoever started it for a connection has it, or since a copy was put in their place.
 //!
 //! Inside, the C library reads and writes by functions of its own that cannot be stepped before. So these are streams
 //! whose functions are ours (fopencookie(3)). Such a stream has no descriptor as far as the C library knows: `fileno`
 //! is answered here.
 
-use crate::{descriptor, real, receive, send, table};
+use crate::{descriptor, life, real, receive, send, table};
 use libc::{FILE, c_char, c_int, c_void, size_t, ssize_t};
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -27,6 +27,7 @@ unsafe extern "C-unwind" {
     static mut STDOUT: *mut FILE;
     #[link_name = "stderr"]
     static mut STDERR: *mut FILE;
+    fn __fpurge(stream: *mut FILE);
 }
 
 /// Descriptors that can have streams; those beyond have the C library's.
@@ -73,24 +74,79 @@ unsafe fn open(place: usize, mode: *const c_char) -> *mut FILE {
     stream
 }
 
+/// Standard streams: how many there are.
+const STANDARD: usize = 3;
+/// What the standard streams were before ours took their places; null where none has.
+static BEFORE: [AtomicPtr<FILE>; STANDARD] = [const { AtomicPtr::new(null_mut()) }; STANDARD];
+
+/// The C library's variable for a standard stream.
+fn variable(fd: usize) -> *mut *mut FILE {
+    match fd {
+        0 => &raw mut STDIN,
+        1 => &raw mut STDOUT,
+        _ => &raw mut STDERR,
+    }
+}
+
 /// Standard input and output that are sockets get such streams. Before the program has begun: nobody uses them yet.
 pub fn begin() {
-    let streams = [(&raw mut STDIN, c"r"), (&raw mut STDOUT, c"w"), (&raw mut STDERR, c"w")];
-    for (fd, (place, mode)) in streams.into_iter().enumerate() {
-        if table::find(fd as c_int).is_none() {
-            continue;
-        }
-        // SAFETY: the mode is a string.
-        let stream = unsafe { open(fd, mode.as_ptr()) };
-        if stream.is_null() {
-            continue;
-        }
+    (0..STANDARD).filter(|fd| table::find(*fd as c_int).is_some()).for_each(take_place);
+}
+
+fn take_place(fd: usize) {
+    // SAFETY: the C library's variable, which programs may set, too.
+    let now = unsafe { variable(fd).read() };
+    let known = STREAMS[fd].load(Ordering::Relaxed);
+    if !known.is_null() && now == known {
+        return;
+    }
+    let mode = if fd == 0 { c"r" } else { c"w" };
+    // SAFETY: the mode is a string.
+    let stream = if known.is_null() { unsafe { open(fd, mode.as_ptr()) } } else { known };
+    if stream.is_null() {
+        return;
+    }
+    // SAFETY: the stream is ours, and nobody uses it: what it has left of an earlier socket goes; that of errors is not
+    // buffered.
+    unsafe {
+        __fpurge(stream);
+        libc::clearerr(stream);
         if fd == libc::STDERR_FILENO as usize {
-            // SAFETY: the stream is new; it is not buffered.
-            unsafe { libc::setvbuf(stream, null_mut(), libc::_IONBF, 0) };
+            libc::setvbuf(stream, null_mut(), libc::_IONBF, 0);
         }
-        // SAFETY: the C library's variable, which programs may set; there are no other threads yet.
-        unsafe { place.write(stream) };
+    }
+    BEFORE[fd].store(now, Ordering::Relaxed);
+    // SAFETY: as above. Whoever changes a standard descriptor in a thread looks to the others.
+    unsafe { variable(fd).write(stream) };
+}
+
+/// Whether a descriptor is standard, and its stream may be changed: by a child of `vfork` it may not, whose memory is its
+/// parent's.
+fn standard(fd: c_int) -> Option<usize> {
+    usize::try_from(fd).ok().filter(|place| *place < STANDARD && life::is_own_memory())
+}
+
+/// A copy is about to be put in the place of a standard descriptor: what its stream has written goes to where it was.
+pub fn before_copy(from: c_int, to: c_int) {
+    let Some(fd) = standard(to).filter(|fd| *fd > 0) else { return };
+    if table::is_remembered(to) || table::find(from).is_some() {
+        // SAFETY: the C library's variable, a stream or null, which is all of them.
+        unsafe { libc::fflush(variable(fd).read()) };
+    }
+}
+
+/// A copy was put in the place of a standard descriptor, which is a socket of ours or not.
+pub fn after_copy(to: c_int, is_ours: bool) {
+    let Some(fd) = standard(to) else { return };
+    if is_ours {
+        return take_place(fd);
+    }
+    let before = BEFORE[fd].swap(null_mut(), Ordering::Relaxed);
+    // SAFETY: as in `take_place`.
+    unsafe {
+        if !before.is_null() && variable(fd).read() == STREAMS[fd].load(Ordering::Relaxed) {
+            variable(fd).write(before);
+        }
     }
 }
 

@@ -29,6 +29,8 @@ static KINDS: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(UNKNOWN) }; REME
 static INODES: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
 /// What whoever need not return at once can wait for without asking before, as far as we know; see [`patience`].
 static PATIENCE: [AtomicU8; REMEMBERED] = [const { AtomicU8::new(0) }; REMEMBERED];
+/// By which connection they were read last, counted from 1; 0 for none.
+static READERS: [AtomicU8; REMEMBERED] = [const { AtomicU8::new(0) }; REMEMBERED];
 /// There has been a socket of ours.
 static ANY: AtomicBool = AtomicBool::new(false);
 
@@ -89,6 +91,7 @@ pub fn remember(fd: c_int, id: SocketId) {
     if let (Some(place), Some(inode)) = (place(fd), inode(fd)) {
         INODES[place].store(inode, Ordering::Relaxed);
         PATIENCE[place].store(0, Ordering::Relaxed);
+        READERS[place].store(0, Ordering::Relaxed);
         KINDS[place].store(id.0, Ordering::Relaxed);
     }
 }
@@ -108,6 +111,12 @@ pub fn look_again(fd: c_int) {
     if let Some(place) = place(fd) {
         KINDS[place].store(UNKNOWN, Ordering::Relaxed);
     }
+}
+
+/// Whether a descriptor is remembered as a socket of ours. Nobody looks.
+#[inline]
+pub fn is_remembered(fd: c_int) -> bool {
+    place(fd).is_some_and(|place| KINDS[place].load(Ordering::Relaxed) > EPOLL)
 }
 
 /// A descriptor is a connection of ours that the program does not know of.
@@ -156,6 +165,18 @@ pub fn patience(fd: c_int) -> u8 {
 pub fn set_patience(fd: c_int, patience: u8) {
     if let Some(place) = place(fd) {
         PATIENCE[place].store(patience, Ordering::Relaxed);
+    }
+}
+
+/// By which connection a socket was read last: what comes next may be offered there.
+pub fn reader(fd: c_int) -> Option<usize> {
+    place(fd).and_then(|place| usize::from(READERS[place].load(Ordering::Relaxed)).checked_sub(1))
+}
+
+/// See [`reader`].
+pub fn set_reader(fd: c_int, connection: usize) {
+    if let (Some(place), Ok(number)) = (place(fd), u8::try_from(connection + 1)) {
+        READERS[place].store(number, Ordering::Relaxed);
     }
 }
 

@@ -184,8 +184,11 @@ pub unsafe extern "C-unwind" fn preadv2(
         // SAFETY: the caller's matter.
         None => unsafe { real::preadv2(fd, parts, count, offset, flags) },
         Some(_) if offset != -1 => result(Step::fail(libc::ESPIPE)),
-        // SAFETY: as `wait::until`.
-        Some(id) => unsafe { receive::plain(fd, id, counted(parts, count), dont_wait(flags)) },
+        Some(id) => match counted(parts, count) {
+            Ok(parts) if parts.length == 0 => 0,
+            // SAFETY: as `wait::until`.
+            parts => unsafe { receive::plain(fd, id, parts, dont_wait(flags)) },
+        },
     }
 }
 
@@ -203,6 +206,7 @@ pub unsafe extern "C-unwind" fn pwritev2(
         None => unsafe { real::pwritev2(fd, parts, count, offset, flags) },
         Some(_) if offset != -1 => result(Step::fail(libc::ESPIPE)),
         Some(id) => match counted(parts, count) {
+            Ok(parts) if parts.length == 0 => 0,
             // SAFETY: as `wait::until`.
             Ok(parts) => unsafe { send::plain(fd, id, parts, dont_wait(flags)) },
             Err(errno) => int(Step::fail(errno)) as ssize_t,

@@ -77,7 +77,9 @@ fn pull(fd: c_int, id: SocketId, count: usize, upto: u8) {
 /// What a reply comes to.
 pub fn step(fd: c_int, id: SocketId, head: &ReplyHead) -> Step {
     settle(fd, id, head);
-    Step { result: head.result as isize, timeout_ms: head.timeout_ms, in_vain: head.flags }
+    // The descriptor is good: the broker that had the socket has ended, and with it all of this network.
+    let errno = if head.result == -libc::EBADF { -libc::ENETDOWN } else { head.result };
+    Step { result: errno as isize, timeout_ms: head.timeout_ms, in_vain: head.flags }
 }
 
 /// Whether calls on a descriptor do not wait.
@@ -184,6 +186,14 @@ unsafe fn for_any(fd: c_int, what: For, left: c_int) -> c_int {
     // SAFETY: the entry lives through the call.
     let ready = unsafe { real::poll(&raw mut entry, 1, left) };
     if ready < 0 { -errno::get() } else { 0 }
+}
+
+/// Has the broker hear of what was closed, so that a packet that comes after this does not meet it.
+pub fn closed() {
+    errno::caught(|| {
+        channel::sync_if_connected();
+        Ok(Step::default())
+    });
 }
 
 /// Has the broker deal with what has arrived.

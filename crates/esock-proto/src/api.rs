@@ -27,7 +27,7 @@ pub struct SendOptions {
     pub path: Option<PathId>,
 }
 
-/// A message that has arrived, whole.
+/// A message that has arrived, or a part of one: see [`Message::part`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -37,12 +37,15 @@ pub struct Message {
     pub ppid: Ppid,
     /// The stream sequence number; meaningless when `unordered`.
     pub ssn: Ssn,
-    /// The transmission sequence number of the first fragment.
+    /// The transmission sequence number of the first fragment, or of a piece's first.
     pub tsn: Tsn,
     /// Sent outside its stream's order.
     pub unordered: bool,
     /// The path that the last fragment came over.
     pub path: PathId,
+    /// How much of the message this is. All of it, unless [`Config::partial_delivery`](crate::Config::partial_delivery)
+    /// is on.
+    pub part: Part,
     /// The user data. Up to 256 bytes of it may share a block of memory with other small messages of the same packet,
     /// which is given back with the last of them: who keeps a few of many for long had better copy those.
     pub payload: Bytes,
@@ -51,7 +54,30 @@ pub struct Message {
 impl Message {
     /// A message as a backend without TSNs receives it: in its stream's order, over the first path.
     pub fn new(stream: StreamId, ppid: Ppid, payload: Bytes) -> Self {
-        Self { stream, ppid, ssn: Ssn(0), tsn: Tsn(0), unordered: false, path: PathId(0), payload }
+        Self { stream, ppid, ssn: Ssn(0), tsn: Tsn(0), unordered: false, path: PathId(0), part: Part::Whole, payload }
+    }
+}
+
+/// How much of a message has arrived (RFC 9260 §6.9). Pieces of one message come one after the other, with no other
+/// message of their association between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// A piece; more follows.
+    More,
+    /// The last piece.
+    Last,
+    /// The last piece that will ever come of a message that has no end: the association has ended, or the peer has
+    /// restarted. It may be empty.
+    Cut,
+}
+
+impl Part {
+    /// Whether the message ends here, as its sender ended it.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Whole | Self::Last)
     }
 }
 
@@ -160,7 +186,7 @@ pub enum CloseReason {
         /// What was wrong.
         detail: &'static str,
     },
-    /// The peer sent a message larger than `Config::max_message`; we sent ABORT "Out of Resource".
+    /// The peer sent a message larger than `Config::max_message`, and partial delivery is off; we sent ABORT "Out of Resource".
     MessageTooLarge,
     /// ICMP said that nobody is there, while in COOKIE-WAIT.
     Unreachable,

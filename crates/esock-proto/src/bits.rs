@@ -83,6 +83,51 @@ impl BitRing {
     }
 }
 
+/// The same where hardly ever a bit is set: until then it is a pointer to nothing, and no association pays for more.
+#[derive(Debug, Clone, Default)]
+pub struct RareBits(Option<Box<BitRing>>);
+
+impl RareBits {
+    /// Whether bit `at` is set.
+    pub fn get(&self, at: usize) -> bool {
+        self.0.as_ref().is_some_and(|bits| bits.get(at))
+    }
+
+    /// Sets bit `at`.
+    pub fn set(&mut self, at: usize) {
+        self.0.get_or_insert_default().set(at);
+    }
+
+    /// Clears bit `at`.
+    pub fn clear(&mut self, at: usize) {
+        if let Some(bits) = &mut self.0 {
+            bits.clear(at);
+        }
+    }
+
+    /// Forgets every bit, and what it was stored in.
+    pub fn reset(&mut self) {
+        self.0 = None;
+    }
+
+    /// The first set bit at or after `from`.
+    pub fn next_set(&self, from: usize) -> Option<usize> {
+        self.0.as_ref()?.next_set(from)
+    }
+
+    /// The first clear bit at or after `from`.
+    pub fn next_clear(&self, from: usize) -> usize {
+        self.0.as_ref().map_or(from, |bits| bits.next_clear(from))
+    }
+
+    /// Slides the front: what was bit `count` is bit 0 now.
+    pub fn advance(&mut self, count: usize) {
+        if let Some(bits) = &mut self.0 {
+            bits.advance(count);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

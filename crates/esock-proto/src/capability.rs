@@ -32,6 +32,8 @@ capabilities! {
     Ppid = "payload protocol identifiers";
     /// Unordered messages (RFC 9260 §6.6).
     Unordered = "unordered messages";
+    /// Messages that are handed over in pieces as they arrive (RFC 9260 §6.9).
+    PartialDelivery = "messages in pieces";
     /// Messages that are given up when they have waited for too long (RFC 9260 §11.1.5 e).
     Lifetime = "lifetimes of messages";
     /// Several addresses per end, and paths that are watched one by one (RFC 9260 §6.4).

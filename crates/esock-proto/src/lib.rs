@@ -18,6 +18,7 @@ mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
 mod homes;
+mod pieces;
 mod serial;
 mod stack;
 mod stats;
@@ -28,8 +29,8 @@ mod types;
 mod wire;
 
 pub use api::{
-    AssocEvent, CloseReason, Encapsulation, Event, Incoming, Message, Negotiated, PathState, Peer, SendOptions, State,
-    Undelivered,
+    AssocEvent, CloseReason, Encapsulation, Event, Incoming, Message, Negotiated, Part, PathState, Peer, SendOptions,
+    State, Undelivered,
 };
 pub use capability::{Capabilities, Capability};
 pub use config::{
@@ -39,6 +40,7 @@ pub use error::{ConfigError, ConnectError, NotFound, OpenError, PathError, Rejec
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};
 pub use homes::{EndpointName, Homes, PeerKey};
+pub use pieces::Pieces;
 pub use serial::{Ssn, Tsn};
 pub use stack::{PeerChange, Shard, Stack, Stray, StrayKind};
 pub use stats::{AssociationStats, Counters, PathParameters, PathStats, StackStats, Waiting};

@@ -37,6 +37,18 @@ pub struct Counters {
     pub duplicates_received: u64,
     /// DATA chunks dropped because the window was full.
     pub window_drops: u64,
+    /// Of the DATA chunks sent, those of unordered messages, each counted once.
+    pub unordered_chunks_sent: u64,
+    /// Of the DATA chunks received and taken, those of unordered messages.
+    pub unordered_chunks_received: u64,
+    /// DATA chunks received whose TSN lies too far ahead to be acknowledged.
+    pub out_of_sequence: u64,
+    /// Control chunks sent, SACKs included.
+    pub control_chunks_sent: u64,
+    /// Control chunks received, SACKs included.
+    pub control_chunks_received: u64,
+    /// Gap ack blocks in SACKs that were taken.
+    pub gap_blocks_received: u64,
     /// SACK chunks sent.
     pub sacks_sent: u64,
     /// SACK chunks received.

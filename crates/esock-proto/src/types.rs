@@ -1,6 +1,7 @@
 //! The small vocabulary: identifiers and addresses.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A stream identifier (RFC 9260 §3.3.1), valid in one direction of one association.
@@ -137,7 +138,7 @@ impl VerificationTag {
 ///
 /// Made with [`Address::new`], which folds v4-mapped IPv6 addresses into IPv4 and drops the scope
 /// of addresses that have none, so that equal addresses compare equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     ip: IpAddr,
     scope_id: u32,
@@ -217,6 +218,19 @@ impl Address {
     /// The size of the IP header in front of a packet to this address, in bytes, without options.
     pub fn ip_header_bytes(self) -> usize {
         if self.is_ipv4() { 20 } else { 40 }
+    }
+}
+
+// The numbers alone: the derived one hashes a tag and a length besides, which is most of the work.
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.ip {
+            IpAddr::V4(v4) => state.write_u32(v4.to_bits()),
+            IpAddr::V6(v6) => {
+                state.write_u128(v6.to_bits());
+                state.write_u32(self.scope_id);
+            }
+        }
     }
 }
 

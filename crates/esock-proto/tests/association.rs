@@ -110,6 +110,36 @@ fn failover_to_the_second_path_loses_nothing_and_the_first_comes_back() {
 }
 
 #[test]
+fn what_leaves_from_one_address_does_not_change_to_each_that_the_peer_tries() {
+    let beating = config_with(|config| config.heartbeat_interval = Some(Duration::from_millis(200)));
+    let (mut pair, client, server) = Pair::established(2, [config(), beating]);
+    pair.run(secs(1));
+    let (first, second) = (address(0, 0), address(0, 1));
+    // The server's packet of this kind, to the other of the client's addresses: then from where do data leave?
+    let source_after = |pair: &mut Pair, kind: u8| {
+        let is_it = |packet: &&Packet| packet.local == first && packet.data[12] == kind;
+        let mut packet = pair.log.iter().rev().find(is_it).expect("the server has sent one").clone();
+        packet.local = second;
+        pair.log.clear();
+        pair.deliver(&packet);
+        pair.run(Duration::from_micros(1));
+        let answers: Vec<_> = pair.log.iter().filter(|packet| packet.data[12] == 5).collect();
+        assert_eq!(answers.len(), usize::from(kind == 4));
+        assert!(answers.iter().all(|packet| packet.remote == second), "it is answered from where it went");
+        pair.log.clear();
+        let text = b"from where?";
+        pair.send(0, client, 0, text);
+        pair.run(secs(1));
+        let has_text = |packet: &&Packet| packet.data.windows(text.len()).any(|part| part == text);
+        pair.log.iter().find(has_text).expect("data were sent").remote
+    };
+    assert_eq!(source_after(&mut pair, 4), first, "after a HEARTBEAT");
+    pair.send(1, server, 0, b"data");
+    pair.run(secs(1));
+    assert_eq!(source_after(&mut pair, 0), second, "after DATA");
+}
+
+#[test]
 fn a_refused_peer_hears_why_and_leaves_nothing_behind() {
     let mut pair = Pair::new(1, [config(), config()]);
     pair.hosts[1].accept = false;

@@ -138,23 +138,6 @@ fn no_chunk_is_larger_than_was_asked_for() {
 }
 
 #[test]
-fn a_message_larger_than_a_small_window_arrives_whole_where_room_is_reserved_for_it() {
-    let small = config_with(|config| {
-        (config.receive_window, config.message_reserve, config.max_message) = (4096, 1 << 16, 1 << 16);
-        (config.pmtud, config.heartbeat_interval) = (false, None);
-    });
-    let (mut pair, client, server) = Pair::established(1, [quiet(), small]);
-    pair.send(0, client, 0, &[3; 20_000]);
-    pair.run(Duration::from_secs(60));
-    assert_eq!(pair.recv_all(1, server).iter().map(|message| message.payload.len()).collect::<Vec<_>>(), [20_000]);
-    let without = config_with(|config| config.receive_window = 4096);
-    let (mut pair, client, _) = Pair::established(1, [quiet(), without]);
-    pair.send(0, client, 0, &[3; 20_000]);
-    pair.run(Duration::from_secs(60));
-    assert!(matches!(pair.closed(0), Some(CloseReason::PeerAbort { .. })), "it is refused, not forgotten");
-}
-
-#[test]
 fn a_larger_send_buffer_takes_more_at_once() {
     let small = config_with(|config| config.send_buffer = 4096);
     let (mut pair, client, _) = Pair::established(1, [small, quiet()]);
@@ -210,4 +193,28 @@ fn who_wants_to_know_the_path_mtu_before_there_is_data_may_ask() {
     pair.hosts[0].stack.set_path_parameters(pair.now, client, PathId(0), parameters).expect("it is there");
     pair.run(Duration::from_secs(10));
     assert_eq!(pair.stats(0, client).paths[0].mtu, 9000);
+}
+
+#[test]
+fn chunks_are_counted_as_linux_counts_them() {
+    // SCTP_GET_ASSOC_STATS.
+    let (mut pair, client, server) = Pair::established(1, [quiet(), quiet()]);
+    let mut lost = 0;
+    pair.filter = Box::new(move |packet| {
+        lost += i32::from(chunk_kinds(&packet.data).contains(&0));
+        lost != 2
+    });
+    for number in 0..6u8 {
+        let options = SendOptions { unordered: number % 2 == 0, ..SendOptions::default() };
+        pair.hosts[0].stack.send(pair.now, client, options, vec![number; 1000].into()).expect("there is room");
+    }
+    pair.run(Duration::from_secs(10));
+    assert_eq!(pair.recv_all(1, server).len(), 6);
+    let (sent, got) = (pair.stats(0, client).counters, pair.stats(1, server).counters);
+    assert_eq!((sent.data_chunks_sent, sent.retransmissions, sent.unordered_chunks_sent), (7, 1, 3));
+    assert_eq!((got.data_chunks_received, got.unordered_chunks_received, got.duplicates_received), (6, 3, 0));
+    assert!(sent.gap_blocks_received > 0 && got.gap_blocks_received == 0);
+    // INIT and COOKIE ECHO; INIT ACK and COOKIE ACK.
+    assert_eq!((sent.control_chunks_sent, sent.control_chunks_received), (2, 2 + sent.sacks_received));
+    assert_eq!((got.control_chunks_sent, got.control_chunks_received), (1 + got.sacks_sent, 0));
 }

@@ -89,6 +89,7 @@ impl Setup {
             "pmtud" => config.pmtud = *value == Value::Word("on".to_owned()),
             "strict" => config.strict = *value == Value::Word("on".to_owned()),
             "probe_at_once" => config.probe_at_once = *value == Value::Word("on".to_owned()),
+            "patient" => config.patient = *value == Value::Word("on".to_owned()),
             "adaptation" => config.adaptation = Some(number(value)?),
             "max_peer_addresses" => config.max_peer_addresses = number(value)?,
             "native" => {

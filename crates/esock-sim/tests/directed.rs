@@ -1,10 +1,11 @@
 //! Situations made by hand: failover, path MTU, heartbeats, captures.
 
 use esock_proto::{
-    Address, AssocId, Config, Encapsulation, EndpointConfig, Event, PathState, Peer, Preset, SendOptions, StackConfig,
+    Address, AssocId, Config, Encapsulation, EndpointConfig, Event, PathState, Peer, Pieces, Preset, SendOptions,
+    StackConfig, StreamId,
 };
 use esock_sim::scenario::Scenario;
-use esock_sim::{LinkConfig, Network};
+use esock_sim::{LinkConfig, Loss, Network};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -201,4 +202,39 @@ fn captures_are_what_tshark_reads() {
     let good = text.lines().filter(|line| line.split('\t').next() == Some("1")).count();
     assert!(capture.packets() > 50);
     assert_eq!(good, capture.packets(), "{}", text.lines().take(5).collect::<String>());
+}
+
+#[test]
+fn a_message_fifty_times_the_window_crosses_a_bad_network_in_pieces() {
+    let mut config = Config::default();
+    (config.receive_window, config.partial_delivery, config.send_buffer) = (64 << 10, true, 8 << 20);
+    let link = |_| LinkConfig {
+        rate: Some(20_000_000),
+        jitter: Duration::from_millis(3),
+        loss: Loss::Random(0.02),
+        reorder: 0.02,
+        reorder_by: Duration::from_millis(10),
+        duplicate: 0.02,
+        ..LinkConfig::default()
+    };
+    let (mut network, client, server) = connected(&config, 2, link);
+    let sent: Vec<u8> = (0..3_200_000u32).map(|at| (at % 251) as u8).collect();
+    let behind = SendOptions { stream: StreamId(1), unordered: true, ..SendOptions::default() };
+    let now = network.now;
+    network.hosts[0].stack.send(now, client, SendOptions::default(), sent.clone().into()).unwrap();
+    network.hosts[0].stack.send(now, client, behind, vec![9; 300].into()).unwrap();
+    network.touch(0);
+    let (mut pieces, mut whole) = (Pieces::default(), Vec::new());
+    while whole.len() < 2 {
+        network.run_until(network.now + Duration::from_millis(5));
+        assert!(network.now < now + Duration::from_secs(600), "it stands still");
+        let held = network.hosts[1].stack.association(network.now, server).unwrap().receive_buffered;
+        assert!(held <= 72 << 10, "{held} bytes held");
+        while let Some(piece) = network.hosts[1].stack.recv(network.now, server) {
+            whole.extend(pieces.join(piece));
+        }
+        network.touch(1);
+    }
+    let at = whole.iter().position(|message| !message.unordered).unwrap();
+    assert!(whole[at].payload[..] == sent[..] && whole[1 - at].payload.len() == 300);
 }

@@ -41,6 +41,26 @@ pub fn parse(family: Family, bytes: &[u8]) -> Result<Named, Errno> {
     unpack(bytes, 1).pop().ok_or(Errno::EINVAL)
 }
 
+/// Whether `bytes` begin with an address of no family (`AF_UNSPEC`).
+pub fn is_unspecified_family(bytes: &[u8]) -> bool {
+    family_of(bytes) == Some(libc::AF_UNSPEC)
+}
+
+/// Whether Linux lets a program name a peer so: no wildcard, and no link-local address without its link.
+pub fn may_name_peer(address: Address) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            // RFC 7526: what was the anycast address of 6to4 relays.
+            let relay = ip.octets()[..3] == [192, 88, 99];
+            !(ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast() || relay)
+        }
+        IpAddr::V6(ip) => {
+            let linkless = ip.is_unicast_link_local() && address.scope_id() == 0;
+            !(ip.is_unspecified() || ip.is_multicast() || linkless)
+        }
+    }
+}
+
 /// Addresses behind each other, as `sctp_bindx` and `sctp_connectx` give them.
 pub fn parse_many(family: Family, mut bytes: &[u8]) -> Result<Vec<Named>, Errno> {
     let mut found = Vec::new();

@@ -146,13 +146,18 @@ fn check_flags(flags: u16) -> Result<(), Errno> {
 
 /// Adds a control message; says whether there was room for all of it. What has no room is cut off, as by the kernel.
 pub fn push(out: &mut Vec<u8>, room: usize, kind: i32, data: &[u8]) -> bool {
+    push_of(libc::IPPROTO_SCTP, out, room, kind, data)
+}
+
+/// The same, of any level.
+pub fn push_of(level: i32, out: &mut Vec<u8>, room: usize, kind: i32, data: &[u8]) -> bool {
     let left = room.saturating_sub(out.len());
     if left < HEADER {
         return false;
     }
     let length = (HEADER + data.len()).min(left);
     out.extend(length.to_ne_bytes());
-    out.extend(libc::IPPROTO_SCTP.to_ne_bytes());
+    out.extend(level.to_ne_bytes());
     out.extend(kind.to_ne_bytes());
     out.extend_from_slice(&data[..length - HEADER]);
     let aligned = align(out.len()).min(room);

@@ -49,6 +49,8 @@ errnos! {
     ENOTSOCK
     /// Not a descriptor.
     EBADF
+    /// No descriptor is left.
+    ENFILE
     /// Larger than may be sent.
     EMSGSIZE
     /// No such option.

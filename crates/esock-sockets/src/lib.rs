@@ -13,6 +13,7 @@ mod errno;
 mod notify;
 mod options;
 pub mod protocol;
+mod stamp;
 mod sysctl;
 
 /// Options that are calls of the library's: numbers of `<linux/sctp.h>`.

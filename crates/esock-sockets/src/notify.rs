@@ -94,6 +94,15 @@ pub fn sender_dry(number: i32) -> Vec<u8> {
     finish(event.bytes(), &[])
 }
 
+/// SCTP_PARTIAL_DELIVERY_EVENT: what was read of a message is all that comes of it. Linux names no stream here.
+pub fn partial_delivery_aborted(number: i32) -> Vec<u8> {
+    let mut event = abi::sctp_pdapi_event::zeroed();
+    event.pdapi_type = c::SCTP_PARTIAL_DELIVERY_EVENT;
+    event.pdapi_indication = c::SCTP_PARTIAL_DELIVERY_ABORTED;
+    event.pdapi_assoc_id = number;
+    finish(event.bytes(), &[])
+}
+
 /// SCTP_AUTHENTICATION_EVENT: the peer does not authenticate.
 pub fn no_authentication(number: i32) -> Vec<u8> {
     let mut event = abi::sctp_authkey_event::zeroed();

@@ -11,7 +11,7 @@ use crate::engine::SocketId;
 use crate::errno::Errno;
 
 /// Changes with every change of this module: both ends must be of one build.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Bytes of a request's header.
 pub const REQUEST_BYTES: usize = 40;
@@ -22,6 +22,33 @@ pub const MAX_BODY: usize = 64 << 20;
 /// Bytes of the memory that a program may pass on with [`Op::Hello`]: data of a message lie there instead of in a body, in
 /// either direction, from its beginning on. It is the connection's own, as is the call that is under way on it.
 pub const SHARED_BYTES: usize = 256 << 10;
+/// Where the offer begins in that memory, behind what calls use: a message that lies there for whoever receives next, who need
+/// not ask for it. First its state, then the socket, a reply's header, the front of a reply, each at the place given below.
+///
+/// An offer is open until it is taken, by the program, or taken back, by the broker: both change the state from what they have
+/// read, so that one of them does. The number in it is never that of another offer.
+pub const OFFER_AT: usize = SHARED_BYTES;
+/// See [`OFFER_AT`].
+pub const OFFER_SOCKET: usize = OFFER_AT + 8;
+/// See [`OFFER_AT`].
+pub const OFFER_HEAD: usize = OFFER_AT + 16;
+/// See [`OFFER_AT`].
+pub const OFFER_FRONT: usize = OFFER_AT + 64;
+/// Where an offer's data begin: behind the beginning of a page, because copying to what begins a little further behind one
+/// than what is copied is slow.
+pub const OFFER_DATA: usize = OFFER_AT + 4096 + 64;
+/// The most data that are offered.
+pub const MOST_OFFERED: usize = 64 << 10;
+/// Bytes of the memory, with an offer.
+pub const MEMORY_BYTES: usize = OFFER_AT + 3 * 4096 + MOST_OFFERED;
+/// Of an offer's state: it is open.
+pub const OFFER_OPEN: u64 = 1;
+/// Of an offer's state: more can be read once it is taken.
+pub const OFFER_MORE: u64 = 2;
+/// Of an offer's state: it is taken.
+pub const OFFER_TAKEN: u64 = 4;
+/// Of an offer's state: whoever has taken it has read all of it, and another may lie there.
+pub const OFFER_DONE: u64 = 8;
 /// From so many bytes on, data go through shared memory: for fewer, the calls that copy them there cost more.
 pub const SHARED_FROM: usize = 4096;
 /// The most bytes of control messages that come with a message.
@@ -76,7 +103,7 @@ pub enum Op {
     GetOption = 9,
     /// `sendmsg`: flags, bytes of the name, bytes of control messages; the body is both, then the data.
     Send = 10,
-    /// `recvmsg`: flags, room for the data, for control messages.
+    /// `recvmsg`: flags, room for the data, for control messages, and whether what comes next may be offered.
     Recv = 11,
     /// `getsockname`.
     LocalName = 12,

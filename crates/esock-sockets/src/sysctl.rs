@@ -142,7 +142,7 @@ impl Sysctl {
         config.path_max_retrans = Some(self.count("path_max_retrans"));
         config.max_init_retransmits = self.count("max_init_retransmits");
         config.pf_threshold = (self.get("pf_enable") != 0).then(|| self.count("pf_retrans"));
-        (config.strict, config.probe_at_once) = (true, true);
+        (config.strict, config.probe_at_once, config.patient) = (true, true, true);
         // The host's routes say how large packets may be, as on Linux: on loopback as large as there are.
         config.max_mtu = u16::MAX;
         config.preset = Preset::default();

@@ -86,17 +86,21 @@ impl EndpointBuilder {
     /// For how long the runtime is kept from sleeping after something has come or gone: what comes meanwhile is
     /// received some ten microseconds earlier, and a core is kept busy. Other tasks of the runtime go on. It concerns all
     /// endpoints that share the sockets, and the longest time that any of them asks for holds. By default, it sleeps at once.
+    ///
+    /// A runtime of one thread asks the sockets themselves, which is faster than to wait for news of them as one of several
+    /// threads does: there it would keep the others from the endpoint.
     #[must_use]
     pub fn busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = Some(time);
         self
     }
 
-    /// How many shards its associations are spread over: each has a UDP socket and a stack of its own, and a task that
+    /// How many shards its associations are spread over: each has sockets and a stack of its own, and a task that
     /// may run on a core of its own, so that several cores work for one endpoint. An association lives in one of them
     /// and is no faster than one core. 1 to 256; by default what the endpoints have whose sockets it shares, else 1.
     ///
-    /// For SCTP over UDP: [`Backend::Auto`] takes UDP where there are several, other backends refuse it.
+    /// For our own stack: the backend `kernel` and TCP refuse it. Over UDP the system gives each packet to its shard; on
+    /// raw IP it offers each to all of them, and their filters take one, which costs a little more with each shard.
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
         self.shards = Some(shards.clamp(1, esock_io::MAX_SHARDS));
@@ -134,7 +138,8 @@ impl EndpointBuilder {
         let config = EndpointConfig {
             port: self.port,
             addresses: addresses.clone(),
-            host_addresses: esock_io::host_addresses(),
+            // Asking for them takes a dozen system calls.
+            host_addresses: if any { esock_io::host_addresses() } else { Vec::new() },
             config: self.config,
         };
         let wanted = Wanted {

@@ -1,7 +1,7 @@
 //! Busy polling: the background task stays awake for a while after something has come or gone.
 
+use esock_proto::Time;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Who stays awake for longer stays awake for ever.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Debug, Default)]
 pub struct BusyPoll {
     time: Option<Duration>,
-    until: Option<Instant>,
+    until: Option<Time>,
     asleep: bool,
 }
 
@@ -21,16 +21,20 @@ impl BusyPoll {
     }
 
     /// Something has come or gone. Says whether the background task has to be woken.
-    pub fn on_traffic(&mut self) -> bool {
+    pub fn on_traffic(&mut self, now: Time) -> bool {
         let Some(time) = self.time else { return false };
-        self.until = Some(Instant::now() + time.min(LONGEST));
+        self.until = Some(now + time.min(LONGEST));
         std::mem::take(&mut self.asleep)
     }
 
-    /// Until when the background task has to stay awake; if no longer, it sleeps.
-    pub fn awake_until(&mut self) -> Option<Instant> {
-        let until = self.until.filter(|until| Instant::now() < *until);
-        self.asleep = until.is_none();
-        until
+    /// Whether the background task has to stay awake.
+    pub fn is_awake(&self, now: Time) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// The same before it rests: if it has not to, it sleeps.
+    pub fn stays_awake(&mut self, now: Time) -> bool {
+        self.asleep = !self.is_awake(now);
+        !self.asleep
     }
 }

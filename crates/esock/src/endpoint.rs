@@ -398,14 +398,15 @@ impl Endpoint {
     /// [`Capability::Impairment`](crate::Capability::Impairment).
     pub fn impairment<T>(&self, change: impl FnOnce(&mut Impairment) -> T) -> Option<T> {
         let (first, others) = self.core().shards.split_first()?;
-        let out = first.with(|state, _| state.transport.impairment().map(change))?;
+        // Never two locks of one kind at a time: the rules travel as a copy. It is made at once, for sockets that were
+        // broken may soon be others.
+        let changed = |own: &mut Impairment| (change(own), own.rules());
+        let (out, rules) = first.with(|state, _| state.transport.impairment().map(changed))?;
         for shard in others {
-            // Never two locks of one kind at a time: the rules travel as a copy.
-            let rules = first.lock().transport.impairment().map(|first| first.rules());
-            if let Some(rules) = rules {
-                shard.with(|state, _| state.transport.impairment().map(|own| own.follow(rules)));
-            }
+            shard.with(|state, _| state.transport.impairment().map(|own| own.follow(rules.clone())));
         }
+        // Sockets that were broken on purpose fail in a turn.
+        self.core().shards.iter().for_each(|shard| shard.kick.notify_one());
         Some(out)
     }
 }

@@ -14,7 +14,8 @@ use std::task::{Context, Poll};
 pub enum EndpointEvent {
     /// It was opened: which backend was chosen, and why.
     Opened(Chosen),
-    /// Its sockets failed. Its associations have ended; supervised ones will be made again.
+    /// Its sockets failed. Its associations have ended; supervised ones will be made again. Of several shards each tells
+    /// this of itself, and what follows: the others go on meanwhile.
     Failed {
         /// What the system said.
         error: String,
@@ -23,7 +24,7 @@ pub enum EndpointEvent {
     },
     /// Its sockets were opened anew.
     Reopened(Chosen),
-    /// Its sockets failed more than five times within ten seconds: it is of no more use.
+    /// Its sockets failed more than five times within ten seconds: it is of no more use, or one of its shards is.
     GaveUp {
         /// What the system said at last.
         error: String,

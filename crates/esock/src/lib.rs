@@ -51,11 +51,13 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod alarm;
 mod association;
 mod builder;
 mod busy;
 mod connect;
 mod context;
+mod crowd;
 mod endpoint;
 mod error;
 mod events;
@@ -90,9 +92,9 @@ pub use esock_io::{
 };
 pub use esock_proto::{
     Address, AssociationStats, Capabilities, Capability, CloseReason, Config, ConfigError, CongestionAlgorithm,
-    ConnectError as InvalidConnect, Counters, Encapsulation, Event, LossRecovery, Message, Negotiated, PathError,
-    PathId, PathParameters, PathState, PathStats, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State, StreamId,
-    Surroundings, Tsn, Undelivered, Waiting, Warning,
+    ConnectError as InvalidConnect, Counters, Encapsulation, Event, LossRecovery, Message, Negotiated, Part, PathError,
+    PathId, PathParameters, PathState, PathStats, Pieces, Ppid, Preset, Rejected, SendError, SendOptions, Ssn, State,
+    StreamId, Surroundings, Tsn, Undelivered, Waiting, Warning,
 };
 
 /// How long an association may take to shut down after its last handle was dropped, before it is aborted.

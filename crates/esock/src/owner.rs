@@ -118,7 +118,7 @@ pub enum OnDrop {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum OwnerEvent {
-    /// A message from a peer, whole.
+    /// A message from a peer: whole, unless `Config::partial_delivery` is on, see `Message::part`.
     Message {
         /// Whose.
         association: Association,
@@ -281,7 +281,7 @@ impl Owner {
         let association = self.associations.get(&id)?.clone();
         // Reading may have opened a window: the peer is told at once.
         let shard = self.core.shard(id);
-        if shard.lock().transport.wants_transmit() {
+        if shard.lock().wants_transmit() {
             shard.with(|_, _| ());
         }
         Some(match next {

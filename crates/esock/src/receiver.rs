@@ -11,7 +11,7 @@ use tokio::task::coop::cooperative;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {
-    /// A message from the peer, whole.
+    /// A message from the peer: whole, unless `Config::partial_delivery` is on, see `Message::part`.
     Message(Message),
     /// Something has happened. [`Event::Up`] comes first, [`Event::Closed`] last.
     Event(Event),
@@ -40,7 +40,7 @@ impl Receiver {
         let state_now = &mut *state;
         let link = state_now.links.get_mut(self.association.id())?;
         let out = take(link, &mut *state_now.transport);
-        let wants_transmit = state.transport.wants_transmit();
+        let wants_transmit = state.wants_transmit();
         drop(state);
         if wants_transmit {
             // Reading has opened the window: the peer is told at once.

@@ -143,15 +143,34 @@ impl Shard {
     /// Receives and sends; for the background task. `ready`: the sockets that have news, if it is known.
     pub fn turn(&self, ready: Option<u64>) -> std::io::Result<Turn> {
         let mut state = self.lock();
-        if let Some(bits) = ready {
+        let reported = std::mem::take(&mut state.has_reports);
+        // Where one message follows another there is traffic: what has come meanwhile is received before it is told.
+        let gathered = std::mem::take(&mut state.gathering) && !state.crowd.waits();
+        if let Some(bits) = ready.filter(|_| !reported && !gathered) {
             state.transport.set_ready(bits);
         }
         let now = state.transport.now();
-        state.gathering = false;
         // It is awake: before it sleeps it asks when the next thing is due.
         state.sleeps_until = Some(Time::ZERO);
         let turn = state.transport.turn(now)?;
         Ok(self.finish(state, now, turn, false))
+    }
+
+    /// Takes a turn while there is busy polling, although nobody was told of packets. Says whether it has: where not, the
+    /// background task may rest.
+    pub fn spin(&self) -> std::io::Result<bool> {
+        let mut state = self.lock();
+        let now = state.transport.now();
+        if !state.begins_spin(now) {
+            return Ok(false);
+        }
+        state.gathering = false;
+        let turn = state.transport.turn(now)?;
+        // Most of them find nothing.
+        if turn.received + turn.sent > 0 || turn.more || !state.is_idle(now) {
+            self.finish(state, now, turn, false);
+        }
+        Ok(true)
     }
 
     /// Takes what has happened from the backend, unlocks, and lets the user's code run: wakers and filters.
@@ -177,7 +196,12 @@ impl Shard {
         if turn.sent > 0 {
             state.left_at = now;
         }
-        let rouse = turn.received + turn.sent > 0 && state.busy_poll.on_traffic();
+        if kick {
+            state.crowd.on_flush();
+        } else {
+            state.crowd.on_turn(now);
+        }
+        let rouse = turn.received + turn.sent > 0 && state.busy_poll.on_traffic(now);
         let questions = std::mem::take(&mut state.questions);
         self.let_go(state);
         if kick && (earlier || blocked || turn.more || idle || rouse) {
@@ -191,10 +215,12 @@ impl Shard {
 
     /// Unlocks, and lets the user's code run that this brings about.
     fn let_go(&self, mut state: MutexGuard<'_, State>) {
-        let wakes = std::mem::take(&mut state.wakes);
-        let gone = std::mem::take(&mut state.gone);
+        // There is mostly one: so the list keeps its memory.
+        let one = if state.wakes.len() == 1 { state.wakes.pop() } else { None };
+        let many = if state.wakes.is_empty() { Vec::new() } else { std::mem::take(&mut state.wakes) };
+        let gone = (!state.gone.is_empty()).then(|| std::mem::take(&mut state.gone));
         drop(state);
-        wakes.into_iter().for_each(Waker::wake);
+        one.into_iter().chain(many).for_each(Waker::wake);
         drop(gone);
     }
 
@@ -231,8 +257,8 @@ impl Shard {
                 return false;
             }
             if attempt > 1 {
-                // All attempts together stay within the window.
-                tokio::time::sleep(Duration::from_millis(100) * (1 << attempt.min(5))).await;
+                // All attempts together, 3 s, stay within the window by far: also of a machine that is very busy.
+                tokio::time::sleep(Duration::from_millis(50) * (1 << attempt.min(5))).await;
             }
             match self.try_reopen() {
                 Ok(()) => return true,

@@ -1,23 +1,17 @@
 //! The background task of a shard: waits for packets, deadlines and kicks, and runs the turns.
 
+use crate::alarm::Alarm;
 use crate::shard::Shard;
+use esock_proto::Time;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::pin::{Pin, pin};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
-
-/// Sleeps are cut to this: timers of the runtime have a range.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
-
-/// The timer of the runtime is no finer.
-const ALARM_STEP: Duration = Duration::from_millis(1);
 
 /// Tells everybody when the task ends, however it ends: a runtime that shuts down drops it.
 struct Farewell {
@@ -39,6 +33,9 @@ impl Drop for Farewell {
 /// becomes that with every packet that has left, and whoever watches for it is woken for nothing.
 type Watched = Vec<Arc<AsyncFd<OwnedFd>>>;
 
+/// Busy polling looks for packets so often before the runtime does for all else that its tasks wait for.
+const LOOKS: u32 = 16;
+
 /// Has the runtime watch the sockets of a shard.
 fn watch(shard: &Shard) -> io::Result<Watched> {
     let descriptors = shard.lock().transport.descriptors()?;
@@ -47,7 +44,7 @@ fn watch(shard: &Shard) -> io::Result<Watched> {
 }
 
 #[expect(deprecated, reason = "its successor is unsafe for types that lend a descriptor; this one owns it")]
-fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn register<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(fd, interest)
 }
 
@@ -97,8 +94,10 @@ async fn serve(shard: &Arc<Shard>, sockets: &Watched) -> io::Result<()> {
 }
 
 async fn take_turns(shard: &Shard, sockets: &Watched) -> io::Result<()> {
-    // One timer for all turns: deadlines rarely move, and making one costs as much as a small packet.
-    let mut alarm = pin!(tokio::time::sleep(LONGEST_SLEEP));
+    // One timer for all turns: deadlines rarely move.
+    let mut alarm = Alarm::new()?;
+    // Looks hold the lock for the most part of their time, which is nobody's loss where there is no other thread.
+    let may_spin = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
     let mut found = None;
     loop {
         let turn = shard.turn(found.take())?;
@@ -106,55 +105,79 @@ async fn take_turns(shard: &Shard, sockets: &Watched) -> io::Result<()> {
             tokio::task::yield_now().await;
             continue;
         }
-        let Some(Rest { sleep, blocked, awake_until }) = prepare_to_sleep(shard) else { return Ok(()) };
-        if let Some(sleep) = sleep {
-            set_alarm(alarm.as_mut(), sleep);
+        if may_spin {
+            spin(shard).await?;
+        }
+        let Some(Rest { now, deadline, blocked, awake }) = prepare_to_sleep(shard) else { return Ok(()) };
+        if let Some(at) = deadline {
+            alarm.set(now, at)?;
         }
         let full = watch_blocked(sockets, &blocked)?;
         tokio::select! {
             biased;
             ready = wait_ready(sockets, &full) => found = ready.ok(),
-            () = shard.kick.notified() => {}
-            () = alarm.as_mut(), if sleep.is_some() => {}
-            () = stay_awake(shard, awake_until) => {}
+            // The sockets were read until there was no more, and have not said that there is.
+            () = shard.kick.notified() => found = Some(0),
+            () = alarm.rings(), if deadline.is_some() => found = Some(0),
+            () = stay_awake(shard, awake) => {}
         }
     }
 }
 
-/// Sets the timer, unless it is set well enough: it counts in milliseconds.
-fn set_alarm(alarm: Pin<&mut Sleep>, sleep: Duration) {
-    let (at, set) = (Instant::now() + sleep.min(LONGEST_SLEEP), alarm.deadline());
-    if alarm.is_elapsed() || set > at || at > set + ALARM_STEP {
-        alarm.reset(at);
-    }
-}
-
-/// Keeps the runtime from sleeping, so that it looks for news of sockets again and again. Never ends by itself.
-async fn stay_awake(shard: &Shard, mut until: Option<Instant>) {
-    while let Some(time) = until {
-        while Instant::now() < time {
+/// Looks for packets as long as there is busy polling. To be told of them by the runtime takes longer.
+async fn spin(shard: &Shard) -> io::Result<()> {
+    let mut looks: u32 = 0;
+    while shard.spin()? {
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS) {
             tokio::task::yield_now().await;
+        } else {
+            let_others_run().await;
         }
-        // Something may have gone meanwhile.
-        until = shard.lock().busy_poll.awake_until();
+    }
+    Ok(())
+}
+
+/// Goes on behind the tasks that are ready, without a look of the runtime for news, which is a system call.
+async fn let_others_run() {
+    let mut ran = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut ran, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+/// Keeps the runtime from sleeping, so that it looks for news of sockets again and again: where turns do not ask them
+/// by themselves. Never ends by itself.
+async fn stay_awake(shard: &Shard, mut awake: bool) {
+    while awake {
+        tokio::task::yield_now().await;
+        let mut state = shard.lock();
+        let now = state.transport.now();
+        awake = state.busy_poll.stays_awake(now);
     }
     std::future::pending().await
 }
 
 /// How the background task may rest.
 struct Rest {
-    /// For how long at most.
-    sleep: Option<Duration>,
+    now: Time,
+    /// Until when at most.
+    deadline: Option<Time>,
     /// Which sockets are full.
     blocked: Vec<bool>,
-    /// Until when it must not sleep at all.
-    awake_until: Option<Instant>,
+    /// Whether it must not sleep at all for the time being.
+    awake: bool,
 }
 
 /// `None` when there is nothing left to do.
 fn prepare_to_sleep(shard: &Shard) -> Option<Rest> {
     let mut state = shard.lock();
-    if state.endpoints.is_empty() && state.opening == 0 && !state.transport.wants_transmit() {
+    if state.is_over() {
         state.running = false;
         return None;
     }
@@ -162,8 +185,8 @@ fn prepare_to_sleep(shard: &Shard) -> Option<Rest> {
     let deadline = state.next_deadline();
     state.sleeps_until = deadline;
     let blocked = if state.transport.is_blocked() { state.transport.blocked() } else { Vec::new() };
-    let awake_until = state.busy_poll.awake_until();
-    Some(Rest { sleep: deadline.map(|at| at.since(now)), blocked, awake_until })
+    let awake = state.busy_poll.stays_awake(now);
+    Some(Rest { now, deadline, blocked, awake })
 }
 
 /// Waits until any socket is readable, or a full one writable; says which are readable, by bit. Readiness is cleared
@@ -188,6 +211,7 @@ async fn wait_ready(sockets: &Watched, full: &[AsyncFd<OwnedFd>]) -> io::Result<
 async fn watch_errors(socket: Arc<AsyncFd<OwnedFd>>, shard: Arc<Shard>) {
     while let Ok(mut guard) = socket.ready(Interest::ERROR).await {
         guard.clear_ready_matching(Ready::ERROR);
+        shard.lock().has_reports = true;
         shard.kick.notify_one();
     }
 }

@@ -4,7 +4,7 @@
 
 use esock::{
     Association, Backend, CloseReason, Config, ConnectTo, Direction, ENCAPSULATION_PORT, Encapsulation, Endpoint,
-    Event, Message, PathState, Ppid, Received, Receiver, SendOptions, StreamId, UdpPort,
+    Event, Message, PathState, Pieces, Ppid, Received, Receiver, SendOptions, StreamId, UdpPort,
 };
 use esock_interop::workload::{DONE_PPID, PPID_BASE, Verifier, Workload};
 use std::io::Write;
@@ -46,6 +46,8 @@ struct Options {
     /// Nothing is sent before the peer has restarted.
     after_restart: bool,
     buffer: usize,
+    /// A receive window smaller than messages, which are read in pieces then.
+    window: Option<u32>,
     pace: Duration,
     time_limit: Duration,
 }
@@ -89,6 +91,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, Failure> {
             "--end" => options.end = value,
             "--streams" => options.streams = value.parse()?,
             "--buffer" => options.buffer = value.parse()?,
+            "--window" => options.window = Some(value.parse()?),
             "--pace-us" => options.pace = Duration::from_micros(value.parse()?),
             "--time-limit" => options.time_limit = Duration::from_secs(value.parse()?),
             _ => return Err(format!("unknown option {name}").into()),
@@ -110,6 +113,10 @@ fn config(options: &Options) -> Config {
     config.receive_window = u32::try_from(options.buffer).unwrap_or(u32::MAX);
     config.send_buffer = options.buffer;
     config.max_message = options.expect.largest().max(config.max_message);
+    if let Some(window) = options.window {
+        (config.receive_window, config.partial_delivery) = (window, true);
+        config.send_buffer = options.buffer.max(2 * options.send.largest());
+    }
     if options.fast {
         config.rto_initial = Duration::from_millis(200);
         config.rto_min = Duration::from_millis(100);
@@ -316,11 +323,15 @@ async fn receive(
     let verifier = Verifier::new(options.expect.clone(), options.streams);
     let mut exchange = Exchange { verifier, peer_done: false, restarted: false };
     progress.send_replace(exchange.progress());
-    let mut batch = Vec::new();
+    let (mut batch, mut pieces) = (Vec::new(), Pieces::default());
     while receiver.recv_many(&mut batch, 64).await > 0 {
         for received in batch.drain(..) {
             match received {
-                Received::Message(message) => exchange.take(options, &message)?,
+                Received::Message(message) => {
+                    if let Some(message) = pieces.join(message) {
+                        exchange.take(options, &message)?;
+                    }
+                }
                 Received::Event(event) => {
                     exchange.restarted |= matches!(event, Event::Restarted(_));
                     if matches!(event, Event::Closed(_)) {

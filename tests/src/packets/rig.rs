@@ -3,21 +3,25 @@
 use crate::command::esock;
 use crate::lab::compiled_from;
 use crate::network::Namespace;
-use crate::process::Process;
+use crate::process::{Process, run};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::{ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The device.
 const DEVICE: &str = "wire";
 /// SCTP as a protocol of IP.
 const SCTP: u8 = 132;
-/// Nothing takes longer than this but by mistake.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// ICMP as one.
+const ICMP: u8 = 1;
+/// A host on the way.
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
+/// Nothing takes longer than this but by mistake, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The puppet's addresses.
 pub const OURS: [IpAddr; 2] =
@@ -125,6 +129,8 @@ impl Rig {
             }
         });
         assert!(ready.recv_timeout(PATIENCE).is_ok(), "the puppet does not start");
+        // With its device, which the puppet has opened.
+        await_address(&namespace, OURS[1]);
         Self { puppet, strings, said, sent: Default::default(), _broker: broker, _namespace: namespace }
     }
 
@@ -166,24 +172,51 @@ impl Rig {
     }
 }
 
+/// Waits until the namespace takes an IPv6 address for its own: before, what is sent to it has no route.
+fn await_address(namespace: &Namespace, address: IpAddr) {
+    let (deadline, route) = (Instant::now() + PATIENCE, format!("local {address} "));
+    while !run(&namespace.enter(&["ip", "-6", "route", "show", "table", "local"])).contains(&route) {
+        assert!(Instant::now() < deadline, "{address} does not come up");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// The command that makes a packet arrive.
 pub fn arrival(from: IpAddr, to: IpAddr, bytes: &[u8]) -> String {
-    format!("packet {}", hex(&in_ip(from, to, bytes)))
+    format!("packet {}", hex(&in_ip(from, to, SCTP, bytes)))
+}
+
+/// The command that makes a report of ICMP arrive: a host on the way says this of a packet. For IPv4.
+pub fn report(kind: u8, code: u8, packet: &Sent) -> String {
+    let mut bytes = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    bytes.extend(in_ip(packet.from, packet.to, SCTP, &packet.bytes));
+    // As long as routers make it (RFC 1812 §4.3.2.3).
+    bytes.truncate(548);
+    let sum = checksum(&bytes);
+    bytes[2..4].copy_from_slice(&sum);
+    format!("packet {}", hex(&in_ip(ROUTER.into(), packet.from, ICMP, &bytes)))
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let pairs = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let sum: u32 = pairs.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()
 }
 
 /// A packet of IP.
-fn in_ip(from: IpAddr, to: IpAddr, bytes: &[u8]) -> Vec<u8> {
+fn in_ip(from: IpAddr, to: IpAddr, protocol: u8, bytes: &[u8]) -> Vec<u8> {
     match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let length = (20 + bytes.len()) as u16;
             let mut packet = vec![0x45, 0];
             packet.extend(length.to_be_bytes());
-            packet.extend([0, 0, 0x40, 0, 64, SCTP, 0, 0]);
+            packet.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
             packet.extend(from.octets());
             packet.extend(to.octets());
-            let sum: u32 = packet.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
-            let sum = (sum & 0xffff) + (sum >> 16);
-            packet[10..12].copy_from_slice(&(!sum as u16).to_be_bytes());
+            let sum = checksum(&packet);
+            packet[10..12].copy_from_slice(&sum);
             packet.extend_from_slice(bytes);
             packet
         }
@@ -194,7 +227,7 @@ fn in_ip(from: IpAddr, to: IpAddr, bytes: &[u8]) -> Vec<u8> {
             };
             let mut packet = vec![0x60, 0, 0, 0];
             packet.extend((bytes.len() as u16).to_be_bytes());
-            packet.extend([SCTP, 64]);
+            packet.extend([protocol, 64]);
             packet.extend(octets(from));
             packet.extend(octets(to));
             packet.extend_from_slice(bytes);

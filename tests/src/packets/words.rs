@@ -1,13 +1,13 @@
 //! The statements of packet scripts over sockets that are words: socket calls, by a puppet.
 
 use super::live::Live;
-use super::rig::{Done, hex};
+use super::rig::{Done, hex, report};
 use esock_script::{Argument, Expr, Value};
 
 /// All of them, but for `established` and `set`.
 pub(super) const WORDS: &[&str] = &[
     "sysctl", "ipv6", "socket", "bind", "listen", "connect", "accept", "close", "shutdown", "write", "read", "pending",
-    "rto", "initmsg", "paddr", "option", "nothing",
+    "rto", "initmsg", "paddr", "option", "nothing", "icmp", "sendto",
 ];
 
 /// The puppet's port, where a script binds.
@@ -50,6 +50,7 @@ const ERRORS: &[(&str, i32)] = &[
     ("EINVAL", 22),
     ("EPIPE", 32),
     ("EPROTO", 71),
+    ("ENOPROTOOPT", 92),
     ("EADDRINUSE", 98),
     ("ECONNABORTED", 103),
     ("ECONNRESET", 104),
@@ -118,6 +119,11 @@ impl Given {
             Value::Num(number) => Some(*number),
             _ => None,
         })
+    }
+
+    /// A number of eight bits.
+    fn count(&self, name: &str) -> Result<u8, String> {
+        self.number(name).and_then(|number| number.try_into().ok()).ok_or(format!("{name} is wanted"))
     }
 
     fn word(&self, name: &str) -> Option<&str> {
@@ -195,6 +201,11 @@ pub(super) fn call(live: &Live, word: &str, arguments: &[Argument]) -> Result<Ca
             wants.result = Some(given.first_number()?);
             format!("write {} {}", both()?, given.first_number()?)
         }
+        "sendto" => {
+            wants.result = Some(given.first_number()?);
+            let port = live.dialogue.ends.peer_port;
+            format!("sendto {} {} {peer} {port}", both()?, given.first_number()?)
+        }
         "read" => {
             wants.result = Some(given.first_number()?);
             format!("read {} 65536", both()?)
@@ -203,6 +214,12 @@ pub(super) fn call(live: &Live, word: &str, arguments: &[Argument]) -> Result<Ca
             let Some(Value::Word(name)) = given.alone.first() else { return Err("pending takes an error".into()) };
             wants.bytes = Some(error_named(name)?.to_ne_bytes().to_vec());
             format!("getsockopt {} 1 4 00000000", both()?)
+        }
+        "icmp" => {
+            // Of the last packet that left.
+            let about = live.sent.as_ref().ok_or("nothing has left")?;
+            wants.result = None;
+            report(given.count("type")?, given.count("code")?, about)
         }
         "rto" | "initmsg" | "paddr" | "option" => set_option(both()?, word, &given)?,
         _ => return Err(format!("`{word}` cannot stand here")),

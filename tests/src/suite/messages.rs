@@ -1,11 +1,11 @@
 //! Messages.
 
-use super::world::{World, event, expect, message, millis, on, send, soon, v4};
+use super::world::{World, closed, event, expect, message, millis, on, send, soon, v4};
 use super::{Case, cases};
 use bytes::Bytes;
 use esock::{
-    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, PathId, Ppid, SendError, SendOptions,
-    StreamId,
+    Capability, Config, CongestionAlgorithm, ConnectError, Event, LossRecovery, Part, PathId, Pieces, Ppid, SendError,
+    SendOptions, StreamId,
 };
 use std::collections::VecDeque;
 
@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = cases![
     a_stream_that_was_not_negotiated_is_refused needs Streams,
     unordered_messages_arrive needs Unordered,
     a_slow_reader_holds_the_sender_back_and_loses_nothing,
+    a_message_larger_than_the_receive_window_is_read_in_pieces needs PartialDelivery,
     bad_messages_come_back_with_a_reason,
     what_the_backend_cannot_do_is_an_error_that_names_it,
     many_messages_at_once_arrive_in_order,
@@ -125,6 +126,40 @@ async fn a_slow_reader_holds_the_sender_back_and_loses_nothing(world: World) {
     }
     assert_eq!(bytes, (taken + 1) * len as u64);
     last.await.expect("the sender ends well");
+}
+
+async fn a_message_larger_than_the_receive_window_is_read_in_pieces(world: World) {
+    let mut config = world.config();
+    (config.receive_window, config.max_message, config.partial_delivery) = (64 << 10, 20_000, true);
+    let server = world.builder().config(config).open().await.expect("it opens");
+    let client = world.endpoint().await;
+    let ((ours, mut our_inbox), (theirs, mut their_inbox)) = world.join(&client, &server).await;
+    // More than three times the window and a packet, by which it may be exceeded.
+    let large = pattern(300_000);
+    send(&ours, large.clone()).await;
+    send(&ours, "and then").await;
+    let mut pieces = Pieces::default();
+    let mut count = 0;
+    let whole = loop {
+        count += 1;
+        if let Some(whole) = pieces.join(message(&mut their_inbox).await) {
+            break whole;
+        }
+    };
+    assert!(count > 3 && whole.payload == large, "{count} pieces, {} bytes", whole.payload.len());
+    expect(world, &mut their_inbox, b"and then").await;
+    // What is cut off says so.
+    send(&ours, large.clone()).await;
+    assert_eq!(message(&mut their_inbox).await.part, Part::More);
+    ours.abort(b"");
+    let mut last = Part::More;
+    while last == Part::More {
+        last = message(&mut their_inbox).await.part;
+    }
+    assert_eq!(last, Part::Cut);
+    closed(&mut their_inbox).await;
+    closed(&mut our_inbox).await;
+    drop(theirs);
 }
 
 async fn bad_messages_come_back_with_a_reason(world: World) {

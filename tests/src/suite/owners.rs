@@ -213,7 +213,9 @@ async fn a_peer_that_came_and_went_while_nobody_looked_is_heard(world: World) {
         })
     });
     let (port, udp_port) = told.recv().expect("the server opens");
-    let client = world.endpoint().await;
+    let mut persistent = world.config();
+    persistent.max_init_retransmits = 30;
+    let client = world.builder().config(persistent).open().await.expect("a client");
     let (ours, _our_inbox) =
         soon("connecting", client.connect(world.to_port(port, udp_port))).await.expect("it connects");
     for _ in 0..20 {

@@ -92,7 +92,12 @@ async fn a_server_that_dies_ten_times_under_load_loses_nothing_without_a_word(wo
             stop.store(true, Ordering::Relaxed);
             let sent = soon("the sender", sender).await.expect("it ends well");
             let end = tokio::spawn(async move { ours.shutdown().await });
-            read_all(&mut inbox, &mut got).await;
+            // To the end: a retransmission may take longer than a pause.
+            while let Some(received) = soon("the rest", inbox.recv()).await {
+                if let Received::Message(message) = received {
+                    assert!(got.insert(number(&message.payload)), "{} came twice", number(&message.payload));
+                }
+            }
             soon("the end", end).await.expect("it ends well");
             let mut ledger = soon("the accountant", accountant).await.expect("it ends well");
             ledger.sent = sent;
@@ -150,19 +155,24 @@ async fn sockets_that_fail_too_often_are_given_up(world: World) {
     let (server, client) = (world.endpoint().await, world.endpoint().await);
     let mut events = client.events();
     let (_ours, mut our_inbox) = client.supervise(world.to(&server), eager()).expect("it can be tried");
-    let mut failures = 0;
+    // Each shard counts its own, and gives up for itself.
+    let (mut failures, mut left) = (0, world.shards());
     soon("giving up", async {
         client.impairment(esock::Impairment::break_sockets);
         loop {
             match events.recv().await {
                 Some(EndpointEvent::Failed { attempt, .. }) => {
-                    failures += 1;
-                    assert_eq!(attempt, failures);
+                    assert!(
+                        attempt == failures + 1 || (world.shards() > 1 && attempt <= failures),
+                        "{attempt} after {failures}"
+                    );
+                    failures = failures.max(attempt);
                 }
                 Some(EndpointEvent::Reopened(_)) => {
                     client.impairment(esock::Impairment::break_sockets);
                 }
-                Some(EndpointEvent::GaveUp { .. }) => break,
+                Some(EndpointEvent::GaveUp { .. }) if left == 1 => break,
+                Some(EndpointEvent::GaveUp { .. }) => left -= 1,
                 Some(_) => {}
                 None => panic!("no word of giving up"),
             }
@@ -188,7 +198,11 @@ async fn three_hundred_associations_on_one_endpoint(world: World) {
     // In one registry, so that no two have the same port.
     let clients = esock::Context::new();
     for _ in 0..300 {
-        let client = world.builder_in(&clients).open().await.expect("a client");
+        let mut client = world.builder_in(&clients).open().await.expect("a client");
+        if client.port() == server.port() {
+            // It would be its own peer.
+            client = world.builder_in(&clients).open().await.expect("a client");
+        }
         let end = soon("a client", client.connect(world.to(&server))).await.expect("accepted");
         super::world::send(&end.0, "here").await;
         ends.push((client, end));

@@ -17,8 +17,12 @@ use std::time::Duration;
 pub enum Over {
     /// Our stack, in UDP.
     Udp,
+    /// The same, each endpoint spread over shards.
+    UdpShards,
     /// Our stack, on raw IP.
     Raw,
+    /// The same, each endpoint spread over shards.
+    RawShards,
     /// The kernel's SCTP.
     Kernel,
     /// TCP with frames.
@@ -29,7 +33,8 @@ pub enum Over {
 
 impl Over {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Udp, Self::Raw, Self::Kernel, Self::Tcp, Self::TcpRaw];
+    pub const ALL: [Self; 7] =
+        [Self::Udp, Self::UdpShards, Self::Raw, Self::RawShards, Self::Kernel, Self::Tcp, Self::TcpRaw];
 
     /// What it can do, as an endpoint says.
     pub fn capabilities(self) -> Capabilities {
@@ -37,10 +42,18 @@ impl Over {
         runtime.block_on(async { World::new(self).endpoint().await.capabilities() })
     }
 
+    /// How many shards each endpoint has.
+    fn shards(self) -> u16 {
+        match self {
+            Self::UdpShards | Self::RawShards => 3,
+            _ => 1,
+        }
+    }
+
     fn backend(self) -> Backend {
         match self {
-            Self::Udp => Backend::Udp,
-            Self::Raw => Backend::Raw,
+            Self::Udp | Self::UdpShards => Backend::Udp,
+            Self::Raw | Self::RawShards => Backend::Raw,
             Self::Kernel | Self::Tcp | Self::TcpRaw => Backend::Kernel,
         }
     }
@@ -50,7 +63,9 @@ impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Udp => "udp",
+            Self::UdpShards => "udp-shards",
             Self::Raw => "raw",
+            Self::RawShards => "raw-shards",
             Self::Kernel => "kernel",
             Self::Tcp => "tcp",
             Self::TcpRaw => "tcp-raw",
@@ -63,7 +78,10 @@ impl FromStr for Over {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|over| over.to_string() == name);
-        known.ok_or_else(|| format!("the suite does not run over `{name}`: use udp, raw, kernel, tcp or tcp-raw"))
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(|over| over.to_string()).join(", ");
+            format!("the suite does not run over `{name}`: use one of {names}")
+        })
     }
 }
 
@@ -111,6 +129,11 @@ impl World {
         self.over
     }
 
+    /// How many shards each endpoint has.
+    pub fn shards(self) -> u16 {
+        self.over.shards()
+    }
+
     /// Timers that do not make a test wait.
     pub fn config(self) -> Config {
         let mut config = Config::default();
@@ -121,6 +144,7 @@ impl World {
         config.sack_delay = millis(20);
         config.path_max_retrans = Some(2);
         config.assoc_max_retrans = 6;
+        config.max_init_retransmits = 3;
         config
     }
 
@@ -142,6 +166,7 @@ impl World {
             .tcp_framing(framing)
             .backend(self.over.backend())
             .udp_port(UdpPort::Ephemeral)
+            .shards(self.shards())
             .context(context.clone())
             .config(self.config())
     }
@@ -172,7 +197,7 @@ impl World {
     /// The same by its ports.
     pub fn to_port(self, port: u16, udp_port: Option<u16>) -> ConnectTo {
         let encapsulation = match (self.over, udp_port) {
-            (Over::Udp, Some(port)) => Encapsulation::Udp(port),
+            (Over::Udp | Over::UdpShards, Some(port)) => Encapsulation::Udp(port),
             _ => Encapsulation::Native,
         };
         ConnectTo::new([v4(1)], port).encapsulation(encapsulation)
@@ -185,7 +210,11 @@ impl World {
 
     /// A pair of endpoints, and an association between them: the client's end and the server's.
     pub async fn pair(self) -> (Endpoint, Endpoint, End, End) {
-        let (server, client) = (self.endpoint().await, self.endpoint().await);
+        let (server, mut client) = (self.endpoint().await, self.endpoint().await);
+        if client.port() == server.port() {
+            // Each is in a registry of its own, and one at the same address and port would be its own peer.
+            client = self.endpoint().await;
+        }
         let (ours, theirs) = self.join(&client, &server).await;
         (server, client, ours, theirs)
     }

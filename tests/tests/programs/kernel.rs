@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 const US: &str = "10.71.0.1";
 const GUEST: &str = "10.71.0.3";
 
+/// The same for IPv6.
+const US_V6: &str = "fd71::1";
+const GUEST_V6: &str = "fd71::3";
+
 /// How long something may take there: it has one slow processor.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -88,7 +92,10 @@ macro_rules! with_the_kernel {
     };
 }
 
-with_the_kernel! { lksctp_tools iperf3 gen_sctp pysctp ncat_and_socat those_who_are_killed }
+with_the_kernel! {
+    lksctp_tools iperf3 gen_sctp pysctp ncat_and_socat those_who_are_killed
+    large_messages autoclose v6_only restarts many_sockets
+}
 
 fn lksctp_tools(stage: &Stage, lab: &mut Lab, name: &str) {
     let tag = |part: &str| format!("{name}-{part}");
@@ -213,7 +220,7 @@ fn those_who_are_killed(stage: &Stage, lab: &mut Lab, name: &str) {
     let killed = Instant::now();
     esock_interop::process::run(&["kill", "-KILL", &child]);
     client.says("told");
-    assert!(killed.elapsed() < Duration::from_secs(1), "told after {:?}", killed.elapsed());
+    assert!(killed.elapsed() < crate::lives::AT_ONCE, "told after {:?}", killed.elapsed());
     client.ends_well();
     server.ends();
 
@@ -224,4 +231,73 @@ fn those_who_are_killed(stage: &Stage, lab: &mut Lab, name: &str) {
     lab.command_in_guest(&tag("kill"), "pkill -KILL -x python3").wait("event=exit", Instant::now() + PATIENCE);
     client.says("told");
     client.ends_well();
+}
+
+/// A case of `far.py` in which first Linux is the server, and then we are. What the client needs to know beside where.
+struct Far<'a> {
+    case: &'static str,
+    port: u16,
+    to_guest: [&'a str; 2],
+    to_us: [&'a str; 2],
+    /// What a server says at its end.
+    last: &'static str,
+}
+
+fn far(stage: &Stage, lab: &mut Lab, name: &str, far: &Far<'_>) {
+    let script = source("far.py");
+    let words = |role: &'static str, [address, more]: [&str; 2], port: u16| {
+        ["python3", &script, far.case, role, address, &port.to_string(), more].map(str::to_owned).to_vec()
+    };
+    let run_there = words("server", far.to_guest, far.port).join(" ");
+    let mut server = Guest::serve(lab, &format!("{name}-server"), &run_there, "listening");
+    let run_here = words("client", far.to_guest, far.port);
+    stage.run(&run_here.iter().map(String::as_str).collect::<Vec<_>>());
+    server.says(far.last);
+
+    let run_here = words("server", far.to_us, far.port + 1);
+    let mut server = stage.start(&run_here.iter().map(String::as_str).collect::<Vec<_>>());
+    server.says("listening");
+    Guest::start(lab, &format!("{name}-client"), &words("client", far.to_us, far.port + 1).join(" ")).ends_well();
+    server.says(far.last);
+    server.ends_well();
+}
+
+fn large_messages(stage: &Stage, lab: &mut Lab, name: &str) {
+    let case = Far { case: "large", port: 6301, to_guest: [GUEST, ""], to_us: [US, ""], last: "all of it" };
+    far(stage, lab, name, &case);
+}
+
+fn autoclose(stage: &Stage, lab: &mut Lab, name: &str) {
+    let case = Far { case: "autoclose", port: 6311, to_guest: [GUEST, ""], to_us: [US, ""], last: "shut down" };
+    far(stage, lab, name, &case);
+}
+
+fn v6_only(stage: &Stage, lab: &mut Lab, name: &str) {
+    let (to_guest, to_us) = ([GUEST_V6, GUEST], [US_V6, US]);
+    far(stage, lab, name, &Far { case: "v6only", port: 6321, to_guest, to_us, last: "from fd71:" });
+}
+
+fn many_sockets(stage: &Stage, lab: &mut Lab, name: &str) {
+    let (to_guest, to_us) = ([GUEST, "100"], [US, "100"]);
+    far(stage, lab, name, &Far { case: "many", port: 6331, to_guest, to_us, last: "all have gone" });
+}
+
+/// Our broker is killed, and whoever comes back under the same port is the old peer to Linux, begun anew.
+fn restarts(stage: &Stage, lab: &mut Lab, name: &str) {
+    let script = source("far.py");
+    let server = format!("python3 {script} restart server {GUEST} 6341");
+    let mut server = Guest::serve(lab, &format!("{name}-server"), &server, "listening");
+    let words = ["python3", &script, "restart", "client", GUEST, "6341", "6342"];
+    let mut first = stage.start(&words);
+    first.says("answered");
+    server.says("up");
+    let broker = stage.report().number("process");
+    esock_interop::process::run(&["kill", "-KILL", &broker.to_string()]);
+    first.kill_all();
+    let mut second = stage.start(&words);
+    second.says("answered");
+    server.says("restarted");
+    second.tell("enough");
+    second.ends_well();
+    server.says("shut down");
 }

@@ -1,7 +1,11 @@
 //! What is measured of the stack alone, two of them in memory: associations set up, the bytes that an idle one costs,
-//! and the time that a message takes among many. A program of its own, for its allocator counts.
+//! and the time that a message takes among many. A program of its own, for its allocator counts. Of other stacks without
+//! I/O, how fast associations are set up between two of their ends in memory.
 
 use esock_benches::lab::{Lab, config};
+use esock_benches::peers::Peer;
+#[cfg(feature = "peers")]
+use esock_benches::peers::rust;
 use esock_proto::{Config, SendOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
@@ -25,6 +29,19 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LIVE.fetch_add(size, Ordering::Relaxed);
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
 }
 
 #[global_allocator]
@@ -40,26 +57,41 @@ const MESSAGES: usize = 100_000;
 const ACTIVE: usize = 1_000;
 
 fn main() -> ExitCode {
-    let words: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    let [associations] = words[..] else {
-        eprintln!("error: say how many associations");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [peer, associations, rest @ ..] = &words[..] else {
+        eprintln!("error: say of whom, and how many associations");
         return ExitCode::from(2);
     };
-    set_up(associations);
-    if std::env::args().all(|word| word != "--setup") {
+    let (Some(peer), Ok(associations)) = (Peer::from_name(peer), associations.parse()) else {
+        eprintln!("error: `{peer}` with {associations} associations is no case");
+        return ExitCode::from(2);
+    };
+    let time = match peer {
+        Peer::Esock => set_up(associations),
+        #[cfg(feature = "peers")]
+        Peer::Dcsctp => rust::set_up_in_memory::<rust::dcsctp::Dcsctp>(associations),
+        #[cfg(feature = "peers")]
+        Peer::SctpProto => rust::set_up_in_memory::<rust::sctp_proto::SctpProto>(associations),
+        _ => {
+            eprintln!("error: {} is not measured in memory", peer.title());
+            return ExitCode::from(2);
+        }
+    };
+    println!("associations/s={}", associations as f64 / time.as_secs_f64());
+    if peer == Peer::Esock && rest != ["--setup"] {
         send_among(associations);
     }
     ExitCode::SUCCESS
 }
 
-/// One path each, as the peers in this table have; the rate.
-fn set_up(associations: usize) {
+/// One path each, as the peers have; how long it took.
+fn set_up(associations: usize) -> Duration {
     let mut lab = Lab::new(associations, 1, &Config::default());
     let began = Instant::now();
     while lab.a.associations.len() < associations {
         lab.set_up(BATCH.min(associations - lab.a.associations.len()));
     }
-    println!("associations/s={}", associations as f64 / began.elapsed().as_secs_f64());
+    began.elapsed()
 }
 
 /// Two paths each; their memory, and messages on some of them.

@@ -15,7 +15,8 @@ Options:
   --runs N       Runs of each candidate (default 5)
   --seconds S    How long each run is measured (default 1)
   --only WORD    Only cases that have this word: a measure (bulk, ping-pong, setup ...), a candidate (esock, tcp ...),
-                 a size in bytes, or packets=BYTES. Given more than once, all must fit; a|b is one of both
+                 a size in bytes, or packets=BYTES. Given more than once, all must fit; a|b is one of both.
+                 Only if named: setup-curve, the rate of setup where there are up to 100,000 associations already
   --append       Keep the results of other cases from the last run
   --out DIR      Where the results go (default benches/results, or target/bench with --quick or --only)
   --render       Measure nothing; write the tables and charts of the last results anew

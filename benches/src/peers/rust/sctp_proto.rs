@@ -58,7 +58,7 @@ impl SansIo for SctpProto {
             endpoint.connect(client, remote).expect("there is room for one association")
         });
         let packets = Packets::default();
-        Self { endpoint, association, packets, remote, up: false, buffer: vec![0; 256 << 10] }
+        Self { endpoint, association, packets, remote, up: false, buffer: Vec::new() }
     }
 
     fn is_up(&mut self) -> bool {
@@ -117,6 +117,7 @@ impl SansIo for SctpProto {
         self.drain();
         let Some((_, association)) = &mut self.association else { return };
         let Ok(mut stream) = association.stream(0) else { return };
+        self.buffer.resize(256 << 10, 0);
         while let Ok(Some(chunks)) = stream.read_sctp() {
             let count = chunks.read(&mut self.buffer).expect("the buffer holds a message");
             deliver(&self.buffer[..count]);

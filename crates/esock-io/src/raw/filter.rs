@@ -1,5 +1,7 @@
-//! The socket filter: of all the host's SCTP packets, those to our ports.
+//! The socket filter: of all the host's SCTP packets, those to our ports, and of several shards' packets our part.
 
+use crate::shards::{INITIATE_TAG_OFFSET, TAG_OFFSET};
+use esock_proto::Shard;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,27 +15,40 @@ const PORT_OFFSET: u32 = 2;
 const LOAD_HEADER_LENGTH: u32 = libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH;
 const LOAD_HALF_INDEXED: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_IND;
 const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+const LOAD_WORD_INDEXED: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_IND;
+const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const MODULO: u32 = libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K;
 const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 const WHOLE_PACKET: u32 = u32::MAX;
 
-/// The classic BPF program that passes packets to `ports` only, or all of them. An IPv4 raw socket sees the packet
-/// from its IP header on, an IPv6 one from the SCTP header on.
+/// The classic BPF program that passes packets to `ports` only, or to all of them, and of those the part of `shard`. An
+/// IPv4 raw socket sees the packet from its IP header on, an IPv6 one from the SCTP header on.
 ///
-/// With more ports than a program can hold it passes everything: each packet is looked up again
-/// after it was received.
-fn program(ipv4: bool, ports: Option<&BTreeSet<u16>>) -> Vec<libc::sock_filter> {
+/// With more ports than a program can hold it passes every port: each packet is looked up again after it was received.
+fn program(ipv4: bool, ports: Option<&BTreeSet<u16>>, shard: Shard) -> Vec<libc::sock_filter> {
     let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-    let Some(ports) = ports.filter(|ports| ports.len() <= MOST_PORTS) else {
-        return vec![instruction(RETURN, 0, 0, WHOLE_PACKET)];
-    };
-    let mut program = Vec::with_capacity(3 + 2 * ports.len());
+    let (load_half, load_word) = if ipv4 { (LOAD_HALF_INDEXED, LOAD_WORD_INDEXED) } else { (LOAD_HALF, LOAD_WORD) };
+    let mut program = Vec::new();
     if ipv4 {
         program.push(instruction(LOAD_HEADER_LENGTH, 0, 0, 0));
-        program.push(instruction(LOAD_HALF_INDEXED, 0, 0, PORT_OFFSET));
-    } else {
-        program.push(instruction(LOAD_HALF, 0, 0, PORT_OFFSET));
     }
+    if shard != Shard::ALONE {
+        // As over UDP: a tag names its shard, and an INIT, which has none, goes by its Initiate Tag.
+        program.extend([
+            instruction(load_word, 0, 0, TAG_OFFSET),
+            instruction(JUMP_IF_EQUAL, 0, 1, 0),
+            instruction(load_word, 0, 0, INITIATE_TAG_OFFSET),
+            instruction(MODULO, 0, 0, shard.count().into()),
+            instruction(JUMP_IF_EQUAL, 1, 0, shard.index().into()),
+            instruction(RETURN, 0, 0, 0),
+        ]);
+    }
+    let Some(ports) = ports.filter(|ports| ports.len() <= MOST_PORTS) else {
+        program.push(instruction(RETURN, 0, 0, WHOLE_PACKET));
+        return program;
+    };
+    program.push(instruction(load_half, 0, 0, PORT_OFFSET));
     for port in ports {
         program.push(instruction(JUMP_IF_EQUAL, 0, 1, u32::from(*port)));
         program.push(instruction(RETURN, 0, 0, WHOLE_PACKET));
@@ -42,10 +57,10 @@ fn program(ipv4: bool, ports: Option<&BTreeSet<u16>>) -> Vec<libc::sock_filter> 
     program
 }
 
-/// Passes packets to `ports` only, or all of them, from now on. The kernel swaps programs atomically; packets that
-/// wait already stay.
-pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: Option<&BTreeSet<u16>>) -> io::Result<()> {
-    crate::sys::attach_program(socket, libc::SO_ATTACH_FILTER, &mut program(ipv4, ports))
+/// Passes packets to `ports` only, or to all of them, and of those the part of `shard`, from now on. The kernel swaps
+/// programs atomically; packets that wait already stay.
+pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: Option<&BTreeSet<u16>>, shard: Shard) -> io::Result<()> {
+    crate::sys::attach_program(socket, libc::SO_ATTACH_FILTER, &mut program(ipv4, ports, shard))
 }
 
 #[cfg(test)]
@@ -67,6 +82,13 @@ mod tests {
                     let Some(half) = packet.get(offset..offset + 2) else { return 0 };
                     accumulator = u32::from(u16::from_be_bytes([half[0], half[1]]));
                 }
+                LOAD_WORD_INDEXED | LOAD_WORD => {
+                    let base = if u32::from(step.code) == LOAD_WORD { 0 } else { index };
+                    let offset = (base + step.k) as usize;
+                    let Some(word) = packet.get(offset..offset + 4) else { return 0 };
+                    accumulator = u32::from_be_bytes(word.try_into().unwrap());
+                }
+                MODULO => accumulator %= step.k,
                 JUMP_IF_EQUAL => {
                     at += usize::from(if accumulator == step.k { step.jt } else { step.jf });
                 }
@@ -77,7 +99,7 @@ mod tests {
     }
 
     fn packet(ip_header_bytes: usize, port: u16) -> Vec<u8> {
-        let mut packet = vec![0; ip_header_bytes + 12];
+        let mut packet = vec![0; ip_header_bytes + 20];
         if ip_header_bytes > 0 {
             packet[0] = 0x40 | (ip_header_bytes / 4) as u8;
         }
@@ -90,21 +112,46 @@ mod tests {
         let ports = BTreeSet::from([1, 2905, 30400, 65535]);
         for port in [0, 1, 2, 2904, 2905, 2906, 30400, 65534, 65535] {
             let expected = if ports.contains(&port) { u32::MAX } else { 0 };
-            assert_eq!(run(&program(true, Some(&ports)), &packet(20, port)), expected, "{port}");
-            assert_eq!(run(&program(true, Some(&ports)), &packet(60, port)), expected, "{port}");
-            assert_eq!(run(&program(false, Some(&ports)), &packet(0, port)), expected, "{port}");
+            assert_eq!(run(&program(true, Some(&ports), Shard::ALONE), &packet(20, port)), expected, "{port}");
+            assert_eq!(run(&program(true, Some(&ports), Shard::ALONE), &packet(60, port)), expected, "{port}");
+            assert_eq!(run(&program(false, Some(&ports), Shard::ALONE), &packet(0, port)), expected, "{port}");
         }
     }
 
     #[test]
     fn the_filter_passes_nothing_without_ports_and_everything_with_too_many() {
-        assert_eq!(run(&program(true, Some(&BTreeSet::new())), &packet(20, 5)), 0);
+        assert_eq!(run(&program(true, Some(&BTreeSet::new()), Shard::ALONE), &packet(20, 5)), 0);
         let many: BTreeSet<u16> = (1..=MOST_PORTS as u16).collect();
-        assert!(program(true, Some(&many)).len() <= 4096);
-        assert_eq!(run(&program(true, Some(&many)), &packet(20, MOST_PORTS as u16)), u32::MAX);
-        assert_eq!(run(&program(true, Some(&many)), &packet(20, MOST_PORTS as u16 + 1)), 0);
+        assert!(program(true, Some(&many), Shard::new(255, 256).unwrap()).len() <= 4096);
+        assert_eq!(run(&program(true, Some(&many), Shard::ALONE), &packet(20, MOST_PORTS as u16)), u32::MAX);
+        assert_eq!(run(&program(true, Some(&many), Shard::ALONE), &packet(20, MOST_PORTS as u16 + 1)), 0);
         let more: BTreeSet<u16> = (1..=MOST_PORTS as u16 + 1).collect();
-        assert_eq!(run(&program(false, Some(&more)), &packet(0, 60000)), u32::MAX);
-        assert_eq!(run(&program(true, None), &packet(20, 60000)), u32::MAX);
+        assert_eq!(run(&program(false, Some(&more), Shard::ALONE), &packet(0, 60000)), u32::MAX);
+        assert_eq!(run(&program(true, None, Shard::ALONE), &packet(20, 60000)), u32::MAX);
+    }
+
+    #[test]
+    fn each_packet_passes_the_filter_of_one_shard() {
+        let ports = BTreeSet::from([2905, 30400]);
+        for (ip_header_bytes, ports) in [(20, Some(&ports)), (24, None), (0, Some(&ports))] {
+            for count in [2, 3, 256] {
+                for tag in [1, 2, 3, 4, 1000, u32::MAX] {
+                    for (at, what) in [(TAG_OFFSET, "a tag"), (INITIATE_TAG_OFFSET, "an INIT")] {
+                        let mut packet = packet(ip_header_bytes, 2905);
+                        let at = ip_header_bytes + at as usize;
+                        packet[at..at + 4].copy_from_slice(&tag.to_be_bytes());
+                        let passes = |index: &u16| {
+                            let shard = Shard::new(*index, count).unwrap();
+                            run(&program(ip_header_bytes > 0, ports, shard), &packet) == WHOLE_PACKET
+                        };
+                        let found: Vec<_> = (0..count).filter(passes).collect();
+                        assert_eq!(found, [(tag % u32::from(count)) as u16], "{what} {tag} of {count}");
+                    }
+                }
+            }
+        }
+        let (short, shard) = (packet(20, 2905), Shard::new(0, 2).unwrap());
+        assert_eq!(run(&program(true, Some(&ports), shard), &short[..36]), 0, "too short for an INIT");
+        assert_eq!(run(&program(true, Some(&ports), shard), &packet(20, 2906)), 0, "not our port");
     }
 }

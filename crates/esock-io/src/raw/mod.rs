@@ -5,13 +5,16 @@ mod filter;
 mod kernel;
 mod ports;
 
+#[cfg(test)]
+pub(crate) use claim::Claim;
+pub(crate) use claim::Claims;
 pub(crate) use kernel::kernel_sctp;
 pub(crate) use ports::Ports;
 
 use crate::errqueue;
 use crate::sockets::{Received, Sent, told};
 use crate::sys::{self, Control};
-use esock_proto::{Address, Datagram, Ecn, Icmp, IcmpKind, Local, SocketId, Transmit};
+use esock_proto::{Address, Datagram, Ecn, Icmp, IcmpKind, Local, Shard, SocketId, Transmit};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::io;
@@ -43,6 +46,8 @@ pub(crate) struct RawSocket {
     id: SocketId,
     socket: Socket,
     bound: Address,
+    /// Of which of several shards' packets it receives the part.
+    shard: Shard,
 }
 
 /// How one send call ended: so many packets left, then this.
@@ -59,13 +64,13 @@ impl RawSocket {
     pub(crate) fn open(
         id: SocketId,
         address: Address,
-        receive_buffer_bytes: usize,
-        send_buffer_bytes: usize,
+        shard: Shard,
+        (receive_buffer_bytes, send_buffer_bytes): (usize, usize),
     ) -> io::Result<Self> {
         let ipv4 = address.is_ipv4();
         let domain = if ipv4 { Domain::IPV4 } else { Domain::IPV6 };
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(PROTOCOL)))?;
-        filter::attach(&socket, ipv4, Some(&BTreeSet::new()))?;
+        filter::attach(&socket, ipv4, Some(&BTreeSet::new()), shard)?;
         socket.set_nonblocking(true)?;
         sys::set_buffers(&socket, receive_buffer_bytes, send_buffer_bytes);
         errqueue::enable(&socket, ipv4)?;
@@ -79,12 +84,12 @@ impl RawSocket {
         if !address.is_unspecified() {
             socket.bind(&sys::socket_addr(address, 0).into())?;
         }
-        Ok(Self { id, socket, bound: address })
+        Ok(Self { id, socket, bound: address, shard })
     }
 
     /// From now on receives packets to these SCTP ports only; to any, if there are none named.
     pub(crate) fn set_ports(&self, ports: Option<&BTreeSet<u16>>) -> io::Result<()> {
-        filter::attach(&self.socket, self.bound.is_ipv4(), ports)
+        filter::attach(&self.socket, self.bound.is_ipv4(), ports, self.shard)
     }
 
     /// Whether packets from `local` to `remote` can leave here.
@@ -153,6 +158,11 @@ impl RawSocket {
             }
             return match error.raw_os_error() {
                 Some(libc::ENOBUFS) if self.is_full() => Attempt::Blocked,
+                // It may have been full a moment ago.
+                Some(libc::ENOBUFS) if retries > 0 => {
+                    retries -= 1;
+                    continue;
+                }
                 // The source address, or the interface, is gone.
                 Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => Attempt::Unreachable,
                 _ => Attempt::Dropped,
@@ -242,16 +252,7 @@ impl RawSocket {
         let mut headers: [libc::mmsghdr; RECEIVE_BATCH] = unsafe { zeroed() };
         let places = names.iter_mut().zip(&mut controls).zip(&mut slices).zip(&mut headers);
         for ((((name, control), slice), header), buffer) in places.zip(buffers.chunks_exact_mut(RECEIVE_BYTES)) {
-            slice.iov_base = buffer.as_mut_ptr().cast();
-            slice.iov_len = buffer.len();
-            let header = &mut header.msg_hdr;
-            header.msg_name = (&raw mut *name).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as _;
-            header.msg_iov = slice;
-            header.msg_iovlen = 1;
-            let (control, len) = control.as_received();
-            header.msg_control = control;
-            header.msg_controllen = len as _;
+            sys::aim(&mut header.msg_hdr, name, control, slice, buffer);
         }
         let (count, more) = self.receive_batch(&mut headers, watched, report)?;
         let mut packets = 0;

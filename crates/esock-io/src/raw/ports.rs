@@ -1,9 +1,10 @@
 //! The SCTP ports that are ours.
 
-use super::claim::Claim;
+use super::claim::{Claim, Claims};
 use crate::error::ClaimError;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One bit per port.
 const WORDS: usize = 65536 / 64;
@@ -11,22 +12,24 @@ const WORDS: usize = 65536 / 64;
 /// The ports that this driver has claimed, held until they are released or it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    claims: BTreeMap<u16, Claim>,
+    claims: BTreeMap<u16, Arc<Claim>>,
     bits: Box<[u64; WORDS]>,
     /// We answer for ports that nobody has: only one process of a network namespace does.
-    rest: Option<Claim>,
+    rest: Option<Arc<Claim>>,
+    /// Where they are claimed, together with other shards if there are any.
+    common: Arc<Claims>,
 }
 
 impl Ports {
     /// None yet.
-    pub(crate) fn new() -> Self {
-        Self { claims: BTreeMap::new(), bits: Box::new([0; WORDS]), rest: None }
+    pub(crate) fn new(common: Arc<Claims>) -> Self {
+        Self { claims: BTreeMap::new(), bits: Box::new([0; WORDS]), rest: None, common }
     }
 
     /// Claims a port. Claiming it again is no error and changes nothing.
     pub(crate) fn claim(&mut self, port: u16) -> Result<(), ClaimError> {
         if let Entry::Vacant(place) = self.claims.entry(port) {
-            place.insert(Claim::new(port)?);
+            place.insert(self.common.claim(port)?);
             self.bits[usize::from(port / 64)] |= 1 << (port % 64);
         }
         Ok(())
@@ -41,7 +44,7 @@ impl Ports {
 
     /// From now on those that nobody has are ours as well, unless another process answers for them. Says whether they are.
     pub(crate) fn claim_rest(&mut self) -> bool {
-        self.rest = self.rest.take().or_else(|| Claim::of_rest().ok());
+        self.rest = self.rest.take().or_else(|| self.common.claim_rest().ok());
         self.rest.is_some()
     }
 
@@ -55,6 +58,6 @@ impl Ports {
         let Some(&[high, low]) = packet.get(2..4) else { return false };
         let port = u16::from_be_bytes([high, low]);
         let is_claimed = self.bits[usize::from(port / 64)] & (1 << (port % 64)) != 0;
-        is_claimed || (self.rest.is_some() && Claim::new(port).is_ok())
+        is_claimed || (self.rest.is_some() && !Claim::is_held(port))
     }
 }

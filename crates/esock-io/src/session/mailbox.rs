@@ -1,6 +1,6 @@
 //! Messages that have arrived and that nobody has read yet.
 
-use esock_proto::Message;
+use esock_proto::{Message, Part};
 use std::collections::VecDeque;
 
 /// What a message costs beside its bytes.
@@ -14,20 +14,28 @@ pub(crate) struct Mailbox {
     window: usize,
     /// The user was told that there is something, and has not read everything since.
     told: bool,
+    /// The last message has not ended: its pieces come one by one.
+    midway: bool,
     /// The window is full: the socket is left alone until half of it is free again.
     stopped: bool,
 }
 
 impl Mailbox {
     pub(crate) fn new(window: usize) -> Self {
-        Self { messages: VecDeque::new(), bytes: 0, window, told: false, stopped: false }
+        Self { messages: VecDeque::new(), bytes: 0, window, told: false, midway: false, stopped: false }
     }
 
     /// Takes a message. Says whether the user has to be told.
     pub(crate) fn push(&mut self, message: Message) -> bool {
         self.bytes += message.payload.len() + OVERHEAD;
+        self.midway = message.part == Part::More;
         self.messages.push_back(message);
         !std::mem::replace(&mut self.told, true)
+    }
+
+    /// Whether the last message has not ended.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.midway
     }
 
     /// The next message, and whether reading the socket goes on with that.

@@ -2,9 +2,10 @@
 
 use super::{Carrier, Mailbox};
 use crate::transport::{Held, Incoming};
+use bytes::Bytes;
 use esock_proto::{
-    Address, AssocEvent, AssocId, CloseReason, Config, Counters, EndpointId, Event, Message, Negotiated, SendError,
-    State, Time, Undelivered,
+    Address, AssocEvent, AssocId, CloseReason, Config, Counters, EndpointId, Event, Message, Negotiated, Part, Ppid,
+    SendError, State, StreamId, Time, Undelivered,
 };
 use mio::event::Source as MioSource;
 use mio::{Interest, Poll, Token};
@@ -298,6 +299,15 @@ impl<C: Carrier> Sessions<C> {
         }
     }
 
+    /// Nothing more will come of a message that arrives in pieces.
+    pub(crate) fn cut_message(&mut self, id: AssocId) {
+        if self.get(id).is_some_and(|session| session.mailbox.is_midway()) {
+            let mut nothing = Message::new(StreamId(0), Ppid(0), Bytes::new());
+            nothing.part = Part::Cut;
+            self.on_message(id, nothing);
+        }
+    }
+
     /// There is room to send again.
     pub(crate) fn on_room(&mut self, id: AssocId) {
         let Some(session) = self.get_mut(id) else { return };
@@ -312,6 +322,7 @@ impl<C: Carrier> Sessions<C> {
         session.state = State::Closed;
         let (endpoint, undecided) = (session.endpoint, session.undecided);
         self.unlist(id);
+        self.cut_message(id);
         if undecided {
             self.incoming.retain(|incoming| !matches!(incoming.held, Held::Session(held) if held == id));
             self.remove(id);

@@ -111,6 +111,7 @@ fn unsupported(config: &Config, can: Capabilities) -> Option<(&'static str, Capa
     let usual = Config::default();
     let asks = [
         ("adaptation", Capability::Adaptation, config.adaptation.is_some()),
+        ("partial_delivery", Capability::PartialDelivery, config.partial_delivery),
         ("congestion", Capability::CongestionControl, config.congestion != usual.congestion),
         ("loss_recovery", Capability::CongestionControl, config.loss_recovery != usual.loss_recovery),
         ("hystart", Capability::CongestionControl, config.hystart),

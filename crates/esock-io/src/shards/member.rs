@@ -74,7 +74,8 @@ impl Member {
         }
     }
 
-    /// Takes a report: the kernel gives it to any socket of the port.
+    /// Takes a report. Of a UDP packet, the kernel gives it to any socket of the port; of a native one, to all raw sockets,
+    /// so that each shard hears of its own packets by itself.
     pub(crate) fn report(&mut self, stack: &mut Stack, now: Time, icmp: Icmp<'_>) {
         let port_at = |at: usize| icmp.quoted.get(at..at + 2).map(|port| u16::from_be_bytes([port[0], port[1]]));
         let (Some(source), Some(port)) = (port_at(0), port_at(2)) else { return };
@@ -82,7 +83,8 @@ impl Member {
         let keys = names.map(|endpoint| PeerKey { endpoint, remote: icmp.remote, port });
         let home = self.seat.homes().find(keys);
         match home.filter(|home| *home != self.seat.index()) {
-            Some(home) => self.forward(home, Parcel::report(&icmp)),
+            Some(home) if icmp.encap_port.is_some() => self.forward(home, Parcel::report(&icmp)),
+            Some(_) => {}
             None => stack.handle_icmp(now, icmp),
         }
     }

@@ -1,9 +1,9 @@
-//! Several drivers behind one UDP port, so that associations spread over cores.
+//! Several drivers behind one UDP port, or the same ports on raw IP, so that associations spread over cores.
 //!
-//! Each has a stack and a UDP socket of its own. Its stack chooses verification tags that name it, and a classic BPF
-//! program on the group of sockets reads them: a packet reaches its shard without a lock (`steer.rs`). What that cannot
-//! decide goes to the shard that has the peer ([`Homes`], asked for setup and for what is out of the ordinary only), by
-//! way of that shard's inbox (`inbox.rs`).
+//! Each has a stack and sockets of its own. Its stack chooses verification tags that name it, and a classic BPF program
+//! reads them: one on the group of UDP sockets (`steer.rs`), one on each raw socket, which all get every packet
+//! (`raw/filter.rs`). So a packet reaches its shard without a lock. What that cannot decide goes to the shard that has the
+//! peer ([`Homes`], asked for setup and for what is out of the ordinary only), by way of that shard's inbox (`inbox.rs`).
 
 mod driver;
 mod inbox;
@@ -11,8 +11,11 @@ mod member;
 mod steer;
 
 pub(crate) use member::Member;
+pub(crate) use steer::{INITIATE_TAG_OFFSET, TAG_OFFSET};
 
 use crate::error::DriverError;
+#[cfg(target_os = "linux")]
+use crate::raw::Claims;
 use crate::udp::UdpSocket;
 use esock_proto::Homes;
 pub(crate) use inbox::Inbox;
@@ -25,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The most shards of a port: the program that steers names each of them.
 pub const MAX_SHARDS: u16 = 256;
 
-/// A place among the drivers that share a UDP port, for [`DriverConfig::seat`](crate::DriverConfig::seat). A driver
+/// A place among the drivers that share their ports, for [`DriverConfig::seat`](crate::DriverConfig::seat). A driver
 /// holds it while it lives; the next one with the same seat takes its place.
 #[derive(Clone)]
 pub struct Seat {
@@ -38,6 +41,9 @@ struct Group {
     inboxes: Vec<Inbox>,
     /// Which shards have sockets, in the order in which the kernel has them.
     order: Mutex<Vec<u16>>,
+    /// Which SCTP ports they have on raw IP.
+    #[cfg(target_os = "linux")]
+    claims: Arc<Claims>,
 }
 
 impl Seat {
@@ -45,7 +51,13 @@ impl Seat {
     pub fn all(count: u16) -> io::Result<Vec<Self>> {
         let count = count.clamp(1, MAX_SHARDS);
         let inboxes = (0..count).map(|_| Inbox::new()).collect::<io::Result<_>>()?;
-        let group = Arc::new(Group { homes: Mutex::new(Homes::new(count.into())), inboxes, order: Mutex::default() });
+        let group = Arc::new(Group {
+            homes: Mutex::new(Homes::new(count.into())),
+            inboxes,
+            order: Mutex::default(),
+            #[cfg(target_os = "linux")]
+            claims: Arc::default(),
+        });
         Ok((0..count).map(|index| Self { group: group.clone(), index }).collect())
     }
 
@@ -62,6 +74,12 @@ impl Seat {
     /// What the stack is told of it.
     pub(crate) fn shard(&self) -> esock_proto::Shard {
         esock_proto::Shard::new(self.index, self.count()).unwrap_or_default()
+    }
+
+    /// Which SCTP ports the drivers have on raw IP.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn claims(&self) -> Arc<Claims> {
+        self.group.claims.clone()
     }
 
     /// Who has which peer.

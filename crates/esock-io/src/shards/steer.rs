@@ -3,9 +3,11 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Offsets in the UDP payload: the tag (RFC 9260 §3.1), and the Initiate Tag of an INIT, which has none (§3.3.2).
-const TAG_OFFSET: u32 = 4;
-const INITIATE_TAG_OFFSET: u32 = 16;
+/// Offset in an SCTP packet: the tag (RFC 9260 §3.1).
+pub(crate) const TAG_OFFSET: u32 = 4;
+
+/// Offset in an SCTP packet: the Initiate Tag of an INIT, whose packet has no tag (RFC 9260 §3.3.2).
+pub(crate) const INITIATE_TAG_OFFSET: u32 = 16;
 
 const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;

@@ -6,10 +6,14 @@ use crate::driver::Chosen;
 use crate::error::DriverError;
 #[cfg(target_os = "linux")]
 use crate::raw::{RawSocket, kernel_sctp};
+#[cfg(target_os = "linux")]
+use crate::shards::Seat;
 use crate::udp::UdpSocket;
 use esock_proto::{Address, SocketId};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 
 /// How often a port that is free for IPv4 and taken for IPv6 is given up for another.
 const PORT_ATTEMPTS: usize = 32;
@@ -38,7 +42,7 @@ pub(crate) fn open(config: &DriverConfig) -> Result<(Sockets, Chosen), DriverErr
     let sockets = Sockets::new(
         udp,
         #[cfg(target_os = "linux")]
-        native.sockets,
+        (native.sockets, config.seat.as_ref().map_or_else(Arc::default, Seat::claims)),
     );
     let chosen = Chosen {
         protocol: Protocol::Sctp,
@@ -129,15 +133,6 @@ fn open_native(config: &DriverConfig) -> Result<Native, DriverError> {
     if config.backend == Backend::Udp {
         return Ok(without("UDP encapsulation, as asked for".into()));
     }
-    if config.seat.is_some() {
-        // Each raw socket gets all packets: there is nothing that would steer them.
-        return match config.backend {
-            Backend::Auto => {
-                Ok(without("UDP encapsulation: several shards have a UDP port each, and no raw sockets".into()))
-            }
-            backend => Err(DriverError::NoShards { protocol: Protocol::Sctp, backend }),
-        };
-    }
     let opened = match kernel_sctp(std::path::Path::new("/proc")) {
         Some(seen_in) => Err(DriverError::KernelSctp { seen_in }),
         None => open_raw(config),
@@ -176,9 +171,11 @@ fn open_raw(config: &DriverConfig) -> Result<Vec<RawSocket>, DriverError> {
     let mut sockets: Vec<RawSocket> = Vec::new();
     // Numbers count on from the UDP sockets, of which there is at most one for each address.
     let first = bindings(config).len();
+    let shard = config.seat.as_ref().map(Seat::shard).unwrap_or_default();
+    let buffers = (config.receive_buffer_bytes, config.send_buffer_bytes);
     for address in bindings(config) {
         let id = SocketId((first + sockets.len()) as u16);
-        let opened = RawSocket::open(id, address, config.receive_buffer_bytes, config.send_buffer_bytes);
+        let opened = RawSocket::open(id, address, shard, buffers);
         match opened {
             Ok(socket) => sockets.push(socket),
             Err(error) if no_ipv6(config, address, &error) => {}

@@ -13,6 +13,7 @@ mod socket;
 
 use crate::config::TcpFraming;
 use crate::error::EndpointError;
+use crate::pages::Pages;
 use crate::session::{Carrier, Opened, Session, Sessions, Source};
 use bytes::Bytes;
 use esock_proto::{
@@ -41,7 +42,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Tcp {
     framed: bool,
-    buffer: Vec<u8>,
+    buffer: Pages,
     /// Endpoints where connections may wait of which no edge will tell, and when they are looked at again.
     waiting: Vec<EndpointId>,
     look_again: Option<Time>,
@@ -50,7 +51,7 @@ pub(crate) struct Tcp {
 impl Tcp {
     pub(crate) fn new(framing: TcpFraming) -> Self {
         let framed = framing == TcpFraming::Framed;
-        Self { framed, buffer: vec![0; BUFFER_BYTES], waiting: Vec::new(), look_again: None }
+        Self { framed, buffer: Pages::new(BUFFER_BYTES), waiting: Vec::new(), look_again: None }
     }
 }
 

@@ -87,14 +87,15 @@ fn a_driver_polls_busily_for_as_long_as_it_is_told_and_then_sleeps() {
     let mut config = quiet(Backend::Udp);
     config.busy_poll = Some(Duration::from_millis(50));
     let mut driver = Driver::open(config).unwrap();
-    let (start, mut waits) = (Instant::now(), 0);
+    let (start, long) = (Instant::now(), Duration::from_secs(10));
     while start.elapsed() < Duration::from_millis(50) {
-        driver.wait(Some(Duration::from_secs(10))).unwrap();
+        driver.wait(Some(long)).unwrap();
         let now = driver.now();
         assert_eq!(driver.turn(now).unwrap().received, 0);
-        waits += 1;
     }
-    assert!(waits > 1 && start.elapsed() < Duration::from_secs(5), "{waits} waits");
+    // A wait that began in time has not slept. One that came too late for that, on a busy machine, ends after this.
+    let slept = long..long + Duration::from_millis(50);
+    assert!(!slept.contains(&start.elapsed()), "{:?}", start.elapsed());
     // The spin began after `start`.
     std::thread::sleep(Duration::from_millis(5));
     let start = Instant::now();
@@ -114,7 +115,7 @@ fn two_endpoints_of_one_driver_talk_through_its_sockets() {
     a.driver.stack_mut().set_accepting(other, true);
     let encapsulation = a.over_udp();
     a.connect(&at, port, encapsulation);
-    let (connector, end) = (a.assoc.unwrap(), Instant::now() + Duration::from_secs(5));
+    let (connector, end) = (a.assoc.unwrap(), Instant::now() + super::PATIENCE);
     let mut up = 0;
     while up < 2 {
         assert!(Instant::now() < end);
@@ -180,23 +181,24 @@ fn a_delay_shows_in_the_round_trip_time() {
     establish(&mut a, &mut b, &at, encapsulation);
     exchange(&mut a, &mut b);
     let srtt = a.stats().paths[0].srtt.unwrap();
-    assert!(srtt >= Duration::from_millis(30) && srtt < Duration::from_millis(300), "{srtt:?}");
+    assert!(srtt >= Duration::from_millis(30) && srtt < Duration::from_secs(3), "{srtt:?}");
     shut_down(&mut a, &mut b);
 }
 
 #[test]
 fn nobody_at_the_udp_port_ends_a_connect_before_its_time_is_out() {
     let at = [address("127.0.0.1")];
-    let mut a = End::open(quiet(Backend::Udp), &at, fast());
+    let mut patient = fast();
+    (patient.rto_initial, patient.rto_max) = (Duration::from_secs(60), Duration::from_secs(60));
+    let mut a = End::open(quiet(Backend::Udp), &at, patient);
     let mut other = End::open(quiet(Backend::Udp), &at, fast());
     let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
     a.connect(&at, 2905, Encapsulation::Udp(port));
-    let start = Instant::now();
+    // Long before its first timeout.
     run_until(&mut a, &mut other, "the connect has failed", |a, _| a.closed().is_some());
     assert_eq!(a.closed(), Some(&CloseReason::Unreachable));
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -399,4 +401,40 @@ fn whoever_turns_until_nothing_comes_names_sockets_and_those_that_were_used_need
     }
     // INIT, INIT ACK, COOKIE ECHO; the last may have been answered.
     assert!(received >= 3, "{received}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_spins_asks_sockets_that_have_had_packets_each_time_and_the_others_now_and_then() {
+    let mut driver = Driver::open(quiet(Backend::Udp)).unwrap();
+    let port = driver.backend().udp_port.unwrap();
+    let v4 = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let send = || v4.send_to(&[0; 12], ("127.0.0.1", port)).unwrap();
+    let look = |driver: &mut Driver| {
+        driver.spin();
+        let now = driver.now();
+        driver.turn(now).unwrap().received
+    };
+    assert_eq!(look(&mut driver), 0);
+    send();
+    assert_eq!(look(&mut driver), 1, "nobody has had a packet yet");
+    (0..3).for_each(|_| _ = send());
+    assert_eq!(look(&mut driver), 3, "one has just come");
+    for _ in 0..100 {
+        assert_eq!(look(&mut driver), 0);
+    }
+    (0..3).for_each(|_| _ = send());
+    assert_eq!([look(&mut driver), look(&mut driver), look(&mut driver)], [1, 2, 0], "first it asks for one alone");
+
+    let Ok(v6) = std::net::UdpSocket::bind("[::1]:0") else { return };
+    if driver.interests().count() < 2 {
+        return;
+    }
+    let mut looks = [0; 5].map(|_| {
+        v6.send_to(&[0; 12], ("::1", port)).unwrap();
+        (1..=100).find(|_| look(&mut driver) == 1).expect("it is asked now and then")
+    });
+    assert!(looks[0] <= 16, "{looks:?}");
+    looks[0] = 1;
+    assert_eq!(looks, [1; 5], "it has had one now");
 }

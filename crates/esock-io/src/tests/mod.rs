@@ -2,6 +2,7 @@
 
 mod driver;
 mod floods;
+mod joined;
 #[cfg(target_os = "linux")]
 pub(crate) mod layout;
 mod net;
@@ -16,6 +17,7 @@ mod shared;
 mod udp;
 #[cfg(target_os = "linux")]
 mod unreachable;
+mod waiting;
 
 use crate::config::DriverConfig;
 use crate::sockets::{self, Sent, Sockets};
@@ -23,6 +25,9 @@ use crate::wait;
 use esock_proto::{Address, Datagram, Ecn, Icmp, IcmpKind, Local, Transmit};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+/// Longer than anything takes that works, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A packet, kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +76,9 @@ fn transmit(from: &str, to: &str, encap_port: Option<u16>, len: usize, segment: 
     }
 }
 
-/// Receives until `count` packets have come or two seconds have passed.
+/// Receives until `count` packets have come or it takes too long.
 fn receive(sockets: &mut Sockets, count: usize) -> (Vec<Arrived>, Vec<Told>) {
-    receive_for(sockets, count, Duration::from_secs(2))
+    receive_for(sockets, count, PATIENCE)
 }
 
 /// Receives until `count` packets have come or the time has passed.
@@ -101,9 +106,9 @@ fn receive_for(sockets: &mut Sockets, count: usize, patience: Duration) -> (Vec<
     }
 }
 
-/// Reads the error queues until something was told or two seconds have passed.
+/// Reads the error queues until something was told or it takes too long.
 fn reports(sockets: &mut Sockets) -> Vec<Told> {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + PATIENCE;
     let mut told = Vec::new();
     while told.is_empty() && Instant::now() < end {
         wait::wait(sockets.interests(), Some(Duration::from_millis(100))).unwrap();

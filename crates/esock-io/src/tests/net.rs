@@ -64,14 +64,31 @@ impl Namespace {
             namespace.ip(&format!("addr add fd00::{number}/64 dev veth0 nodad"));
             namespace.ip("link set veth0 up");
         }
-        first.await_link();
-        second.await_link();
+        for (number, namespace) in [(1, &first), (2, &second)] {
+            namespace.await_link();
+            namespace.await_address(&format!("fd00::{number}"));
+        }
         Some((first, second))
+    }
+
+    /// Gives `veth0` an IPv6 address.
+    pub(super) fn add_address(&self, address: &str) {
+        self.ip(&format!("addr add {address}/64 dev veth0 nodad"));
+        self.await_address(address);
+    }
+
+    /// Waits until the namespace takes an IPv6 address for its own: before, what is sent to it has no route.
+    fn await_address(&self, address: &str) {
+        let (end, route) = (Instant::now() + super::PATIENCE, format!("local {address} "));
+        while !self.ip("-6 route show table local").contains(&route) {
+            assert!(Instant::now() < end, "{address} does not come up");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until `veth0` is up: before, packets vanish.
     fn await_link(&self) {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + super::PATIENCE;
         while !self.ip("link show veth0").contains("state UP") {
             assert!(Instant::now() < end, "veth0 does not come up");
             thread::sleep(Duration::from_millis(5));
@@ -119,7 +136,7 @@ impl Drop for Namespace {
 #[test]
 fn the_addresses_of_the_host_are_those_of_interfaces_that_are_up() {
     let Some((first, second)) = Namespace::pair() else { return };
-    first.ip("addr add fe80::7/64 dev veth0 nodad");
+    first.add_address("fe80::7");
     first.ip("link add down0 type veth peer name down1");
     first.ip("addr add 10.9.0.1/24 dev down0");
     let addresses = first.run(crate::host_addresses);

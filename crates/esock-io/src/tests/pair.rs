@@ -131,9 +131,9 @@ impl End {
     }
 }
 
-/// Runs both ends until something holds. Panics with what happened if it does not within ten seconds.
+/// Runs both ends until something holds. Panics with what happened if it does not.
 pub(super) fn run_until(a: &mut End, b: &mut End, what: &str, mut holds: impl FnMut(&mut End, &mut End) -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(10);
+    let give_up = Instant::now() + super::PATIENCE;
     loop {
         let busy = a.turn() | b.turn();
         if holds(a, b) {

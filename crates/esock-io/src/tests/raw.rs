@@ -60,12 +60,61 @@ fn a_port_is_held_by_one_driver_and_freed_when_that_ends() {
 }
 
 #[test]
+fn who_answers_for_nobody_is_followed_by_another_when_it_ends() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let _guard = net::no_children();
+        let open = || {
+            let mut config = raw();
+            config.stack.answers_for_nobody = true;
+            crate::Driver::open(config).unwrap()
+        };
+        let (first, mut second, third) = (open(), open(), open());
+        let asks = |driver: &crate::Driver| driver.rest_due.is_some();
+        assert_eq!([&first, &second, &third].map(asks), [false, true, true]);
+        // Nobody asks before it is time; and while it is held, nobody gets it.
+        let due = second.rest_due.unwrap();
+        assert_eq!(second.turn(due).unwrap().deadline, second.rest_due);
+        assert!(second.rest_due > Some(due));
+        drop(first);
+        let due = second.rest_due.unwrap();
+        second.turn(due).unwrap();
+        assert_eq!([&second, &third].map(asks), [false, true]);
+    });
+}
+
+#[test]
+fn looking_whether_a_port_is_held_holds_nothing() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let _guard = net::no_children();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let mut holder = open(&raw());
+        std::thread::scope(|scope| {
+            // Packets to a port that nobody has are looked at all the time.
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = crate::raw::Claim::is_held(2905);
+                }
+            });
+            for _ in 0..2000 {
+                holder.claim_port(2905).unwrap();
+                assert!(crate::raw::Claim::is_held(2905));
+                holder.release_port(2905);
+                assert!(!crate::raw::Claim::is_held(2905));
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
+}
+
+#[test]
 fn each_path_has_its_source_address() {
     let Some((first, second)) = Namespace::pair() else { return };
     for more in ["10.1.0.11/24", "10.1.0.12/24"] {
         first.ip(&format!("addr add {more} dev veth0"));
     }
-    first.ip("addr add fd00::11/64 dev veth0 nodad");
+    first.add_address("fd00::11");
     let mut a = first.run(|| open(&raw()));
     let mut b = second.run(|| {
         let mut b = open(&raw());
@@ -93,7 +142,7 @@ fn each_path_has_its_source_address() {
 fn link_local_addresses_work_with_their_scope() {
     let Some((first, second)) = Namespace::pair() else { return };
     for (namespace, number) in [(&first, 1), (&second, 2)] {
-        namespace.ip(&format!("addr add fe80::{number}/64 dev veth0 nodad"));
+        namespace.add_address(&format!("fe80::{number}"));
     }
     let (mut a, mut b) = (
         first.run(|| open(&raw())),

@@ -1,8 +1,10 @@
-//! Drivers that share a UDP port: who gets what.
+//! Drivers that share a UDP port, or the ports of raw IP: who gets what.
 
 use super::address;
+use super::net::{self, Namespace};
 use super::pair::fast;
 use crate::config::{Backend, DriverConfig, UdpPort};
+use crate::error::ClaimError;
 use crate::transport::Transport;
 use crate::{Driver, DriverError, DriverStats, Seat};
 use bytes::Bytes;
@@ -13,17 +15,25 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 const SERVER_PORT: u16 = 2905;
+const LOCALHOST: &str = "127.0.0.1";
 
-fn endpoint(driver: &mut Driver, port: u16) -> EndpointId {
-    let config =
-        EndpointConfig { port, addresses: vec![address("127.0.0.1")], host_addresses: Vec::new(), config: fast() };
+fn endpoint(driver: &mut Driver, at: &str, port: u16) -> EndpointId {
+    let config = EndpointConfig { port, addresses: vec![address(at)], host_addresses: Vec::new(), config: fast() };
     let id = driver.open_endpoint(config).unwrap();
     driver.set_accepting(id, true);
     id
 }
 
-fn config(udp_port: UdpPort, seat: Option<Seat>) -> DriverConfig {
-    DriverConfig { backend: Backend::Udp, udp_port, seat, addresses: vec![address("127.0.0.1")], ..Default::default() }
+fn config(backend: Backend, udp_port: UdpPort, seat: Option<Seat>) -> DriverConfig {
+    DriverConfig { backend, udp_port, seat, ..Default::default() }
+}
+
+/// Runs a test over UDP, and over raw IP where that is permitted.
+fn over_both(test: fn(Backend)) {
+    test(Backend::Udp);
+    if let Some(namespace) = Namespace::new() {
+        namespace.run(move || test(Backend::Raw));
+    }
 }
 
 /// One of several drivers, or the only one.
@@ -37,8 +47,21 @@ struct Party {
 
 impl Party {
     fn open(config: DriverConfig, port: u16) -> Self {
-        let mut driver = Driver::open(config).unwrap();
-        let endpoint = endpoint(&mut driver, port);
+        Self::open_at(LOCALHOST, config, port)
+    }
+
+    fn open_at(at: &str, mut config: DriverConfig, port: u16) -> Self {
+        config.addresses = vec![address(at)];
+        // A port that was given back just now: a process that another test starts has copies of our sockets until it runs
+        // a program of its own.
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut driver = loop {
+            match Driver::open(config.clone()) {
+                Err(DriverError::UdpPortInUse { .. }) if Instant::now() < end => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
+        let endpoint = endpoint(&mut driver, at, port);
         Self { driver, endpoint, assocs: Vec::new(), events: Vec::new(), received: 0 }
     }
 
@@ -62,11 +85,11 @@ impl Party {
 
     fn connect(&mut self, udp_port: u16) -> Result<AssocId, ConnectError> {
         let now = self.driver.now();
-        let peer = Peer {
-            addresses: vec![address("127.0.0.1")],
-            port: SERVER_PORT,
-            encapsulation: Encapsulation::Udp(udp_port),
+        let encapsulation = match self.driver.backend().backend {
+            Backend::Raw => Encapsulation::Native,
+            _ => Encapsulation::Udp(udp_port),
         };
+        let peer = Peer { addresses: vec![address(LOCALHOST)], port: SERVER_PORT, encapsulation };
         let endpoint = self.endpoint;
         let id = Transport::connect(&mut self.driver, now, endpoint, &peer, None)?;
         self.assocs.push(id);
@@ -83,11 +106,15 @@ impl Party {
 }
 
 /// Shards with an endpoint each.
-fn group(count: u16) -> Vec<Party> {
+fn group(backend: Backend, count: u16) -> Vec<Party> {
+    group_at(LOCALHOST, backend, count)
+}
+
+fn group_at(at: &str, backend: Backend, count: u16) -> Vec<Party> {
     let seats = Seat::all(count).unwrap();
     let mut port = UdpPort::Ephemeral;
     let open = |seat: Seat| {
-        let party = Party::open(config(port, Some(seat)), SERVER_PORT);
+        let party = Party::open_at(at, config(backend, port, Some(seat)), SERVER_PORT);
         port = UdpPort::Listen(party.port());
         party
     };
@@ -96,7 +123,7 @@ fn group(count: u16) -> Vec<Party> {
 
 /// Runs turns until `done`, and says so if it is not in time.
 fn run(what: &str, parties: &mut [&mut [Party]], done: impl Fn(&[&mut [Party]]) -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + super::PATIENCE;
     while !done(parties) {
         parties.iter_mut().flat_map(|parties| parties.iter_mut()).for_each(Party::turn);
         let stats: Vec<_> =
@@ -119,15 +146,19 @@ fn is_up(party: &Party, id: AssocId) -> bool {
 
 #[test]
 fn associations_spread_and_their_packets_reach_their_shard_without_being_forwarded() {
+    over_both(packets_reach_their_shard);
+}
+
+fn packets_reach_their_shard(backend: Backend) {
     for count in [2, 3] {
-        let mut server = group(count);
+        let mut server = group(backend, count);
         let port = server[0].port();
         // All of them between the same two UDP ports.
-        let mut client = [Party::open(config(UdpPort::Ephemeral, None), 0)];
+        let mut client = [Party::open(config(backend, UdpPort::Ephemeral, None), 0)];
         let mut assocs = Vec::new();
         for at in 0..6 {
             // Each from an SCTP port of its own.
-            client[0].endpoint = endpoint(&mut client[0].driver, 0);
+            client[0].endpoint = endpoint(&mut client[0].driver, LOCALHOST, 0);
             let id = client[0].connect(port).unwrap();
             assocs.push(id);
             run("setup", &mut [&mut server, &mut client], |all| {
@@ -162,9 +193,13 @@ fn associations_spread_and_their_packets_reach_their_shard_without_being_forward
 
 #[test]
 fn a_peer_that_restarts_finds_its_association_whichever_shard_gets_its_init() {
-    let mut server = group(3);
+    over_both(restarts_find_their_association);
+}
+
+fn restarts_find_their_association(backend: Backend) {
+    let mut server = group(backend, 3);
     let port = server[0].port();
-    let mut client = [Party::open(config(UdpPort::Ephemeral, None), 4000)];
+    let mut client = [Party::open(config(backend, UdpPort::Ephemeral, None), 4000)];
     let udp_port = client[0].port();
     let id = client[0].connect(port).unwrap();
     run("setup", &mut [&mut server, &mut client], |all| is_up(&all[1][0], id));
@@ -175,7 +210,7 @@ fn a_peer_that_restarts_finds_its_association_whichever_shard_gets_its_init() {
     for time in 1..=8 {
         // It goes without a word, and comes back where it was.
         drop(client);
-        client = [Party::open(config(UdpPort::Listen(udp_port), None), 4000)];
+        client = [Party::open(config(backend, UdpPort::Listen(udp_port), None), 4000)];
         let id = client[0].connect(port).unwrap();
         run("restart", &mut [&mut server, &mut client], |all| is_up(&all[1][0], id) && restarts(all[0]) == time);
         assert_eq!(server.iter().map(Party::open_associations).sum::<usize>(), 1, "it has one association");
@@ -185,10 +220,14 @@ fn a_peer_that_restarts_finds_its_association_whichever_shard_gets_its_init() {
 
 #[test]
 fn a_reflected_tag_ends_the_association_in_whichever_shard_it_is() {
-    let mut server = group(2);
+    over_both(reflected_tags_end_their_association);
+}
+
+fn reflected_tags_end_their_association(backend: Backend) {
+    let mut server = group(backend, 2);
     let port = server[0].port();
     for _ in 0..6 {
-        let mut client = [Party::open(config(UdpPort::Ephemeral, None), 0)];
+        let mut client = [Party::open(config(backend, UdpPort::Ephemeral, None), 0)];
         let udp_port = client[0].port();
         let id = client[0].connect(port).unwrap();
         run("setup", &mut [&mut server, &mut client], |all| {
@@ -197,7 +236,7 @@ fn a_reflected_tag_ends_the_association_in_whichever_shard_it_is() {
         // It has forgotten the association, and answers a HEARTBEAT with an ABORT that carries the tag it came with.
         let sctp_port = client[0].driver.stack().endpoint_port(client[0].endpoint).unwrap();
         drop(client);
-        let mut client = [Party::open(config(UdpPort::Listen(udp_port), None), sctp_port)];
+        let mut client = [Party::open(config(backend, UdpPort::Listen(udp_port), None), sctp_port)];
         run("abort", &mut [&mut server, &mut client], |all| all[0].iter().all(|party| party.open_associations() == 0));
         let aborted = |event: &Event| matches!(event, Event::Closed(CloseReason::PeerAbort { .. }));
         let ends: usize =
@@ -208,8 +247,8 @@ fn a_reflected_tag_ends_the_association_in_whichever_shard_it_is() {
 
 #[test]
 fn a_peer_belongs_to_one_shard_at_a_time() {
-    let mut server = group(2);
-    let client = Party::open(config(UdpPort::Ephemeral, None), SERVER_PORT + 1);
+    let mut server = group(Backend::Udp, 2);
+    let client = Party::open(config(Backend::Udp, UdpPort::Ephemeral, None), SERVER_PORT + 1);
     let (udp_port, now) = (client.port(), client.driver.now());
     let peer = Peer {
         addresses: vec![address("127.0.0.1"), address("127.0.0.2")],
@@ -233,7 +272,7 @@ fn a_peer_belongs_to_one_shard_at_a_time() {
 
 #[test]
 fn a_buffer_that_holds_packets_of_two_shards_is_taken_apart() {
-    let mut server = group(2);
+    let mut server = group(Backend::Udp, 2);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(("127.0.0.1", server[0].port())).unwrap();
     let state = quinn_udp::UdpSocketState::new((&socket).into()).unwrap();
@@ -254,7 +293,7 @@ fn a_buffer_that_holds_packets_of_two_shards_is_taken_apart() {
 
 #[test]
 fn a_driver_that_is_opened_anew_gets_its_packets_again() {
-    let mut server = group(3);
+    let mut server = group(Backend::Udp, 3);
     let port = server[0].port();
     let seats = {
         // The first place is taken by the last socket when its own goes.
@@ -263,10 +302,10 @@ fn a_driver_that_is_opened_anew_gets_its_packets_again() {
         driver.close_sockets();
         seat
     };
-    server.insert(0, Party::open(config(UdpPort::Listen(port), Some(seats)), SERVER_PORT));
-    let mut client = [Party::open(config(UdpPort::Ephemeral, None), 0)];
+    server.insert(0, Party::open(config(Backend::Udp, UdpPort::Listen(port), Some(seats)), SERVER_PORT));
+    let mut client = [Party::open(config(Backend::Udp, UdpPort::Ephemeral, None), 0)];
     for at in 0..6 {
-        client[0].endpoint = endpoint(&mut client[0].driver, 0);
+        client[0].endpoint = endpoint(&mut client[0].driver, LOCALHOST, 0);
         let id = client[0].connect(port).unwrap();
         run("setup", &mut [&mut server, &mut client], |all| {
             is_up(&all[1][0], id) && all[0].iter().map(Party::open_associations).sum::<usize>() == at + 1
@@ -278,10 +317,10 @@ fn a_driver_that_is_opened_anew_gets_its_packets_again() {
 
 #[test]
 fn a_port_of_shards_is_nobody_elses() {
-    let server = group(2);
+    let server = group(Backend::Udp, 2);
     let port = server[0].port();
     let in_use = |seat: Option<Seat>| {
-        let opened = Driver::open(config(UdpPort::Listen(port), seat));
+        let opened = Driver::open(config(Backend::Udp, UdpPort::Listen(port), seat));
         assert!(matches!(opened, Err(DriverError::UdpPortInUse { .. })), "{opened:?}");
     };
     in_use(None);
@@ -292,9 +331,51 @@ fn a_port_of_shards_is_nobody_elses() {
     socket.set_reuse_port(true).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
     in_use(Some(Seat::all(2).unwrap().remove(0)));
-    drop(socket);
-    let raw = DriverConfig { backend: Backend::Raw, ..config(UdpPort::Ephemeral, Seat::all(2).unwrap().pop()) };
-    assert!(matches!(Driver::open(raw), Err(DriverError::NoShards { .. })));
+}
+
+#[test]
+fn a_port_of_raw_ip_is_held_by_the_last_of_its_shards() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let _guard = net::no_children();
+        let mut server = group(Backend::Raw, 2);
+        let mut stranger = Driver::open(config(Backend::Raw, UdpPort::Ephemeral, None)).unwrap();
+        for _ in 0..2 {
+            let claimed = stranger.claim_port(SERVER_PORT);
+            assert!(matches!(claimed, Err(ClaimError::InUse { port: SERVER_PORT })), "{claimed:?}");
+            server.pop();
+        }
+        stranger.claim_port(SERVER_PORT).unwrap();
+    });
+}
+
+#[test]
+fn a_report_ends_the_setup_in_whichever_shard_it_is() {
+    // Nobody has the UDP port.
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = hear_of_nobody(group(Backend::Udp, 2), "127.0.0.1", Encapsulation::Udp(port));
+    assert_eq!(total(&server, |stats| stats.forwarded), 1, "the system tells the same socket of both");
+    assert_eq!(total(&server, |stats| stats.taken_over), 1);
+    // Nobody speaks SCTP. Each raw socket is told of the packets of both.
+    let Some((first, _second)) = Namespace::pair() else { return };
+    let server = first.run(|| group_at("10.1.0.1", Backend::Raw, 2));
+    let server = hear_of_nobody(server, "10.1.0.2", Encapsulation::Native);
+    assert_eq!(total(&server, |stats| stats.forwarded), 0);
+}
+
+/// Has each shard connect to where nobody is.
+fn hear_of_nobody(mut server: Vec<Party>, remote: &str, encapsulation: Encapsulation) -> Vec<Party> {
+    for at in 0..server.len() {
+        let party = &mut server[at];
+        let peer = Peer { addresses: vec![address(remote)], port: 9, encapsulation };
+        let now = party.driver.now();
+        let id = Transport::connect(&mut party.driver, now, party.endpoint, &peer, None).unwrap();
+        party.driver.flush(now);
+        let end = (id, Event::Closed(CloseReason::Unreachable));
+        run("the end", &mut [&mut server], |all| all[0][at].events.contains(&end));
+        server[at].driver.release(now, id);
+    }
+    server
 }
 
 /// Nanoseconds of one of many.
@@ -333,7 +414,7 @@ fn what_shards_cost_is_measured() {
     nanoseconds("a look at who has a peer, among 10,000", 10_000, |number| {
         assert!(homes.lock().unwrap().find([key(number)]).is_some());
     });
-    let mut driver = Driver::open(config(UdpPort::Ephemeral, None)).unwrap();
+    let mut driver = Driver::open(config(Backend::Udp, UdpPort::Ephemeral, None)).unwrap();
     nanoseconds("a turn that finds nothing", 10_000, |_| {
         let now = driver.now();
         driver.turn(now).unwrap();

@@ -94,7 +94,8 @@ fn sockets_bound_to_given_addresses_receive_there_only() {
             let from = if to == "::1" { "::1" } else { "127.0.0.1" };
             send(&mut a, &transmit(from, to, Some(9899), 5, 5), b"hello");
         }
-        let (arrived, _) = receive_for(&mut b, 4, Duration::from_millis(200));
+        let (mut arrived, _) = receive(&mut b, 3);
+        arrived.extend(receive_for(&mut b, 1, Duration::from_millis(100)).0);
         let mut locals: Vec<Address> = arrived.iter().map(|packet| packet.local).collect();
         locals.sort();
         assert_eq!(locals, [address("127.0.0.1"), address("127.0.0.2"), address("::1")]);
@@ -179,7 +180,7 @@ fn packets_that_would_block_leave_later_and_none_is_lost_or_overtaken() {
     let batch = transmit("10.1.0.1", "10.1.0.2", b.udp_port(), data.len(), 1000);
 
     let (mut got, mut blocked) = (Vec::new(), 0);
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + PATIENCE;
     for _ in 0..8 {
         let mut done = 0;
         while done < data.len() {
@@ -199,7 +200,7 @@ fn packets_that_would_block_leave_later_and_none_is_lost_or_overtaken() {
     }
     assert!(blocked > 0, "nothing blocked");
     assert!(!a.interests().any(|interest| interest.writable), "asks no more");
-    let (arrived, _) = receive_for(&mut b, 8 * 64, Duration::from_secs(5));
+    let (arrived, _) = receive_for(&mut b, 8 * 64, PATIENCE);
     got.extend(arrived.into_iter().flat_map(|packet| packet.data));
     assert_eq!(got.len(), 8 * data.len());
     assert!(got.chunks(data.len()).all(|batch| batch == data));

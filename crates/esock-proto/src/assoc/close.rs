@@ -62,6 +62,11 @@ impl Association {
         self.close_with_abort(cx, &[], CloseReason::EndpointClosed);
     }
 
+    /// Whether INIT is sent again although ICMP says that the host cannot be reached.
+    pub fn is_patient(&self) -> bool {
+        self.config.patient && matches!(self.phase, Phase::CookieWait(_))
+    }
+
     /// ICMP said that nobody is there (RFC 9260 §10, RFC 6951 §5.3): while INITs go unanswered that ends
     /// the attempt over that path; later it only counts against the path.
     pub fn on_unreachable(&mut self, cx: &mut Cx<'_>, path: usize) {

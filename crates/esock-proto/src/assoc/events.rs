@@ -10,7 +10,7 @@ impl Association {
 
     /// Messages may have become ready.
     pub(super) fn tell_readable(&mut self, cx: &mut Cx<'_>) {
-        if !self.is_closed() && !self.readable_told && self.ready_messages() > 0 {
+        if !self.is_closed() && !self.readable_told && self.rx.is_readable() {
             self.readable_told = true;
             self.tell(cx, Event::Readable);
         }

@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::{Association, Cx, Identity, Phase};
-use crate::api::{CloseReason, Encapsulation, Event, Negotiated, PathState, Peer};
+use crate::api::{CloseReason, Encapsulation, Event, Negotiated, PathState};
 use crate::assoc::path::Paths;
 use crate::assoc::rx::Rx;
 use crate::assoc::tx::Tx;
@@ -10,10 +10,11 @@ use crate::config::Config;
 use crate::stack::cookie::Cookie;
 use crate::time::Time;
 use crate::transmit::Local;
-use crate::types::{Address, AssocId, EndpointId, VerificationTag};
+use crate::types::{Address, AssocId, EndpointId, PathId, VerificationTag};
 use crate::wire::{
     CHUNK_HEADER_BYTES, Cause, HEADER_BYTES, Init, InitError, InitParams, OutParams, PacketBuilder, kind, param_type,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long native INITs have before the same INIT goes out in UDP as well.
@@ -63,7 +64,14 @@ pub fn check_init(init: &Init<'_>) -> Result<(), Cause<'static>> {
 }
 
 impl Association {
-    fn new(id: AssocId, endpoint: EndpointId, identity: Identity, config: Config, phase: Phase, now: Time) -> Self {
+    fn new(
+        id: AssocId,
+        endpoint: EndpointId,
+        identity: Identity,
+        config: Arc<Config>,
+        phase: Phase,
+        now: Time,
+    ) -> Self {
         let negotiated = Negotiated {
             outbound_streams: config.outbound_streams,
             inbound_streams: config.inbound_streams,
@@ -88,7 +96,7 @@ impl Association {
             path_told: 0,
             stalled: false,
             counters: Default::default(),
-            config: Box::new(config),
+            config,
         }
     }
 
@@ -97,12 +105,12 @@ impl Association {
         cx: &mut Cx<'_>,
         (id, endpoint): (AssocId, EndpointId),
         identity: Identity,
-        peer: &Peer,
-        config: Config,
+        (addresses, encapsulation): (&[Address], Encapsulation),
+        config: Arc<Config>,
         mut setup: Setup,
         local_for: impl Fn(Address) -> Local,
     ) -> Box<Self> {
-        let encap_port = match peer.encapsulation {
+        let encap_port = match encapsulation {
             Encapsulation::Native => None,
             Encapsulation::Udp(port) => Some(port),
             Encapsulation::Default => Some(super::super::stack::UDP_PORT),
@@ -114,7 +122,7 @@ impl Association {
         };
         let phase = Phase::CookieWait(Box::new(setup));
         let mut assoc = Box::new(Self::new(id, endpoint, identity, config, phase, cx.now));
-        for address in &peer.addresses {
+        for address in addresses {
             if assoc.paths.by_remote(*address).is_none() {
                 assoc.add_path(cx.now, *address, local_for(*address), encap_port);
             }
@@ -200,22 +208,25 @@ impl Association {
             let causes = super::close::causes_bytes(&[Cause::InvalidMandatoryParameter]);
             return self.queue(path, Control::Refusal { tag: init.tag, reflected: false, causes });
         }
-        let refused = match InitParams::parse(init.params, self.config.max_peer_addresses) {
-            Err(InitError::Malformed(_)) => {
-                Err((Cause::ProtocolViolation(b"malformed INIT ACK"), "malformed INIT ACK"))
-            }
-            Ok(params) => match (check_init(init), params.host_name, params.cookie) {
-                (Err(cause), ..) => Err((cause, "INIT ACK with a value that is not allowed")),
-                (_, Some(name), _) => Err((Cause::UnresolvableAddress(name), "INIT ACK with a host name")),
-                (.., None) => {
-                    Err((Cause::MissingParameter(&[param_type::STATE_COOKIE]), "INIT ACK without a State Cookie"))
-                }
-                (.., Some(cookie)) => Ok((cookie.to_vec(), params.clone())),
-            },
+        let refuse = |assoc: &mut Self, cx: &mut Cx<'_>, cause: Cause<'_>, detail| {
+            assoc.refuse_init_ack(cx, path, Some(init.tag), &cause, detail);
         };
-        let (cookie, params) = match refused {
-            Ok(taken) => taken,
-            Err((cause, detail)) => return self.refuse_init_ack(cx, path, Some(init.tag), &cause, detail),
+        let params = match InitParams::parse(init.params, self.config.max_peer_addresses) {
+            Err(InitError::Malformed(_)) => {
+                return refuse(self, cx, Cause::ProtocolViolation(b"malformed INIT ACK"), "malformed INIT ACK");
+            }
+            Ok(params) => params,
+        };
+        let cookie = match (check_init(init), params.host_name, params.cookie) {
+            (Err(cause), ..) => return refuse(self, cx, cause, "INIT ACK with a value that is not allowed"),
+            (_, Some(name), _) => {
+                return refuse(self, cx, Cause::UnresolvableAddress(name), "INIT ACK with a host name");
+            }
+            (.., None) => {
+                let missing = Cause::MissingParameter(&[param_type::STATE_COOKIE]);
+                return refuse(self, cx, missing, "INIT ACK without a State Cookie");
+            }
+            (.., Some(cookie)) => cookie.to_vec(),
         };
         self.identity.peer_tag = init.tag;
         self.take_peer(cx.now, init, &params, remote, (local, encap_port), local_for);
@@ -231,6 +242,7 @@ impl Association {
         setup.fallback = None;
         self.phase = Phase::CookieEchoed(setup);
         self.control.clear();
+        self.return_impossible(cx);
         self.send_cookie_echo(cx);
     }
 
@@ -270,33 +282,27 @@ impl Association {
         };
         self.tx.negotiate(&self.negotiated);
         // §5.1.2: the peer's addresses are the source of INIT ACK and those it lists.
-        // §5.4: those that the user gave count as confirmed.
-        let given: Vec<Address> = self.paths.list.iter().map(|path| path.remote).collect();
-        let mut old = std::mem::take(&mut self.paths.list);
         let (v4, v6) = match &self.phase {
             Phase::CookieWait(setup) => setup.supported_types,
             _ => (true, true),
         };
         let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
-        let mut has = vec![remote];
-        has.extend(params.addresses.iter().copied().filter(|address| *address != remote && usable(address)));
-        has.truncate(self.config.max_peer_addresses);
-        // The user's order first, whichever of them answered.
-        has.sort_by_key(|address| given.iter().position(|known| known == address).unwrap_or(usize::MAX));
+        let others = params.addresses.iter().copied().filter(|address| *address != remote && usable(address));
+        let has = std::iter::once(remote).chain(others).take(self.config.max_peer_addresses);
+        let local_for = |address| if address == remote { local } else { local_for(address) };
+        // Those that the user gave come first, in the user's order, and count as confirmed (§5.4).
+        self.paths.list.retain(|path| has.clone().any(|address| address == path.remote));
+        for (at, path) in self.paths.list.iter_mut().enumerate() {
+            path.begin(PathId(at as u16), local_for(path.remote), encap_port, now);
+            path.confirm();
+        }
         for address in has {
-            let at = old.iter().position(|path| path.remote == address);
-            let local = if address == remote { local } else { local_for(address) };
-            self.add_path(now, address, local, encap_port);
-            let Some(path) = self.paths.list.last_mut() else { continue };
-            if let Some(at) = at {
-                path.adopt(old.swap_remove(at));
-            }
-            if given.contains(&address) {
-                path.confirm();
+            if self.paths.list.iter().all(|path| path.remote != address) {
+                self.add_path(now, address, local_for(address), encap_port);
             }
         }
         // The first address that the user gave is the primary path, if the peer has it.
-        let primary = given.iter().find_map(|address| self.paths.by_remote(*address)).unwrap_or(0);
+        let primary = 0;
         self.paths.primary = primary;
         // The one that answered carries COOKIE ECHO, unless it is not confirmed and another is (§5.4).
         let answered = self.paths.by_remote(remote).unwrap_or(primary);
@@ -307,6 +313,9 @@ impl Association {
 
     /// Sends COOKIE ECHO and starts T1-cookie.
     pub(super) fn send_cookie_echo(&mut self, cx: &mut Cx<'_>) {
+        // §5.1 C: data may go along; what went along in vain is sent again behind COOKIE ACK.
+        self.tx.recall(&mut self.paths);
+        self.allow_burst();
         let Phase::CookieEchoed(setup) = &mut self.phase else { return };
         let target = setup.target;
         setup.sent = (setup.attempts == 0).then_some(cx.now);
@@ -366,22 +375,34 @@ impl Association {
         self.error_count = 0;
         self.tx.progress = cx.now;
         self.tell(cx, Event::Up(self.negotiated));
-        for message in self.tx.take_impossible() {
-            self.tell(cx, Event::Undelivered(message));
-        }
+        self.return_impossible(cx);
         for index in 0..self.paths.list.len() {
             let path = &self.paths.list[index];
             if index != self.paths.current || (path.state != PathState::Active && path.beats.alive.is_none()) {
                 // §5.4: the others are confirmed, or at least tried, at once; so is the one that INIT ACK came
                 // from, if nobody had named it and it has not been asked along with COOKIE ECHO, or if ICMP has
                 // put it in doubt since.
-                self.probe(cx, index);
+                if self.is_asked_at_once(index) {
+                    self.probe(cx, index);
+                } else {
+                    self.schedule_heartbeat(cx, index);
+                }
             }
             if self.paths.list[index].state == PathState::Active {
                 self.start_path(cx, index);
             }
+            if self.paths.list[index].flight > 0 {
+                self.watch_data(cx.now, index);
+            }
         }
         self.choose_path(cx);
+    }
+
+    /// Gives messages back that were taken for streams that the peer does not allow.
+    fn return_impossible(&mut self, cx: &mut Cx<'_>) {
+        for message in self.tx.take_impossible() {
+            self.tell(cx, Event::Undelivered(message));
+        }
     }
 
     /// A path is confirmed: it is watched, and its MTU is searched if packets are full.
@@ -411,6 +432,7 @@ impl Association {
             return self.close(cx, CloseReason::TimedOut);
         }
         self.control.clear();
+        self.tx.recall(&mut self.paths);
         self.send_init(cx);
     }
 
@@ -419,7 +441,7 @@ impl Association {
         cx: &mut Cx<'_>,
         id: AssocId,
         cookie: &Cookie,
-        config: Config,
+        config: Arc<Config>,
         local_for: impl Fn(Address) -> Local,
     ) -> Box<Self> {
         let identity = Identity {

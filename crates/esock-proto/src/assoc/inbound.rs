@@ -9,7 +9,7 @@ use super::tx::SackOutcome;
 use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, Event};
 use crate::faults::Fault;
-use crate::transmit::Datagram;
+use crate::transmit::{Datagram, Local};
 use crate::types::{PathId, VerificationTag};
 use crate::wire::{
     Cause, Chunk, Chunks, Data, HEADER_BYTES, Init, Sack, Tlvs, UnknownAction, abort_reason, code, kind, param_type,
@@ -20,7 +20,7 @@ use bytes::Bytes;
 /// A HEARTBEAT is answered up to this size: the answer is as large as the question.
 const MAX_HEARTBEAT_BYTES: usize = 65_000;
 /// Error causes of one packet that the user is told of.
-const MAX_CAUSES_TOLD: usize = 8;
+const MAX_CAUSES_TOLD: u8 = 8;
 
 const BAD_INIT_ACK: &str = "INIT ACK that is too short, or not alone";
 const BOGUS_ACK: &str = "a TSN was acknowledged that had not been sent";
@@ -60,7 +60,7 @@ impl Association {
         local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
     ) {
         if let Some(source) = source {
-            self.learn_path(datagram, source);
+            self.learn_path(datagram, source, chunks.first() == Some(&kind::HEARTBEAT));
         }
         let had_gaps = self.rx.map.has_gaps();
         let mut arrival = Arrival::default();
@@ -84,7 +84,7 @@ impl Association {
                 (kind::DATA, Some(source)) => {
                     self.on_data(cx, &chunk, source, &mut arrival, &mut block, walk.rest_len())
                 }
-                (_, Some(source)) => self.on_control(cx, &chunk, source),
+                (_, Some(source)) => self.on_control(cx, &chunk, source, datagram.local),
             };
             if self.is_closed() || matches!(next, Next::Stop) {
                 break;
@@ -105,7 +105,10 @@ impl Association {
 
     /// ABORT or SHUTDOWN COMPLETE with the T bit and the peer's own tag (§8.5.1 B, C).
     pub fn handle_reflected(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {
-        if chunk.kind == kind::ABORT {
+        // What the peer has ended with was our SHUTDOWN ACK, and something that we had sent before has found it gone: its
+        // SHUTDOWN COMPLETE is late, or lost.
+        let is_over = matches!(self.phase, Phase::ShutdownAckSent);
+        if chunk.kind == kind::ABORT && !is_over {
             self.on_abort(cx, abort_reason(chunk));
         } else {
             self.on_shutdown_complete(cx);
@@ -123,21 +126,26 @@ impl Association {
 
     /// The path that a validated packet came over: its encapsulation (RFC 6951 §5.4), and which address
     /// of ours the peer uses, so that replies leave from there.
-    fn learn_path(&mut self, datagram: &Datagram<'_>, source: usize) {
+    fn learn_path(&mut self, datagram: &Datagram<'_>, source: usize, is_heartbeat: bool) {
         let path = &mut self.paths.list[source];
         path.packets_received += 1;
         if path.encap_port != datagram.encap_port {
             path.change_encapsulation(datagram.encap_port);
         }
-        if path.local != datagram.local && datagram.local.address.is_some() {
+        // HEARTBEATs go to each address of ours in turn (§8.3): what works is not left for the one that was last. Each is
+        // answered from where it went.
+        let is_trial = is_heartbeat && path.local.address.is_some() && path.error_count == 0;
+        let moves = path.local.address != datagram.local.address;
+        if path.local != datagram.local && datagram.local.address.is_some() && !(is_trial && moves) {
             path.local = datagram.local;
         }
     }
 
-    fn on_control(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>, source: usize) -> Next {
+    fn on_control(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>, source: usize, local: Local) -> Next {
+        self.counters.control_chunks_received += 1;
         match chunk.kind {
             kind::SACK => self.handle_sack(cx, chunk),
-            kind::HEARTBEAT => self.on_heartbeat(chunk, source),
+            kind::HEARTBEAT => self.on_heartbeat(chunk, source, local),
             kind::HEARTBEAT_ACK => self.on_heartbeat_ack(cx, chunk),
             // §8.5.1 B, C: with our own tag the T bit must not be set; else the packet is discarded.
             kind::ABORT | kind::SHUTDOWN_COMPLETE
@@ -180,6 +188,7 @@ impl Association {
         datagram: &Datagram<'_>,
         local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
     ) -> Next {
+        self.counters.control_chunks_received += 1;
         // §5.1: it must be the only chunk of its packet.
         let alone = crate::wire::padded(chunk.raw.len()) >= datagram.data.len() - HEADER_BYTES;
         match Init::parse(chunk) {
@@ -341,12 +350,12 @@ impl Association {
         self.advance_shutdown(cx);
     }
 
-    fn on_heartbeat(&mut self, chunk: &Chunk<'_>, source: usize) {
+    fn on_heartbeat(&mut self, chunk: &Chunk<'_>, source: usize, local: Local) {
         // §8.3: the information comes back as it is, to where it came from. Not before we know the peer's tag.
         if matches!(self.phase, Phase::CookieWait(_)) || chunk.value.len() > MAX_HEARTBEAT_BYTES {
             return;
         }
-        self.reply(source, kind::HEARTBEAT_ACK, chunk.value.to_vec());
+        self.answer_heartbeat(source, chunk.value.to_vec(), local);
     }
 
     fn on_heartbeat_ack(&mut self, cx: &mut Cx<'_>, chunk: &Chunk<'_>) {

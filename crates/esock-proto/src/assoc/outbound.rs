@@ -5,6 +5,7 @@ use super::path::congestion::CongestionControl;
 use super::path::{BeatKind, Path};
 use super::{Association, Cx, Phase};
 use crate::faults::Fault;
+use crate::time::Time;
 use crate::transmit::Transmit;
 use crate::types::VerificationTag;
 use crate::wire::{CHUNK_HEADER_BYTES, HEADER_BYTES, Header, PacketBuilder, T_BIT, kind, padded, param_type};
@@ -84,9 +85,11 @@ impl Association {
     /// The path that data can leave over now: what was lost goes first (§6.1 C). Never one that is not
     /// confirmed (§5.4).
     fn data_path(&self) -> Option<usize> {
-        if !self.may_send_data() {
-            return None;
-        }
+        if self.may_send_data() { self.sendable_path() } else { None }
+    }
+
+    /// The same in any state.
+    fn sendable_path(&self) -> Option<usize> {
         let path = self.tx.lost_path(&self.paths).or_else(|| {
             let index = self.tx.next_path(&self.paths);
             self.tx.can_send_new(index, &self.paths).then_some(index)
@@ -100,7 +103,7 @@ impl Association {
         let index = index.min(self.paths.list.len().saturating_sub(1));
         let path = self.paths.list.get(index)?;
         let (mut encap_port, mut limit) = (path.encap_port, path.max_packet());
-        let mut alone = false;
+        let (mut alone, mut from) = (false, None);
         let mut tag = self.identity.peer_tag;
         let mut wrote = Wrote::default();
         match &control {
@@ -114,6 +117,10 @@ impl Association {
             }
             // A cookie, an echo or a report may be larger than the path carries in one piece.
             Control::Reply(_, value) => limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(value.len())),
+            Control::AnswerFrom(answer) => {
+                limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(answer.1.len()));
+                from = Some(answer.0);
+            }
             Control::CookieEcho => limit = limit.max(HEADER_BYTES + CHUNK_HEADER_BYTES + padded(self.cookie().len())),
             Control::Abort(_) | Control::ShutdownComplete => alone = true,
             Control::Refusal { tag: given, .. } => (alone, tag) = (true, *given),
@@ -124,18 +131,22 @@ impl Association {
         let header = self.header(tag);
         let mut packet = PacketBuilder::new(&mut buf[..limit], header);
         self.write_control(&control, index, limit, &mut packet);
-        if !alone && !wrote.oversized && !self.is_closed() {
+        if !alone && from.is_none() && !wrote.oversized && !self.is_closed() {
             self.bundle(cx, index, &mut packet, &mut wrote);
         }
         if let Control::CookieEcho = control {
             // §5.1 C: a report that did not fit beside it does not follow in a packet of its own.
             self.control.retain(|queued| !matches!(queued.control, Control::Reply(kind::ERROR, _)));
+            if !wrote.oversized {
+                wrote.data |= self.write_data_with_cookie(cx, index, &mut packet);
+            }
         }
         let size = packet.finish();
         if let Control::ShutdownAck | Control::Shutdown = control {
             self.ack.deadline = None;
         }
-        Some(Transmit { encap_port, ..self.transmit(cx, index, size, wrote) })
+        let transmit = self.transmit(cx, index, size, wrote);
+        Some(Transmit { encap_port, local: from.unwrap_or(transmit.local), ..transmit })
     }
 
     /// Adds to a packet what else goes over its path: control chunks, SACK, data.
@@ -163,6 +174,7 @@ impl Association {
     }
 
     fn write_control(&mut self, control: &Control, index: usize, limit: usize, packet: &mut PacketBuilder<'_>) {
+        self.counters.control_chunks_sent += 1;
         match control {
             Control::Init(_) => self.write_init(packet),
             Control::CookieEcho => packet.chunk(kind::COOKIE_ECHO, 0, self.cookie()),
@@ -177,11 +189,12 @@ impl Association {
                 packet.chunk(kind::ABORT, if *reflected { T_BIT } else { 0 }, causes);
             }
             Control::Reply(kind, value) => packet.chunk(*kind, 0, value),
+            Control::AnswerFrom(answer) => packet.chunk(kind::HEARTBEAT_ACK, 0, &answer.1),
             Control::Heartbeat(beat) => {
                 let path = &self.paths.list[index];
                 let sent = match beat {
-                    BeatKind::Alive => path.beats.alive,
-                    BeatKind::Mtu(_) => path.beats.mtu,
+                    BeatKind::Alive => path.beats.alive.as_ref(),
+                    BeatKind::Mtu(_) => path.beats.mtu.as_deref(),
                 };
                 let nonce = sent.map_or(0, |beat| beat.nonce);
                 packet.open(kind::HEARTBEAT, 0);
@@ -273,6 +286,18 @@ impl Association {
         Ok(any)
     }
 
+    /// §5.1 C: data that waits goes along with COOKIE ECHO, once. What is in vain may have been too large for the path:
+    /// then COOKIE ECHO goes alone.
+    fn write_data_with_cookie(&mut self, cx: &mut Cx<'_>, index: usize, packet: &mut PacketBuilder<'_>) -> bool {
+        if !matches!(&self.phase, Phase::CookieEchoed(setup) if setup.attempts == 0) {
+            return false;
+        }
+        if self.tx.next_is_expired(cx.now) {
+            self.tell_expired(cx);
+        }
+        self.sendable_path() == Some(index) && self.write_data(cx, index, packet).unwrap_or(false)
+    }
+
     fn count_data_packet(&mut self, cx: &mut Cx<'_>, index: usize) {
         let path = &mut self.paths.list[index];
         path.data_packets_sent += 1;
@@ -281,7 +306,7 @@ impl Association {
 
     /// A packet with nothing but SACK: back over the path that the data came over (§6.4).
     fn poll_sack(&mut self, buf: &mut [u8]) -> Option<Transmit> {
-        let index = self.paths.select_for_reply(self.ack.source, self.ack.avoid_source);
+        let index = self.paths.select_for_reply(self.ack.source.into(), self.ack.avoid_source);
         let limit = self.paths.list[index].max_packet().min(buf.len());
         let mut packet = PacketBuilder::new(&mut buf[..limit], self.header(self.identity.peer_tag));
         self.ack.write(&mut self.rx, &mut packet, 0);
@@ -295,13 +320,21 @@ impl Association {
         self.counters.packets_sent += 1;
         if wrote.data {
             self.count_data_packet(cx, index);
-            // §6.3.2 R1.
-            if !self.config.faults().has(Fault::T3NotStarted) {
-                self.paths.list[index].update_t3(cx.now, false);
+            // What goes along with COOKIE ECHO is watched by T1-cookie.
+            if self.may_send_data() {
+                self.watch_data(cx.now, index);
             }
-            self.tx.schedule_probe(cx.now, &mut self.paths.list[index]);
         }
         self.envelope(index, size, wrote.oversized)
+    }
+
+    /// Data is in flight over a path.
+    pub(super) fn watch_data(&mut self, now: Time, index: usize) {
+        // §6.3.2 R1.
+        if !self.config.faults().has(Fault::T3NotStarted) {
+            self.paths.list[index].update_t3(now, false);
+        }
+        self.tx.schedule_probe(now, &mut self.paths.list[index]);
     }
 
     fn envelope(&self, index: usize, size: usize, oversized: bool) -> Transmit {

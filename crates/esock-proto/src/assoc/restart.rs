@@ -104,6 +104,7 @@ impl Association {
         self.rx = Rx::new(cookie.peer_tsn, &self.config);
         if forming {
             self.control.clear();
+            self.tx.recall(&mut self.paths);
             self.take_cookie(cx.now, cookie, local_for);
             self.queue_cookie_ack(0);
             self.establish(cx);
@@ -127,6 +128,8 @@ impl Association {
         self.tx = Tx::new(cx.now, cookie.local_tsn, &self.negotiated, &self.config);
         self.tx.counters = counters;
         self.rx.restart(cookie.peer_tsn, self.config.faults().has(Fault::RestartKeepsStreams));
+        // A message that was being read in pieces has got an end.
+        self.tell_readable(cx);
         self.ack = Default::default();
         self.control.clear();
         self.timers.stop();

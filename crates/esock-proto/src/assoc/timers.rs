@@ -7,6 +7,7 @@ use super::{Association, Cx, Phase};
 use crate::api::{CloseReason, PathState};
 use crate::faults::Fault;
 use crate::time::{Time, earliest};
+use crate::types::AddressScope;
 use rand::RngExt;
 use std::time::Duration;
 
@@ -191,8 +192,13 @@ impl Association {
         path.rto.back_off();
         path.rtt_probe = None;
         self.tx.on_t3(index, &mut self.paths);
-        if !answered_probe {
-            self.count_error(cx, index);
+        if !answered_probe && self.count_error(cx, index) {
+            return;
+        }
+        // The data that went unanswered has asked, and so do those that go again: a HEARTBEAT that is due by now as well,
+        // because the timers are late, would ask twice.
+        if self.paths.list[index].beats.next.is_some_and(|at| at <= cx.now) {
+            self.schedule_heartbeat(cx, index);
         }
     }
 
@@ -294,11 +300,22 @@ impl Association {
         self.send_heartbeat(cx, index, BeatKind::Alive);
     }
 
+    /// Whether an address is asked as soon as there is an association. Of a peer on this host, those beyond the loopback are
+    /// not, because the host will not lose the one and keep the other: they are asked some RTO later, and news of them does
+    /// not come between a program and its first messages. Linux asks all so late.
+    pub(super) fn is_asked_at_once(&self, index: usize) -> bool {
+        let is_home = |path: &Path| path.remote.scope() == AddressScope::Loopback;
+        is_home(&self.paths.list[index]) || !is_home(&self.paths.list[self.paths.current])
+    }
+
     /// An unconfirmed address has answered: the next one is asked.
     pub(super) fn probe_next(&mut self, cx: &mut Cx<'_>) {
         self.timers.probe_after = None;
-        let waits = |path: &Path| path.state == PathState::Unconfirmed && path.beats.alive.is_none();
-        if let Some(index) = self.paths.list.iter().position(waits) {
+        let waits = |index: &usize| {
+            let path = &self.paths.list[*index];
+            path.state == PathState::Unconfirmed && path.beats.alive.is_none() && self.is_asked_at_once(*index)
+        };
+        if let Some(index) = (0..self.paths.list.len()).find(waits) {
             self.probe(cx, index);
         }
     }
@@ -306,7 +323,7 @@ impl Association {
     fn on_mtu_timers(&mut self, cx: &mut Cx<'_>, index: usize) {
         let path = &mut self.paths.list[index];
         let lost = path.beats.mtu.take_if(|beat| beat.expires <= cx.now);
-        if let Some(Beat { kind: BeatKind::Mtu(size), .. }) = lost {
+        if let Some(BeatKind::Mtu(size)) = lost.map(|beat| beat.kind) {
             path.pmtud.on_probe_lost(cx.now, size);
         }
         path.pmtud.on_timer(cx.now);

@@ -53,12 +53,13 @@ pub struct Config {
     pub receive_window: u32,
     /// The send buffer in bytes: what was taken and is not acknowledged. 1 MiB.
     pub send_buffer: usize,
-    /// The largest message that is received whole, in bytes. 256 KiB.
+    /// The largest message that is received whole, in bytes, and never more than half the receive window;
+    /// SCTP_PARTIAL_DELIVERY_POINT. 256 KiB.
     pub max_message: usize,
-    /// Bytes beyond the receive window that a message may take whose beginning was taken: a peer that fills a small
-    /// window with a part of a message could otherwise never send its rest. 0: no message may be longer than half the
-    /// window.
-    pub message_reserve: usize,
+    /// Whether a larger message is handed over in pieces as it arrives (RFC 9260 §6.9), see
+    /// [`Message::part`](crate::Message::part): what is unread of it is bounded by the receive window, its length by
+    /// nothing. Else it ends the association. Off.
+    pub partial_delivery: bool,
     /// Largest packet in bytes, IP header included, before the path is known; 0: 1280 for IPv6, 1400 for IPv4
     /// on unknown routes. Path MTU discovery goes on from there.
     pub initial_mtu: u16,
@@ -89,6 +90,9 @@ pub struct Config {
     /// Whether the first probe of a shut window leaves at once, as Linux sends it; else after an RTO (RFC 9260 §6.1 A).
     /// Off.
     pub probe_at_once: bool,
+    /// Whether a setup goes on when ICMP says that the peer's host cannot be reached, as Linux has it: the host may come
+    /// up while INIT is sent again. Else that of each of its addresses ends the attempt. Off.
+    pub patient: bool,
     /// What the other values began with: only [`Config::lint`] asks. [`Preset::Rfc`].
     #[cfg_attr(feature = "serde", serde(skip))]
     pub preset: Preset,
@@ -146,7 +150,7 @@ impl Default for Config {
             receive_window: 1 << 20,
             send_buffer: 1 << 20,
             max_message: 256 << 10,
-            message_reserve: 0,
+            partial_delivery: false,
             initial_mtu: 0,
             max_mtu: 9000,
             pmtud: true,
@@ -159,6 +163,7 @@ impl Default for Config {
             pacing: false,
             strict: false,
             probe_at_once: false,
+            patient: false,
             preset: Preset::default(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::default(),
@@ -189,7 +194,6 @@ impl Config {
         check(self.receive_window > 1 << 30, "receive_window", "must be at most 1 GiB")?;
         check(self.send_buffer == 0, "send_buffer", "must be above zero")?;
         check(self.send_buffer > 1 << 30, "send_buffer", "must be at most 1 GiB")?;
-        check(self.message_reserve > 1 << 30, "message_reserve", "must be at most 1 GiB")?;
         check(self.max_message == 0, "max_message", "must be above zero")?;
         check(self.max_burst == 0, "max_burst", "must be at least 1")?;
         check(!(1..=64).contains(&self.max_peer_addresses), "max_peer_addresses", "must be 1 to 64")?;
@@ -224,10 +228,10 @@ impl Config {
         crate::faults::Faults::default()
     }
 
-    /// The largest message that is received: `max_message`, but at most half the window, or what is reserved, so that
-    /// a message that is being put together never blocks the window that its rest needs.
+    /// The largest message that is received whole: `max_message`, but at most half the window, so that a message that is
+    /// being put together never blocks the window that its rest needs.
     pub fn largest_inbound_message(&self) -> usize {
-        self.max_message.min((self.receive_window as usize / 2).max(self.message_reserve))
+        self.max_message.min(self.receive_window as usize / 2)
     }
 }
 
@@ -251,9 +255,13 @@ pub struct StackConfig {
     /// Whether packets to SCTP ports that no endpoint has are answered on raw IP too, as the only stack of a host does it;
     /// otherwise in UDP only, since other processes may have those ports. `false`.
     pub answers_for_nobody: bool,
-    /// Whether an INIT to an endpoint that accepts nobody is refused with an ABORT, as Linux refuses it whose socket
-    /// does not listen; otherwise it is dropped, so that the peer tries again. `false`.
+    /// Whether an INIT or a cookie to an endpoint that accepts nobody is refused with an ABORT, as Linux refuses it whose
+    /// socket does not listen, and any cookie to a port of nobody; otherwise it is dropped, so that the peer tries again.
+    /// `false`.
     pub refuse_when_not_accepting: bool,
+    /// Whether a peer on this host is told of all of the host's addresses where an endpoint has them all, as Linux tells
+    /// it; otherwise of those of loopback alone. `false`.
+    pub tells_all_on_loopback: bool,
     /// The first TSN of every association, for tests of wrapping. `None`: random, as RFC 9260 §3.3.2 wants it.
     pub initial_tsn: Option<crate::Tsn>,
 }
@@ -269,6 +277,7 @@ impl Default for StackConfig {
             max_associations: 1_000_000,
             answers_for_nobody: false,
             refuse_when_not_accepting: false,
+            tells_all_on_loopback: false,
             initial_tsn: None,
         }
     }
@@ -282,7 +291,7 @@ pub struct EndpointConfig {
     /// Its addresses; empty for all of the host's.
     pub addresses: Vec<Address>,
     /// With `addresses` empty: the addresses that the host has. A peer is told of those it can reach
-    /// (loopback and link-local ones stay at home).
+    /// (loopback and link-local ones stay at home). If all are of one type, so is the endpoint.
     pub host_addresses: Vec<Address>,
     /// For its associations, unless they bring their own.
     pub config: Config,

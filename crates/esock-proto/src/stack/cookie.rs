@@ -178,7 +178,10 @@ impl Cookie {
             (half()?, half()?, half()?, half()?, half()?);
         let [flags, has_local, count] = take(&mut rest)?;
         let local_address = if has_local == 1 { Some(read_address(&mut rest)?) } else { None };
-        let addresses = (0..count).map(|_| read_address(&mut rest)).collect::<Option<Vec<_>>>()?;
+        let mut addresses = Vec::with_capacity(count.into());
+        for _ in 0..count {
+            addresses.push(read_address(&mut rest)?);
+        }
         (!addresses.is_empty() && rest.is_empty()).then_some(Self {
             created,
             life,

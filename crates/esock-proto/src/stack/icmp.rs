@@ -33,6 +33,7 @@ impl Stack {
             IcmpKind::PacketTooBig(mtu) => assoc.on_packet_too_big(cx, path, mtu),
             // §10 ICMP3: SCTP says it by ABORT. In UDP it is the peer's UDP port that nobody has (RFC 6951 §5.3).
             IcmpKind::PortUnreachable if icmp.encap_port.is_none() => {}
+            IcmpKind::HostUnreachable if assoc.is_patient() => {}
             IcmpKind::PortUnreachable | IcmpKind::ProtocolUnreachable | IcmpKind::HostUnreachable => {
                 assoc.on_unreachable(cx, path);
             }

@@ -85,8 +85,13 @@ impl Stack {
             // The peer has sent an ABORT in the meantime.
             return None;
         }
-        let holder = self.table.by_peer(incoming.endpoint, incoming.facts.remote, cookie.peer_port);
-        if holder.or_else(|| self.find_by_cookie(cookie)).is_some() {
+        // It has one where it came from; or an association of its own under another of its addresses.
+        let remote = incoming.facts.remote;
+        let has_one = |address: &Address| {
+            let holder = self.table.by_peer(incoming.endpoint, *address, cookie.peer_port);
+            holder.is_some_and(|id| *address == remote || self.has_tag_of(id, cookie))
+        };
+        if cookie.addresses.iter().any(has_one) {
             return None;
         }
         if self.table.len() >= self.config.max_associations || self.endpoints.get(incoming.endpoint).is_none() {

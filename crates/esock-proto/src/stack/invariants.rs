@@ -44,6 +44,6 @@ impl Association {
     /// Upper bound of what it charges for what it has received.
     pub fn receive_bound(&self) -> usize {
         let window = self.config().receive_window as usize;
-        window + window / 8 + self.config().message_reserve + LARGEST_CHUNK
+        window + window / 8 + LARGEST_CHUNK
     }
 }

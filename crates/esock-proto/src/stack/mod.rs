@@ -36,6 +36,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 pub use shard::{PeerChange, Shard, Stray, StrayKind};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use table::Table;
 use undecided::Undecided;
 
@@ -120,20 +121,25 @@ impl Stack {
     /// Tells a wildcard endpoint which addresses the host has now.
     pub fn set_host_addresses(&mut self, endpoint: EndpointId, addresses: &[Address]) {
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
-            endpoint.host_addresses = addresses.to_vec();
+            endpoint.set_host_addresses(addresses);
         }
+    }
+
+    /// As [`StackConfig::answers_for_nobody`](crate::StackConfig::answers_for_nobody), from now on.
+    pub fn set_answers_for_nobody(&mut self, answers: bool) {
+        self.config.answers_for_nobody = answers;
     }
 
     /// The configuration that associations of an endpoint begin with.
     pub fn endpoint_config(&self, endpoint: EndpointId) -> Option<&Config> {
-        self.endpoints.get(endpoint).map(|endpoint| &endpoint.config)
+        self.endpoints.get(endpoint).map(|endpoint| &*endpoint.config)
     }
 
     /// Changes the configuration that associations of an endpoint begin with from now on.
     pub fn set_endpoint_config(&mut self, endpoint: EndpointId, config: Config) -> Result<(), ConfigError> {
         config.validate()?;
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
-            endpoint.config = config;
+            endpoint.config = Arc::new(config);
         }
         Ok(())
     }
@@ -150,8 +156,8 @@ impl Stack {
     }
 
     /// Changes an association while it lives: RTO.Initial, RTO.Min and RTO.Max of all its paths, the SACK delay and
-    /// frequency, Association.Max.Retrans, Max.Init.Retransmits, Max.Burst, the send buffer and the largest chunk;
-    /// other values of `config` are not looked at.
+    /// frequency, Association.Max.Retrans, Max.Init.Retransmits, Max.Burst, the send buffer, the largest chunk and the
+    /// largest message that is received whole; other values of `config` are not looked at.
     /// A configuration that cannot work changes nothing, nor does one for an association that has gone.
     pub fn configure(&mut self, now: Time, assoc: AssocId, config: &Config) -> Result<(), ConfigError> {
         config.validate()?;
@@ -180,10 +186,10 @@ impl Stack {
                 return Err(ConnectError::Exists);
             }
         }
-        let config = config.unwrap_or_else(|| endpoint.config.clone());
+        let config = config.map_or_else(|| endpoint.config.clone(), Arc::new);
         config.validate().map_err(ConnectError::Config)?;
         let setup = Setup {
-            advertise: endpoint.advertised(first, None),
+            advertise: endpoint.advertised(first, None, self.config.tells_all_on_loopback),
             supported_types: endpoint.supported_types(),
             ..Setup::default()
         };
@@ -195,17 +201,23 @@ impl Stack {
             local_tsn: self.config.initial_tsn.unwrap_or(Tsn(self.rng.random())),
             peer_tsn: Tsn(0),
         };
-        let mut peer = peer.clone();
-        if !self.config.native && matches!(peer.encapsulation, Encapsulation::Both(_) | Encapsulation::Native) {
-            peer.encapsulation = match peer.encapsulation {
-                Encapsulation::Both(port) => Encapsulation::Udp(port),
-                _ => Encapsulation::Default,
-            };
-        }
+        let encapsulation = match peer.encapsulation {
+            Encapsulation::Both(port) if !self.config.native => Encapsulation::Udp(port),
+            Encapsulation::Native if !self.config.native => Encapsulation::Default,
+            other => other,
+        };
         let id = self.table.next_id();
         let mut cx = Cx { now, rng: &mut self.rng, events: &mut self.events };
         let local_for = |remote| endpoint.local_for(remote);
-        let assoc = Association::connect(&mut cx, (id, endpoint_id), identity, &peer, config, setup, local_for);
+        let assoc = Association::connect(
+            &mut cx,
+            (id, endpoint_id),
+            identity,
+            (&peer.addresses, encapsulation),
+            config,
+            setup,
+            local_for,
+        );
         self.insert(assoc);
         Ok(id)
     }
@@ -245,7 +257,7 @@ impl Stack {
         result
     }
 
-    /// The next message that has arrived. Works after the association has ended, until it is released.
+    /// The next message that has arrived, or piece of one. Works after the association has ended, until it is released.
     pub fn recv(&mut self, _now: Time, assoc: AssocId) -> Option<Message> {
         let entry = self.table.get_mut(assoc)?;
         let (message, opened) = entry.assoc.recv();
@@ -266,8 +278,9 @@ impl Stack {
         count
     }
 
-    /// The message that [`Stack::recv`] would take.
-    pub fn peek(&self, assoc: AssocId) -> Option<&Message> {
+    /// The message that [`Stack::recv`] would take, and its length: of a piece the payload is put together when it is
+    /// taken.
+    pub fn peek(&self, assoc: AssocId) -> Option<(&Message, usize)> {
         self.table.get(assoc)?.assoc.peek()
     }
 
@@ -293,7 +306,7 @@ impl Stack {
         self.table.get(assoc).map_or(0, |entry| entry.assoc.in_flight())
     }
 
-    /// How many messages of an association wait to be read.
+    /// How many messages of an association can be read, a piece of one included.
     pub fn ready_messages(&self, assoc: AssocId) -> usize {
         self.table.get(assoc).map_or(0, |entry| entry.assoc.ready_messages())
     }
@@ -325,6 +338,16 @@ impl Stack {
     /// An association at a glance, `None` once released.
     pub fn association(&self, now: Time, assoc: AssocId) -> Option<AssociationStats> {
         self.table.get(assoc).map(|entry| entry.assoc.stats(now))
+    }
+
+    /// The addresses that an association has here: those that its peer was told of when it was set up (RFC 9260 §3.3.2), or
+    /// the only one, of which it is not told.
+    pub fn local_addresses(&self, now: Time, assoc: AssocId) -> Option<Vec<Address>> {
+        let stats = self.association(now, assoc)?;
+        let endpoint = self.endpoints.get(stats.endpoint)?;
+        let first = stats.paths.first()?;
+        let told = endpoint.advertised(first.remote, None, self.config.tells_all_on_loopback);
+        Some(if told.is_empty() { first.local.into_iter().collect() } else { told })
     }
 
     /// Why an association has come to a stand that it will never leave: something is outstanding, and there

@@ -28,7 +28,11 @@ impl Stack {
         if has(kind::SHUTDOWN_COMPLETE) || has(kind::COOKIE_ACK) || stale_cookie() || chunks().next().is_none() {
             return;
         }
-        // Rule 8: all else, INIT ACK among it (§5.2.3: CLOSED is no reason to discard it).
+        self.answer_out_of_the_blue(now, datagram, header);
+    }
+
+    /// §8.4 rule 8: all else, INIT ACK among it (§5.2.3: CLOSED is no reason to discard it).
+    pub(super) fn answer_out_of_the_blue(&mut self, now: Time, datagram: &Datagram<'_>, header: &Header) {
         if self.may_answer(now, datagram, header.destination) {
             self.reply_causes(datagram, reflect(header), kind::ABORT, T_BIT, &[]);
         }

@@ -11,6 +11,10 @@ use std::collections::VecDeque;
 /// Replies that wait to be sent; more are dropped, the peer tries again.
 pub(super) const MAX_REPLIES: usize = 512;
 
+/// A reply of so many bytes fits any path, with the headers below it: an IPv4 host takes 576 in one piece at the least. Larger
+/// ones may be fragmented, which is asked of the system for each.
+pub(super) const FITS_ANY_PATH: usize = 512;
+
 /// Packets that belong to no association.
 #[derive(Debug, Default)]
 pub struct Replies {
@@ -47,7 +51,7 @@ impl Stack {
             ecn: None,
             size,
             segment_size: None,
-            dont_fragment: false,
+            dont_fragment: size <= FITS_ANY_PATH,
         };
         self.queue_reply(transmit, data);
     }
@@ -108,6 +112,11 @@ impl Stack {
     /// Whether [`Stack::poll_transmit`] may have something; may be wrong towards yes.
     pub fn wants_transmit(&self) -> bool {
         !self.replies.queue.is_empty() || self.table.has_active()
+    }
+
+    /// The same, of anybody but the association that [`Stack::poll_transmit`] has just given something of.
+    pub fn others_want_transmit(&self) -> bool {
+        !self.replies.queue.is_empty() || self.table.active_count() > 1
     }
 
     /// Whether there is nothing to send, nothing to tell and nobody to decide on. A deadline may still come.

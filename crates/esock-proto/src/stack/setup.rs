@@ -110,7 +110,10 @@ impl Stack {
         let (v4, v6) = self.endpoints.get(endpoint).map_or((true, true), |endpoint| endpoint.supported_types());
         let usable = |address: &Address| if address.is_ipv4() { v4 } else { v6 };
         let listed = scoped.filter(|address| *address != remote && !is_self(*address) && usable(address));
-        std::iter::once(remote).chain(listed).collect()
+        let mut addresses = Vec::with_capacity(1 + params.addresses.len());
+        addresses.push(remote);
+        addresses.extend(listed);
+        addresses
     }
 
     fn is_accepting(&self, endpoint: EndpointId) -> bool {
@@ -217,7 +220,8 @@ impl Stack {
             addresses,
         };
         let adaptation = endpoint.config.adaptation;
-        let told = endpoint.advertised(datagram.remote, supported_types(datagram.remote, params));
+        let types = supported_types(datagram.remote, params);
+        let told = endpoint.advertised(datagram.remote, types, self.config.tells_all_on_loopback);
         let sealed = self.keys.seal(now, &mut self.rng, &cookie);
         let out = OutParams {
             addresses: &told,
@@ -248,6 +252,10 @@ impl Stack {
             Err(CookieError::Stale(by, cookie)) => (*cookie, Some(by)),
             Err(CookieError::Forged) => {
                 self.stats.bad_cookies += 1;
+                if self.config.refuse_when_not_accepting && !self.endpoints.has_port(header.destination) {
+                    // Nobody is there whose secret could have made it; §8.4 has it looked at all the same, and dropped.
+                    self.answer_out_of_the_blue(now, datagram, header);
+                }
                 return;
             }
         };
@@ -255,9 +263,12 @@ impl Stack {
         let bound = cookie.local_port == header.destination
             && cookie.peer_port == header.source
             && cookie.local_tag == header.tag
-            && cookie.addresses.contains(&datagram.remote)
-            && self.endpoints.get(cookie.endpoint).is_some_and(|endpoint| endpoint.port == header.destination);
-        if !bound {
+            && cookie.addresses.contains(&datagram.remote);
+        if bound && stale.is_none() && !self.endpoints.has_port(header.destination) {
+            // §8.4 rule 8: who gave the cookie has closed in the meantime.
+            return self.answer_out_of_the_blue(now, datagram, header);
+        }
+        if !bound || self.endpoints.get(cookie.endpoint).is_none_or(|endpoint| endpoint.port != header.destination) {
             self.stats.bad_cookies += 1;
             return;
         }
@@ -285,11 +296,14 @@ impl Stack {
 
     /// The association that the peer of a cookie has, by whichever of its addresses. The tag shows that it is the
     /// same peer, and not one that lists another's address.
-    pub(super) fn find_by_cookie(&self, cookie: &Cookie) -> Option<AssocId> {
+    fn find_by_cookie(&self, cookie: &Cookie) -> Option<AssocId> {
         let holder = |address: &Address| self.table.by_peer(cookie.endpoint, *address, cookie.peer_port);
-        let is_peer =
-            |id: &AssocId| self.table.get(*id).is_some_and(|entry| entry.assoc.identity.peer_tag == cookie.peer_tag);
-        cookie.addresses.iter().filter_map(holder).find(is_peer)
+        cookie.addresses.iter().filter_map(holder).find(|id| self.has_tag_of(*id, cookie))
+    }
+
+    /// Whether an association is one with the peer of a cookie.
+    pub(super) fn has_tag_of(&self, id: AssocId, cookie: &Cookie) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.assoc.identity.peer_tag == cookie.peer_tag)
     }
 
     fn cookie_for_new(&mut self, now: Time, datagram: &Datagram<'_>, cookie: Cookie, rest: &[u8]) {
@@ -302,6 +316,10 @@ impl Stack {
                 return self.answer_init_to_nobody(now, datagram, &back, &[]);
             }
             None => {}
+        }
+        if !accepting && self.config.refuse_when_not_accepting {
+            let back = Header { source: cookie.local_port, destination: cookie.peer_port, tag: cookie.peer_tag };
+            return self.answer_init_to_nobody(now, datagram, &back, &[]);
         }
         if !accepting || self.undecided.len() >= self.config.max_incoming {
             return;
@@ -358,6 +376,7 @@ mod tests {
     use super::*;
     use crate::api::{Encapsulation, Peer};
     use crate::config::{Config, EndpointConfig, StackConfig};
+    use crate::stack::output::FITS_ANY_PATH;
     use crate::transmit::Local;
     use crate::wire::{Chunks, PacketBuilder};
 
@@ -416,6 +435,35 @@ mod tests {
         let echoed = ties(&mut stack);
         assert!(echoed.0 != 0 && echoed.1 != 0, "COOKIE-ECHOED");
         assert_eq!(ties(&mut stack), echoed, "they are those of the TCB");
+    }
+
+    #[test]
+    fn a_small_init_ack_is_not_fragmented_and_a_large_one_may_be() {
+        let mut stack = Stack::new(StackConfig::default(), [3; 32], NOW);
+        let v6 = |last: u16| Address::from(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        let config = EndpointConfig {
+            port: 5,
+            addresses: vec![address(1), v6(1)],
+            host_addresses: Vec::new(),
+            config: Config::default(),
+        };
+        let endpoint = stack.open(config).unwrap();
+        stack.set_accepting(endpoint, true);
+        let mut buf = vec![0; 1 << 16];
+        // The cookie remembers the peer's addresses.
+        for (count, whole) in [(0, true), (30, false)] {
+            let addresses: Vec<Address> = (0..count).map(|n| v6(2 + n)).collect();
+            let mut data = [0; 1024];
+            let mut packet =
+                PacketBuilder::new(&mut data, Header { source: 6, destination: 5, tag: VerificationTag::ZERO });
+            init_fields().write(kind::INIT, &OutParams { addresses: &addresses, ..OutParams::default() }, &mut packet);
+            let size = packet.finish();
+            let local = Local { address: Some(address(1)), ..Local::default() };
+            let data = &data[..size];
+            stack.handle_datagram(NOW, Datagram { local, remote: address(2), encap_port: Some(9899), ecn: None, data });
+            let transmit = stack.poll_transmit(NOW, 1, &mut buf).unwrap();
+            assert_eq!((transmit.size <= FITS_ANY_PATH, transmit.dont_fragment), (whole, whole), "{}", transmit.size);
+        }
     }
 
     #[test]

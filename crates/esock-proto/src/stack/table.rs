@@ -177,6 +177,11 @@ impl Table {
         !self.active.is_empty()
     }
 
+    /// How many associations may have to send.
+    pub fn active_count(&self) -> usize {
+        self.active.len()
+    }
+
     /// The next association that has to send.
     pub fn next_active(&mut self) -> Option<AssocId> {
         while let Some(id) = self.active.pop_front() {

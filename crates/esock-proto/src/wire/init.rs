@@ -182,9 +182,10 @@ impl Init<'_> {
             packet.tlv(param_type::COOKIE_PRESERVATIVE, &more_ms.to_be_bytes());
         }
         if let Some((v4, v6)) = params.supported_types {
-            let kinds = [(v4, param_type::IPV4_ADDRESS), (v6, param_type::IPV6_ADDRESS)];
-            let value: Vec<u8> = kinds.iter().filter(|kind| kind.0).flat_map(|kind| kind.1.to_be_bytes()).collect();
-            packet.tlv(param_type::SUPPORTED_ADDRESS_TYPES, &value);
+            let [four, six] = [param_type::IPV4_ADDRESS, param_type::IPV6_ADDRESS].map(u16::to_be_bytes);
+            let both = [four[0], four[1], six[0], six[1]];
+            let value = &both[if v4 { 0 } else { 2 }..if v6 { 4 } else { 2 }];
+            packet.tlv(param_type::SUPPORTED_ADDRESS_TYPES, value);
         }
         if let Some(cookie) = params.cookie {
             packet.tlv(param_type::STATE_COOKIE, cookie);

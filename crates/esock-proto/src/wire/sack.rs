@@ -51,6 +51,11 @@ impl<'a> Sack<'a> {
         })
     }
 
+    /// How many there are.
+    pub fn gap_count(&self) -> u64 {
+        self.gaps.len() as u64 / 4
+    }
+
     /// The TSNs that arrived more than once since the last SACK.
     pub fn duplicates(&self) -> impl Iterator<Item = Tsn> + 'a {
         self.duplicates.as_chunks().0.iter().map(|tsn| Tsn(u32::from_be_bytes(*tsn)))

@@ -92,7 +92,7 @@ const ZERO: &[Row] = &[
 /// (§8.5.1 B, C). In COOKIE-WAIT that tag is not known yet. Where there is no association it is any tag.
 #[rustfmt::skip]
 const REFLECTED: &[Row] = &[
-    ("§8.5.1", "ABORT/T", [N, N, N, "> CLOSED ! Closed(Refused)", "> CLOSED ! Closed(PeerAbort)", "> CLOSED ! Unacked Closed(PeerAbort)", "> CLOSED ! Closed(PeerAbort)", "> CLOSED ! Unacked Closed(PeerAbort)", "> CLOSED ! Closed(PeerAbort)"]),
+    ("§8.5.1", "ABORT/T", [N, N, N, "> CLOSED ! Closed(Refused)", "> CLOSED ! Closed(PeerAbort)", "> CLOSED ! Unacked Closed(PeerAbort)", "> CLOSED ! Closed(PeerAbort)", "> CLOSED ! Unacked Closed(PeerAbort)", "> CLOSED ! Closed(Shutdown)"]),
     ("§8.5.1", "SHUTDOWN_COMPLETE/T", [N, N, N, N, N, N, N, N, GONE]),
     // All others are as with a wrong tag; without the T bit these two are, too.
 ];

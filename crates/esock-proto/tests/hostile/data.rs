@@ -179,6 +179,43 @@ fn a_message_that_never_ends_is_cut_off_at_the_limit() {
     assert!(most <= 20_000 + 21 * 256, "{most}");
 }
 
+/// It is held up by the window while nobody reads, and else goes on for as long as somebody does.
+// covers: RFC 9260 §6.9
+#[test]
+fn a_message_that_never_ends_costs_no_more_than_the_window_where_it_is_read_in_pieces() {
+    for fragment in [1, 100, 1000] {
+        let mut config = quiet();
+        let window = 20_000;
+        (config.receive_window, config.partial_delivery, config.max_message) = (window, true, 5000);
+        let mut world = World::with(config, StackConfig::default());
+        let mut peer = world.settled();
+        let first = peer.data(BEGIN, 0, 1, &vec![1; fragment]);
+        let _ = world.hit(evil(), &peer.packet(&first));
+        let (mut most, mut read) = (0, 0);
+        for round in 0..2000 {
+            // Whatever the window says, and again if it was not taken.
+            let tsn = peer.tsn;
+            let before = world.stats(peer.id()).counters.window_drops;
+            let more = peer.data(0, 0, 1, &vec![2; fragment]);
+            let _ = world.hit(evil(), &peer.packet(&more));
+            let stats = world.stats(peer.id());
+            most = most.max(stats.receive_buffered);
+            if stats.counters.window_drops > before {
+                peer.tsn = tsn;
+            }
+            while round > 1000
+                && let Some(piece) = world.stack.recv(world.now, peer.id())
+            {
+                assert_eq!(piece.part, Part::More);
+                read += piece.payload.len();
+            }
+        }
+        assert_eq!(world.closed(peer.id()), None);
+        assert!(most <= (window + window / 8) as usize, "{most} held in fragments of {fragment}");
+        assert!(read > 900 * fragment, "{read} read in fragments of {fragment}");
+    }
+}
+
 /// Fills the window with the smallest chunks, none of which can be delivered, in several ways. What the
 /// allocator has given stays within a small multiple of the window.
 // covers: RFC 9260 §6.2

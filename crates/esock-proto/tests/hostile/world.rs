@@ -155,12 +155,13 @@ impl World {
         self.stack.association(self.now, id).expect("it has not been released")
     }
 
-    /// What must stay as it is when a packet changes nothing: all figures but those that count packets.
+    /// What must stay as it is when a packet changes nothing: all figures but those that count packets and control chunks.
     pub fn essence(&self, id: AssocId) -> AssociationStats {
         let mut stats = self.stats(id);
         stats.counters.packets_received = 0;
         stats.counters.packets_discarded = 0;
         stats.counters.packets_sent = 0;
+        (stats.counters.control_chunks_received, stats.counters.control_chunks_sent) = (0, 0);
         stats.stalled_for = Duration::ZERO;
         stats.paths.iter_mut().for_each(|path| path.packets_received = 0);
         stats

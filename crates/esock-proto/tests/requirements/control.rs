@@ -172,6 +172,25 @@ fn icmp_is_believed_only_when_it_quotes_a_packet_of_ours() {
     assert_eq!(errors(&lab), 2);
 }
 
+#[test]
+fn icmp_ends_a_setup_or_leaves_a_patient_one_alone() {
+    // What it says of the peer; whether a setup ends then, and one that is patient.
+    let cases = [
+        (IcmpKind::HostUnreachable, true, false),
+        (IcmpKind::ProtocolUnreachable, true, true),
+        (IcmpKind::PortUnreachable, false, false),
+    ];
+    for (kind, ends, ends_patient) in cases {
+        for (patient, ends) in [(false, ends), (true, ends_patient)] {
+            let mut lab = Lab::new(1, quiet_with(|config| config.patient = patient));
+            lab.connect(&[0]);
+            let init = packet_between(PORT, PEER_PORT, 0, &Init { tag: lab.tag, ..init() }.chunk(INIT));
+            icmp(&mut lab, kind, None, &init);
+            assert_eq!(lab.state() != State::CookieWait, ends, "{kind:?}, patient: {patient}");
+        }
+    }
+}
+
 // covers: RFC 9260 §10-7
 #[test]
 fn packet_too_big_changes_the_path_mtu() {

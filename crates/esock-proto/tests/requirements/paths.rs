@@ -134,3 +134,24 @@ fn idle_paths_are_asked_one_at_a_time() {
     assert!(beats.windows(2).all(|pair| pair[0].0 != pair[1].0), "{beats:?}");
     assert!((0..3).all(|path| beats.iter().filter(|(_, to)| *to == theirs(path)).count() >= 8));
 }
+
+// covers: RFC 9260 §8.3-1
+#[test]
+fn data_that_go_again_ask_the_path_and_no_heartbeat_does_so_too_however_late_the_timers_are() {
+    let config = quiet_with(|config| {
+        config.heartbeat_interval = Some(ms(5000));
+        (config.rto_min, config.rto_initial, config.rto_max) = (ms(400), ms(400), ms(400));
+    });
+    let mut lab = Lab::established(1, config);
+    lab.send(0, b"x");
+    let mut again = 0;
+    // Handled half a timeout late, a HEARTBEAT to a path in doubt is mostly due too.
+    while let Some(at) = lab.stack.poll_timeout().filter(|_| again < 8) {
+        lab.now = at + ms(200);
+        lab.stack.handle_timeout(lab.now);
+        let sent = lab.take();
+        assert!(sent.iter().all(|sent| sent.kinds() == [DATA]), "{sent:?}");
+        again += sent.len();
+    }
+    assert_eq!(again, 8);
+}

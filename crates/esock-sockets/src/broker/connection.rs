@@ -4,7 +4,7 @@
 //! call. A program may write anything there at any time: what is there is copied once, and then is a body as any other.
 
 use crate::engine::Reply;
-use crate::protocol::{FRONT, MAX_CONTROL, Op, REQUEST_BYTES, ReplyHead, Request, SHARED_FROM};
+use crate::protocol::{FRONT, MAX_CONTROL, Op, REQUEST_BYTES, ReplyHead, Request, SHARED_BYTES, SHARED_FROM};
 use bytes::Bytes;
 use esock_io::SharedMemory;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -31,7 +31,7 @@ pub struct Connection {
     /// Its program may make calls: it is our user's, or has shown the key.
     pub trusted: bool,
     /// What its program shares with us.
-    memory: Option<SharedMemory>,
+    pub memory: Option<SharedMemory>,
     /// Something has come: memory comes with the first bytes.
     greeted: bool,
     /// Of a call that has not come whole.
@@ -156,7 +156,7 @@ impl Connection {
 
     /// Puts data of a reply into shared memory, if they are many and have room there: how many, and what is left.
     fn share<'a>(&mut self, op: Op, data: &'a [u8]) -> (u32, &'a [u8]) {
-        if op != Op::Recv || data.len() < SHARED_FROM {
+        if op != Op::Recv || !(SHARED_FROM..=SHARED_BYTES).contains(&data.len()) {
             return (0, data);
         }
         match self.memory.as_mut().and_then(|memory| memory.write(data)) {

@@ -3,23 +3,27 @@
 //! It ends when its last program has gone and the associations of all of them have ended.
 
 mod connection;
+mod offer;
 mod signal;
 mod start;
 
-use crate::engine::{Engine, Reply, SocketId};
+use crate::engine::{Engine, Readiness, Reply, SocketId};
 use crate::errno::Errno;
 use crate::protocol::{self, FRONT, MAX_CONTROL, Op, ReplyHead, Request};
 use bytes::Bytes;
 use connection::{Connection, Progress, SCRATCH};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use offer::Offer;
 use signal::Signal;
+use socket2::SockRef;
 pub use start::{BrokerConfig, BrokerError, Greeting};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 /// Events of one wait.
@@ -43,6 +47,8 @@ pub struct Broker {
     engine: Engine,
     poll: Poll,
     listener: UnixListener,
+    /// A descriptor to give up when there are no others: whoever comes then is turned away, and does not wait for ever.
+    spare: Option<UnixListener>,
     user: u32,
     /// Whoever shows it may make calls, whatever the user: programs become other users.
     key: String,
@@ -57,8 +63,22 @@ pub struct Broker {
     signals: HashMap<SocketId, Signal>,
     by_token: HashMap<Token, SocketId>,
     next_token: usize,
+    /// Messages that lie ready for whoever receives next, of sockets that have one.
+    offers: HashMap<SocketId, Offer>,
+    /// The connections by which sockets were read last, if they take offers.
+    readers: HashMap<SocketId, Token>,
+    /// The number in the state of the last offer.
+    last_offer: u64,
     deadline: Option<esock_proto::Time>,
     more: bool,
+}
+
+/// Listens at a name.
+fn listener(name: &SocketAddr, poll: &Poll) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind_addr(name)?;
+    listener.set_nonblocking(true)?;
+    poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
+    Ok(listener)
 }
 
 impl Broker {
@@ -66,13 +86,12 @@ impl Broker {
     ///
     /// An error of kind `AddrInUse`: there is one already.
     pub fn listen(name: &str, user: u32, settings: String, engine: Engine) -> io::Result<Self> {
-        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
-        listener.set_nonblocking(true)?;
         let poll = Poll::new()?;
-        poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
+        let listener = listener(&SocketAddr::from_abstract_name(name)?, &poll)?;
         let mut broker = Self {
             engine,
             poll,
+            spare: Some(listener.try_clone()?),
             listener,
             user,
             key: format!("{user}.{}", random_text()?),
@@ -84,6 +103,9 @@ impl Broker {
             signals: HashMap::new(),
             by_token: HashMap::new(),
             next_token: FIRST,
+            offers: HashMap::new(),
+            readers: HashMap::new(),
+            last_offer: 0,
             deadline: None,
             more: true,
         };
@@ -104,7 +126,10 @@ impl Broker {
             if !self.programs.is_empty() || !self.signals.is_empty() || !self.engine.is_idle() {
                 alone_since = Instant::now();
             } else if alone_since.elapsed() >= linger {
-                return Ok(());
+                if self.leave()? {
+                    return Ok(());
+                }
+                alone_since = Instant::now();
             }
             let timeout = self.timeout(linger.saturating_sub(alone_since.elapsed()));
             match self.poll.poll(&mut events, Some(timeout)) {
@@ -116,18 +141,38 @@ impl Broker {
         }
     }
 
+    /// Lets nobody in any more: whoever comes from now on is refused, and starts a broker of its own. Returns whether nobody
+    /// had come in the last moment; else all are let in again.
+    fn leave(&mut self) -> io::Result<bool> {
+        SockRef::from(&self.listener).shutdown(Shutdown::Read)?;
+        self.accept()?;
+        if self.programs.is_empty() && self.signals.is_empty() && self.strangers.is_empty() {
+            return Ok(true);
+        }
+        let name = self.listener.local_addr()?;
+        self.poll.registry().deregister(&mut SourceFd(&self.listener.as_raw_fd()))?;
+        // The name is free when the last descriptor that has it is closed.
+        self.spare = None;
+        self.listener = UnixListener::from(OwnedFd::from(UnixDatagram::unbound()?));
+        self.listener = listener(&name, &self.poll)?;
+        self.spare = self.listener.try_clone().ok();
+        Ok(false)
+    }
+
     fn timeout(&self, linger: Duration) -> Duration {
         if self.more {
             return Duration::ZERO;
         }
         let now = self.engine.driver().now();
         let due = self.deadline.map(|at| at.since(now));
-        due.unwrap_or(linger).min(linger.max(Duration::from_millis(10)))
+        let due = due.unwrap_or(linger).min(linger.max(Duration::from_millis(10)));
+        if self.offers.is_empty() { due } else { due.min(offer::LOOK) }
     }
 
     /// What arrived at the host is dealt with first, then sockets that are closed, then calls: whoever calls after a
     /// packet came sees what it brought.
     fn handle(&mut self, events: &Events) -> io::Result<()> {
+        self.look_at_offers();
         let due = self.more || self.deadline.is_some_and(|at| at <= self.engine.driver().now());
         let of_driver = events.iter().filter_map(|event| event.token().0.checked_sub(DRIVER).filter(|bit| *bit < MOST));
         let news = of_driver.fold(0, |all, bit| all | (1 << bit.min(63)));
@@ -203,7 +248,17 @@ impl Broker {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // Too many descriptors, or a program that has gone: others go on.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    self.spare = None;
+                    // The kernel says so before it looks whether somebody waits.
+                    let turned_away = self.listener.accept().map(drop).is_ok();
+                    self.spare = self.listener.try_clone().ok();
+                    if turned_away {
+                        continue;
+                    }
+                    return Ok(());
+                }
+                // A program that has gone: others go on.
                 Err(_) => return Ok(()),
             };
             let trusted = self.is_friend(&stream);
@@ -245,6 +300,8 @@ impl Broker {
         let Some(signal) = self.signals.get_mut(&socket) else { return };
         if !signal.on_readable(socket, closed) {
             let token = signal.token;
+            self.settle(socket);
+            self.readers.remove(&socket);
             self.by_token.remove(&token);
             self.signals.remove(&socket);
             let now = self.engine.driver().now();
@@ -257,6 +314,7 @@ impl Broker {
         let (request, body) = match connection.progress(&mut self.scratch) {
             Progress::Waits => return,
             Progress::Ended => {
+                self.settle_with(token);
                 self.programs.remove(&token);
                 return;
             }
@@ -265,12 +323,19 @@ impl Broker {
         let trusted = connection.trusted;
         let (head, reply) = match request.op {
             Op::Hello => self.hello(&request, &body, trusted),
-            _ if trusted => self.call(&request, body),
+            _ if trusted => {
+                self.settle(request.socket);
+                if request.op == Op::Recv {
+                    self.reads(request.socket, (request.args[3] != 0).then_some(token));
+                }
+                self.call(&request, body)
+            }
             _ => head_of(Op::Hello, Errno::EACCES.into()),
         };
         let Some(connection) = self.programs.get_mut(&token) else { return };
         connection.trusted |= request.op == Op::Hello && head.result >= 0;
         if connection.answer(request.op, &head, &reply).is_err() {
+            self.settle_with(token);
             self.programs.remove(&token);
             return;
         }
@@ -308,6 +373,10 @@ impl Broker {
             if let Some((socket, token, stream)) = stranger.and_then(|place| self.strangers.remove(place)) {
                 self.hold(socket, token, stream);
             }
+            if !new.is_some_and(|new| self.signals.contains_key(&new)) {
+                // It was turned away.
+                return head_of(op, Errno::ENFILE.into());
+            }
         }
         let now = self.engine.driver().now();
         let mut reply = self.engine.call(now, request, body);
@@ -341,9 +410,12 @@ impl Broker {
 
     /// Makes programs' ends readable and writable as their sockets are.
     fn signal(&mut self) {
-        let Self { engine, signals, .. } = self;
-        for (socket, readiness) in engine.take_touched() {
-            if let Some(signal) = signals.get_mut(&socket) {
+        let touched: Vec<(SocketId, Readiness)> = self.engine.take_touched().collect();
+        for (socket, readiness) in touched {
+            if readiness.readable {
+                self.offer(socket);
+            }
+            if let Some(signal) = self.signals.get_mut(&socket) {
                 signal.show(readiness);
             }
         }

@@ -135,6 +135,26 @@ impl Signal {
         (pull, upto)
     }
 
+    /// Whether a byte says no more than that there is something to read.
+    pub fn is_plain(&self) -> bool {
+        !self.edges && !self.down && self.lying <= 1
+    }
+
+    /// What is to be pulled by whoever takes all that is there: the byte that lies there, or will.
+    pub fn would_pull(&self) -> (u32, u8) {
+        let last = match (self.lying, self.last) {
+            (0, u8::MAX) => 1,
+            (0, last) => last + 1,
+            (_, last) => last,
+        };
+        (1, last)
+    }
+
+    /// A byte was pulled as [`Signal::would_pull`] says.
+    pub fn was_pulled(&mut self) {
+        self.lying = self.lying.saturating_sub(1);
+    }
+
     /// Whether a reply tells the program's side to fill its end: again if it tried to send, because who was told may
     /// have died.
     pub fn fill(&mut self, tried: bool) -> bool {

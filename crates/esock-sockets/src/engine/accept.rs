@@ -10,18 +10,16 @@ impl Engine {
     pub(super) fn decide(&mut self, now: Time) {
         while let Some(incoming) = self.driver.stack_mut().poll_incoming() {
             let endpoint = incoming.endpoint();
-            let owner = self.endpoints.get(&endpoint).and_then(|used| used.owner);
-            let listener = owner.and_then(|id| self.sockets.get(&id)).filter(|socket| {
-                socket.state == SocketState::Listening
-                    // As on Linux, one more than the backlog waits.
-                    && (socket.style != Style::OneToOne || socket.waiting.len() <= socket.backlog)
+            let peer = (incoming.remote(), incoming.port());
+            let listener = self.listener_for(endpoint, peer).filter(|socket| {
+                // As on Linux, one more than the backlog waits.
+                socket.style != Style::OneToOne || socket.waiting.len() <= socket.backlog
             });
             let Some(listener) = listener else {
                 self.driver.stack_mut().refuse(now, incoming, &[]);
                 continue;
             };
             let (id, config) = (listener.id, self.config_of(listener));
-            let peer = (incoming.remote(), incoming.port());
             // Before any event of it is looked at.
             let Some(assoc) = self.driver.stack_mut().accept(now, incoming) else { continue };
             if self.hold(now, assoc, id, endpoint, peer, config).is_err() {
@@ -96,7 +94,7 @@ impl Engine {
         from.associations.remove(&number);
         let mut to = Socket::new(new, from.family, style, from.settings.clone());
         (to.port, to.addresses, to.endpoint) = (from.port, from.addresses.clone(), None);
-        to.peer = Some(peer);
+        (to.peer, to.source) = (Some(peer), from.source);
         to.state = if closed { SocketState::Closed } else { SocketState::Established };
         to.associations.insert(number, assoc);
         let (mine, rest) = std::mem::take(&mut from.queue).into_iter().partition(|item| match item {
@@ -107,6 +105,8 @@ impl Engine {
         if from.partial.as_ref().is_some_and(|partial| partial.association == assoc) {
             to.partial = from.partial.take();
         }
+        to.lobby = Socket::notifications_of(&mut from.lobby, number);
+        to.midway = from.midway.take_if(|midway| midway.association == assoc);
         to.news = true;
         if let Some(error) = self.associations.get(&assoc).and_then(|held| held.ended_early) {
             to.no_more = error == Errno(0);

@@ -41,6 +41,7 @@ impl Engine {
         }
         // Associations that had ended, and were kept for what nobody has read.
         let read = socket.partial.iter().map(|partial| partial.association);
+        let read = read.chain(socket.midway.iter().map(|midway| midway.association));
         let unread = socket.queue.iter().filter_map(|item| match item {
             Item::Messages { association, .. } => Some(*association),
             Item::Notification { .. } => None,
@@ -52,10 +53,10 @@ impl Engine {
             }
         }
         if let Some(endpoint) = socket.endpoint {
-            self.driver.stack_mut().set_accepting(endpoint, false);
             if let Some(used) = self.endpoints.get_mut(&endpoint) {
-                used.owner = None;
+                used.owners.retain(|owner| *owner != id);
             }
+            self.follow_listeners(endpoint);
             self.close_unused(now, endpoint);
         }
         self.tell(now);
@@ -95,7 +96,7 @@ impl Engine {
 
     /// Closes an endpoint that neither a socket nor an association needs.
     fn close_unused(&mut self, now: Time, endpoint: EndpointId) {
-        if self.endpoints.get(&endpoint).is_some_and(|used| used.owner.is_none() && used.associations == 0) {
+        if self.endpoints.get(&endpoint).is_some_and(|used| used.owners.is_empty() && used.associations == 0) {
             self.endpoints.remove(&endpoint);
             self.driver.close_endpoint(now, endpoint);
         }
@@ -113,6 +114,12 @@ impl Engine {
             return if reading { Err(Errno::EOPNOTSUPP) } else { Ok(Reply::done()) };
         }
         let connected = socket.state != SocketState::Closed;
+        if reading {
+            // What has come before can be read still.
+            let all: Vec<AssocId> = socket.associations.values().copied().collect();
+            all.into_iter().for_each(|assoc| self.announce(now, assoc));
+        }
+        let socket = self.socket_mut(id)?;
         socket.deaf |= reading;
         socket.no_more |= reading;
         socket.sent_all |= sending;

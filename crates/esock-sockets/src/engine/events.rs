@@ -5,7 +5,7 @@ use crate::address::{self, Named};
 use crate::errno::Errno;
 use crate::notify::{self, Failed, bit};
 use esock_io::kernel::constants as c;
-use esock_proto::{Address, AssocId, CloseReason, Event, Negotiated, PathState, Time, Undelivered};
+use esock_proto::{Address, AssocId, CloseReason, Encapsulation, Event, Negotiated, PathState, Time, Undelivered};
 
 /// SCTP_EXPOSE_POTENTIALLY_FAILED_STATE: that state is told of.
 const SHOWN: u32 = 2;
@@ -25,8 +25,10 @@ impl Engine {
     }
 
     fn on_event(&mut self, now: Time, id: AssocId, event: Event) {
-        // What came before is read before.
-        self.announce(now, id);
+        // What came before is read before; but nothing comes before an association is up, only along with what sets it up.
+        if !matches!(event, Event::Up(_) | Event::Restarted(_)) {
+            self.announce(now, id);
+        }
         match event {
             Event::Up(negotiated) => {
                 self.follow_routes(now, id);
@@ -75,24 +77,32 @@ impl Engine {
         if count == 0 {
             return;
         }
-        let Some(socket) = held.socket else {
-            // Nobody reads any more: what comes after `close` ends the association (RFC 9260 §9.2 has no half-close).
-            self.abort(now, id, &[]);
+        let hears = |socket: &SocketId| self.sockets.get(socket).is_some_and(|socket| !socket.deaf);
+        let Some(socket) = held.socket.filter(hears) else {
+            // Nobody reads any more, and the peer is to get all of what it is still being sent. As on Linux, what comes is
+            // acknowledged, and nobody gets it; what came before `shutdown` is read first.
+            if held.socket.is_none() || held.announced == 0 {
+                while self.driver.stack_mut().recv(now, id).is_some() {}
+            }
             return;
         };
-        if held.announced == 0 && self.sockets.get(&socket).is_some_and(|socket| socket.deaf) {
-            // As on Linux, it is acknowledged, and nobody gets it.
-            while self.driver.stack_mut().recv(now, id).is_some() {}
-            return;
-        }
         held.announced = ready;
         self.used(now, id);
         if let Ok(socket) = self.socket_mut(socket) {
             socket.news = true;
-            let edges = socket.edges;
+            let came = socket.settings.stamps.now();
+            // When each came is to be known, too.
+            let edges = socket.edges || came.is_some();
+            let piece = socket.midway.as_mut().filter(|midway| midway.association == id && !midway.more);
+            let count = count - usize::from(piece.map(|midway| midway.more = true).is_some());
             match socket.queue.back_mut() {
-                Some(Item::Messages { association, count: known }) if *association == id => *known += count,
-                _ => socket.queue.push_back(Item::Messages { association: id, count }),
+                Some(Item::Messages { association, count: known, came: None })
+                    if *association == id && came.is_none() =>
+                {
+                    *known += count;
+                }
+                _ if count == 0 => {}
+                _ => socket.queue.push_back(Item::Messages { association: id, count, came }),
             }
             if edges {
                 self.edged.insert(id);
@@ -103,23 +113,32 @@ impl Engine {
     /// Puts a notification into the queue of an association's socket, if it wants it.
     pub(super) fn notify(&mut self, id: AssocId, kind: u16, make: impl FnOnce(i32) -> Vec<u8>) {
         let Some(held) = self.associations.get(&id) else { return };
-        let (number, from, wanted) = (held.number, held.peer, held.settings.events & bit(kind) != 0);
+        let (number, told, waits) = (held.number, held.told(), held.midway);
+        let (from, wanted) = (held.peer, held.settings.events & bit(kind) != 0);
         let Some(socket) = held.socket.filter(|_| wanted) else { return };
         if let Ok(socket) = self.socket_mut(socket)
             && !(socket.deaf && socket.sent_all)
         {
-            socket.news = true;
-            let bytes = make(number).into();
-            socket.queue.push_back(Item::Notification { association: number, from, bytes, read: 0 });
+            let bytes = make(told).into();
+            let item = Item::Notification { association: number, told, from, bytes, read: 0 };
+            if waits {
+                socket.lobby.push_back(item);
+            } else {
+                socket.news = true;
+                socket.queue.push_back(item);
+            }
         }
     }
 
     fn on_up(&mut self, id: AssocId, negotiated: Negotiated) {
         let Some(held) = self.associations.get_mut(&id) else { return };
         held.up = Some(negotiated);
-        if let Some(socket) = held.socket
+        let socket = held.socket;
+        let source = self.source_of(id);
+        if let Some(socket) = socket
             && let Ok(socket) = self.socket_mut(socket)
         {
+            socket.source = source.or(socket.source);
             if socket.style == Style::OneToOne && socket.state == SocketState::Closed {
                 socket.state = SocketState::Established;
             }
@@ -219,7 +238,7 @@ impl Engine {
     /// SCTP_SEND_FAILED and SCTP_SEND_FAILED_EVENT, of all that has come back.
     fn tell_failed(&mut self, id: AssocId, error: u16) {
         let Some(held) = self.associations.get_mut(&id) else { return };
-        let (number, messages) = (held.number, std::mem::take(&mut held.failed));
+        let (told, messages) = (held.told(), std::mem::take(&mut held.failed));
         // Linux tells of each chunk that a message was cut into (RFC 6458 §6.1.4: the message, or a part of it).
         let most = self.fragment_size(self.driver.now(), id).max(1);
         for (message, expired) in messages {
@@ -229,7 +248,7 @@ impl Engine {
             while let Some(data) = rest.next() {
                 flags |= if rest.peek().is_none() { notify::LAST } else { 0 };
                 let failed = Failed {
-                    number,
+                    number: told,
                     sent: message.maybe_received,
                     error: if expired { 0 } else { u32::from(error) },
                     stream: options.stream.0,
@@ -270,11 +289,25 @@ impl Engine {
                 self.tell_failed(id, error);
             }
         }
-        self.end_on_socket(now, id, socket, errno);
+        let pending = self.pending_of(reason, socket).or(errno);
+        self.end_on_socket(now, id, socket, (errno, pending));
     }
 
-    /// An association of a socket has ended.
-    fn end_on_socket(&mut self, now: Time, id: AssocId, socket: SocketId, errno: Option<Errno>) {
+    /// What SO_ERROR says, where that is not what `connect` does: as Linux has it, a host that has no SCTP is one whose
+    /// connections are refused, but also one without the protocol.
+    fn pending_of(&self, reason: &CloseReason, socket: SocketId) -> Option<Errno> {
+        let told = self.sockets.get(&socket)?.settings.encapsulation.unwrap_or(self.encapsulation);
+        (*reason == CloseReason::Unreachable && told == Encapsulation::Native).then_some(Errno::ENOPROTOOPT)
+    }
+
+    /// An association of a socket has ended: with the error that `connect` says, and the one that is pending.
+    fn end_on_socket(
+        &mut self,
+        now: Time,
+        id: AssocId,
+        socket: SocketId,
+        (errno, pending): (Option<Errno>, Option<Errno>),
+    ) {
         let number = self.associations.get(&id).map_or(0, |held| held.number);
         let Ok(socket) = self.socket_mut(socket) else { return };
         socket.news = true;
@@ -289,7 +322,7 @@ impl Engine {
         if socket.has_one() {
             socket.ended = socket.connecting.then_some(errno).flatten();
             socket.connecting = false;
-            socket.error = errno.or(socket.error);
+            socket.error = pending.or(socket.error);
             // That nothing more comes is known when the peer has shut down (`on_shutdown_received`); whoever has done so
             // itself is not told, as on Linux. What was connected does not connect again.
         }
@@ -298,9 +331,8 @@ impl Engine {
             socket.ended = errno;
         }
         socket.associations.remove(&number);
-        let left =
-            socket.queue.iter().any(|item| matches!(item, Item::Messages { association, .. } if *association == id));
-        if !left {
+        let left = |item: &Item| matches!(item, Item::Messages { association, .. } if *association == id);
+        if !socket.is_midway(id) && !socket.queue.iter().any(left) {
             self.forget(now, id);
         }
     }

@@ -8,13 +8,14 @@ mod receive;
 mod route;
 mod send;
 mod setup;
+mod share;
 mod socket;
 
 use crate::errno::Errno;
 use crate::protocol::{Op, Request};
 use crate::sysctl::Sysctl;
 use bytes::Bytes;
-use esock_io::{Backend, Driver, Turn};
+use esock_io::{Backend, Driver, Transport as _, Turn};
 use esock_proto::{AssocId, Encapsulation, EndpointId, Time};
 pub use readiness::Readiness;
 pub(crate) use send::apply_init;
@@ -53,8 +54,8 @@ const FIRST_NUMBER: i32 = 3;
 /// An endpoint of the stack, and how many sockets and associations need it.
 #[derive(Debug, Default)]
 struct Use {
-    /// The socket that is bound to it; none once it is closed and only associations are left.
-    owner: Option<SocketId>,
+    /// The sockets that are bound to it; none once they are closed and only associations are left.
+    owners: Vec<SocketId>,
     associations: usize,
 }
 
@@ -207,7 +208,7 @@ impl Engine {
     /// When to turn at the latest, and whether to turn at once because calls have left packets to be sent.
     pub fn due(&mut self) -> (Option<Time>, bool) {
         let idle = self.autoclose.first().map(|(at, _)| *at);
-        let deadline = [self.driver.stack().poll_timeout(), idle].into_iter().flatten().min();
+        let deadline = [self.driver.poll_timeout(), idle].into_iter().flatten().min();
         (deadline, std::mem::take(&mut self.unsent))
     }
 

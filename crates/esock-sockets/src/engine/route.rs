@@ -1,7 +1,7 @@
-//! How large packets may be: what the host's routes say, as a kernel does without probes of its own.
+//! How large packets may be, and where they leave from: what the host's routes say, as a kernel does without probes of its own.
 
 use super::Engine;
-use esock_io::route_mtu;
+use esock_io::route;
 use esock_proto::{Address, AssocId, PathParameters, Time};
 
 impl Engine {
@@ -18,7 +18,13 @@ impl Engine {
             if fixed || !held.routed.insert(path.remote) {
                 continue;
             }
-            let Some(mtu) = route_mtu(path.local, path.remote) else { continue };
+            let Some(route) = route(path.local, path.remote) else { continue };
+            if path.primary
+                && let Some(socket) = held.socket.and_then(|socket| self.sockets.get_mut(&socket))
+            {
+                socket.source = route.source.or(socket.source);
+            }
+            let Some(mtu) = route.mtu else { continue };
             let mut parameters = PathParameters::default();
             parameters.mtu = Some(u16::try_from(mtu).unwrap_or(u16::MAX).min(held.settings.config.max_mtu));
             // The path is there: it was among the association's just now.

@@ -1,6 +1,6 @@
 //! `sendmsg` and what comes to it (RFC 6458 §5, §9).
 
-use super::setup::reachable;
+use super::setup::NOWHERE;
 use super::{Engine, Outcome, Reply, SendDefaults, SocketId, SocketState, Style};
 use crate::address::{self, Named};
 use crate::control::{self, Given};
@@ -22,7 +22,7 @@ impl Engine {
         let data = body.slice(name + control..);
         let socket = self.socket(id)?;
         if socket.style == Style::OneToOne && socket.state == SocketState::Listening {
-            return Err(Errno::EPIPE);
+            return Err(self.why_none(id));
         }
         if data.len() > socket.settings.send_buffer {
             return Err(Errno::EMSGSIZE);
@@ -31,6 +31,9 @@ impl Engine {
         // A socket of one association that was taken out of another has one peer, whatever is named.
         let named = name != 0 && socket.style != Style::PeeledOff;
         let to = if named { Some(address::parse(socket.family, &body[..name])?) } else { None };
+        if let Some((address, _)) = to {
+            self.check_peer(id, address)?;
+        }
         let flags = given.flags();
         self.check_flags(id, flags, name != 0, data.len())?;
         if flags & c::SCTP_SENDALL != 0 && self.socket(id)?.style == Style::OneToMany {
@@ -77,11 +80,10 @@ impl Engine {
         // One that was taken out of another socket has that one's endpoint.
         let first = || socket.associations.values().next().and_then(|assoc| self.held(*assoc));
         let Some(endpoint) = socket.endpoint.or_else(|| first().map(|held| held.endpoint)) else { return Ok(None) };
-        let to = reachable(named);
-        let found = self.driver.stack().find(endpoint, to.0, to.1);
+        let found = self.driver.stack().find(endpoint, named.0, named.1);
         let found = found.filter(|assoc| self.held(*assoc).is_some_and(|held| held.socket == Some(id)));
         // One that has ended is found no more, but is what its socket still has.
-        let ended = || first().filter(|held| socket.has_one() && held.closed && held.peer == to);
+        let ended = || first().filter(|held| socket.has_one() && held.closed && held.peer == named);
         Ok(found.or_else(|| ended().and(socket.associations.values().next().copied())))
     }
 
@@ -103,12 +105,17 @@ impl Engine {
                 apply_init(&init, config);
             }
         };
-        let assoc = self.begin(now, id, &peers, Some(&apply))?;
+        let error = socket.error;
+        let assoc = match self.begin(now, id, &peers, Some(&apply)) {
+            Err(NOWHERE) => return Ok(Reply { flags: WAIT_UNTIL_UP, ..Reply::number(clamp(data.len())) }),
+            begun => begun?,
+        };
         match self.send_to(now, id, assoc, None, given, data) {
             Ok(reply) => Ok(Reply { flags: WAIT_UNTIL_UP, ..reply }),
             Err(errno) => {
                 // What could not be sent has begun nothing.
                 self.undo(now, id, assoc);
+                self.socket_mut(id)?.error = error;
                 Err(errno)
             }
         }
@@ -185,8 +192,8 @@ impl Engine {
                 }
                 SendError::TooLarge { .. } => Err(Errno::EMSGSIZE),
                 SendError::BadStream { .. } | SendError::Empty => Err(Errno::EINVAL),
-                SendError::ShuttingDown if self.socket(id)?.style == Style::OneToMany => Err(Errno::ESHUTDOWN),
-                SendError::ShuttingDown | SendError::Closed | SendError::NotConnected => Err(Errno::EPIPE),
+                SendError::ShuttingDown => Err(Errno::ESHUTDOWN),
+                SendError::Closed | SendError::NotConnected => Err(Errno::EPIPE),
                 _ => Err(Errno::EINVAL),
             },
         }

@@ -1,9 +1,11 @@
 //! Sockets, their names, and where they connect to.
 
-use super::{AssocSettings, Engine, Held, Outcome, Reply, Socket, SocketId, SocketState, Style};
+use super::{AssocSettings, Engine, Held, Item, Outcome, Reply, Socket, SocketId, SocketState, Style};
 use crate::address::{self, Family, Named};
 use crate::errno::Errno;
+use crate::notify;
 use crate::options::Settings;
+use esock_io::kernel::constants as c;
 use esock_io::{Backend, ClaimError, EndpointError, host_addresses};
 use esock_proto::{
     Address, AssocId, ConnectError, Encapsulation, EndpointConfig, EndpointId, OpenError, Peer, State, Time,
@@ -61,18 +63,20 @@ impl Engine {
         let socket = self.socket(id)?;
         let named = address::parse_many(socket.family, names)?;
         let bound = socket.port;
-        if named.iter().any(|(_, port)| *port != 0 && bound != 0 && *port != bound) {
+        let is_other = |port: u16| port != 0 && bound != 0 && port != bound;
+        if add && named.iter().any(|(_, port)| is_other(*port)) {
             return Err(Errno::EINVAL);
         }
         let port = if bound == 0 { named[0].1 } else { bound };
-        if bound == 0 && named.iter().any(|(_, other)| *other != port) {
+        if add && bound == 0 && named.iter().any(|(_, other)| *other != port) {
             return Err(Errno::EINVAL);
         }
         let mut addresses = socket.addresses.clone();
         if add {
             for (address, _) in &named {
                 self.check_local(id, *address)?;
-                if addresses.contains(address) || (bound != 0 && addresses.is_empty()) {
+                let has_all = addresses.is_empty() || address.is_unspecified();
+                if addresses.contains(address) || (bound != 0 && has_all) {
                     return Err(Errno::EINVAL);
                 }
                 if !address.is_unspecified() {
@@ -80,11 +84,16 @@ impl Engine {
                 }
             }
         } else {
-            for (address, _) in &named {
-                if addresses.len() <= 1 {
+            for (address, port) in &named {
+                // One at least stays, whatever is named.
+                if addresses.len() < 2 {
                     return Err(Errno::EBUSY);
                 }
-                let at = addresses.iter().position(|known| known == address).ok_or(Errno::EADDRNOTAVAIL)?;
+                if address.is_unspecified() {
+                    return Err(Errno::EADDRNOTAVAIL);
+                }
+                let known = addresses.iter().position(|known| known == address && !is_other(*port));
+                let at = known.ok_or(Errno::EINVAL)?;
                 addresses.remove(at);
             }
         }
@@ -99,6 +108,9 @@ impl Engine {
     /// Gives a bound socket other addresses. Associations that there are keep those that they have.
     fn rebind(&mut self, id: SocketId, addresses: Vec<Address>) -> Result<(), Errno> {
         let endpoint = self.socket(id)?.endpoint.ok_or(Errno::EINVAL)?;
+        if self.is_shared(id, endpoint) {
+            return Err(Errno::EADDRINUSE);
+        }
         self.driver.stack_mut().set_endpoint_addresses(endpoint, &addresses).map_err(|_| Errno::EADDRINUSE)?;
         self.socket_mut(id)?.addresses = addresses;
         Ok(())
@@ -116,9 +128,10 @@ impl Engine {
         let endpoint = match self.driver.open_endpoint(wanted) {
             Ok(endpoint) => endpoint,
             Err(EndpointError::Open(OpenError::InUse { by, .. })) if reuse && self.is_left(by, &addresses) => by,
+            Err(EndpointError::Open(OpenError::InUse { by, .. })) if self.may_share(id, by, &addresses) => by,
             Err(error) => return Err(bind_errno(&error)),
         };
-        self.endpoints.entry(endpoint).or_default().owner = Some(id);
+        self.endpoints.entry(endpoint).or_default().owners.push(id);
         let port = self.driver.stack().endpoint_port(endpoint).unwrap_or(port);
         let socket = self.socket_mut(id)?;
         (socket.endpoint, socket.port, socket.addresses) = (Some(endpoint), port, addresses);
@@ -127,7 +140,7 @@ impl Engine {
 
     /// Whether an endpoint has no socket any more, and these addresses.
     fn is_left(&self, endpoint: EndpointId, addresses: &[Address]) -> bool {
-        self.endpoints.get(&endpoint).is_some_and(|used| used.owner.is_none())
+        self.endpoints.get(&endpoint).is_some_and(|used| used.owners.is_empty())
             && self.driver.stack().endpoint_addresses(endpoint) == addresses
     }
 
@@ -151,6 +164,10 @@ impl Engine {
         let Some(endpoint) = socket.endpoint else {
             return config.validate().map_err(|_| Errno::EINVAL);
         };
+        if socket.state != SocketState::Listening && self.is_shared(id, endpoint) {
+            // Those of whoever listens there count for who comes in.
+            return config.validate().map_err(|_| Errno::EINVAL);
+        }
         self.driver.stack_mut().set_endpoint_config(endpoint, config).map_err(|_| Errno::EINVAL)
     }
 
@@ -167,17 +184,31 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let endpoint = self.bind_any(id)?;
-        self.driver.stack_mut().set_accepting(endpoint, backlog > 0);
+        if backlog > 0 && !self.may_listen(id, endpoint) {
+            return Err(Errno::EADDRINUSE);
+        }
         let socket = self.socket_mut(id)?;
         socket.backlog = backlog;
         socket.state = if backlog > 0 { SocketState::Listening } else { SocketState::Closed };
+        self.follow_listeners(endpoint);
+        self.apply_settings(id)?;
         Ok(Reply::done())
     }
 
     /// `connect`.
     pub(super) fn connect(&mut self, now: Time, id: SocketId, name: &[u8]) -> Outcome {
+        if address::is_unspecified_family(name) {
+            // There is nothing to dissolve.
+            return Err(Errno::EOPNOTSUPP);
+        }
+        // Whoever has a peer is told so if this is an address at all, whether of the socket's family or not.
+        address::parse(Family::V6, name)?;
+        self.check_unconnected(id)?;
         let named = address::parse(self.socket(id)?.family, name)?;
-        self.begin(now, id, &[named], None)?;
+        match self.begin(now, id, &[named], None) {
+            Err(NOWHERE) => {}
+            begun => drop(begun?),
+        }
         Ok(self.wait_for_connect(id))
     }
 
@@ -187,8 +218,13 @@ impl Engine {
         if named.iter().any(|(_, port)| *port != named[0].1) {
             return Err(Errno::EINVAL);
         }
-        let assoc = self.begin(now, id, &named, None)?;
-        let number = self.held(assoc).map_or(0, |held| held.number);
+        let number = match self.begin(now, id, &named, None) {
+            Err(NOWHERE) => 0,
+            begun => self.associations.get_mut(&begun?).map_or(0, |held| {
+                held.known = true;
+                held.number
+            }),
+        };
         let mut reply = self.wait_for_connect(id);
         reply.data = number.to_ne_bytes().to_vec().into();
         Ok(reply)
@@ -207,18 +243,13 @@ impl Engine {
         peers: &[Named],
         init: Option<&dyn Fn(&mut esock_proto::Config)>,
     ) -> Result<AssocId, Errno> {
+        self.check_unconnected(id)?;
+        for (address, _) in peers {
+            self.check_peer(id, *address)?;
+        }
         let socket = self.socket(id)?;
         let one_to_one = socket.has_one();
-        match socket.state {
-            SocketState::Established | SocketState::Closing => return Err(Errno::EISCONN),
-            SocketState::Listening if socket.style == Style::OneToOne => return Err(Errno::EISCONN),
-            _ => {}
-        }
-        let peers: Vec<Named> = peers.iter().map(|named| reachable(*named)).collect();
-        if peers.iter().any(|(address, _)| !socket.takes(*address)) {
-            return Err(Errno::EINVAL);
-        }
-        if peers[0].1 == 0 || peers.iter().any(|(address, _)| !address.is_usable_peer()) {
+        if peers.iter().any(|(address, _)| !address.is_usable_peer()) {
             return Err(Errno::EINVAL);
         }
         if one_to_one && socket.connecting {
@@ -229,6 +260,10 @@ impl Engine {
             init(&mut config);
         }
         let endpoint = self.bind_any(id)?;
+        self.check_way_out(id, peers[0].0)?;
+        if peers[0].1 == 0 {
+            return Err(self.refuse_nowhere(id, peers[0]));
+        }
         if let Some(known) = self.driver.stack().find(endpoint, peers[0].0, peers[0].1) {
             if self.held(known).is_none_or(|held| held.socket != Some(id)) {
                 // It was peeled off (RFC 6458 §9.2), or its socket is closed and it has not ended yet.
@@ -238,7 +273,7 @@ impl Engine {
             return Err(if early { Errno::EALREADY } else { Errno::EISCONN });
         }
         let addresses: Vec<Address> = peers.iter().map(|(address, _)| *address).collect();
-        let encapsulation = self.encapsulation_to(id, &peers)?;
+        let encapsulation = self.encapsulation_to(id, peers)?;
         let peer = Peer { addresses, port: peers[0].1, encapsulation };
         let assoc = self
             .driver
@@ -256,6 +291,47 @@ impl Engine {
             (socket.begun, socket.ended) = (Some(assoc), None);
         }
         Ok(assoc)
+    }
+
+    /// Port 0 is nobody's: whoever connects there is refused, not at once but as by a peer.
+    fn refuse_nowhere(&mut self, id: SocketId, peer: Named) -> Errno {
+        let Ok(socket) = self.socket_mut(id) else { return Errno::EBADF };
+        (socket.ended, socket.news) = (Some(NOWHERE), true);
+        if socket.has_one() {
+            socket.error = Some(NOWHERE);
+        }
+        if socket.settings.association.events & notify::bit(c::SCTP_ASSOC_CHANGE) != 0 {
+            let bytes = notify::assoc_change(0, c::SCTP_CANT_STR_ASSOC, 0, (0, 0), &[]).into();
+            socket.queue.push_back(Item::Notification { association: 0, told: 0, from: peer, bytes, read: 0 });
+        }
+        NOWHERE
+    }
+
+    /// Whether a socket can have another association.
+    fn check_unconnected(&self, id: SocketId) -> Result<(), Errno> {
+        let socket = self.socket(id)?;
+        match socket.state {
+            SocketState::Established | SocketState::Closing => Err(Errno::EISCONN),
+            SocketState::Listening if socket.style == Style::OneToOne => Err(Errno::EISCONN),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a socket can have a peer at an address.
+    pub(super) fn check_peer(&self, id: SocketId, peer: Address) -> Result<(), Errno> {
+        let can = self.socket(id)?.takes(peer) && address::may_name_peer(peer);
+        if can { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    /// Whether a socket has an address that a peer could answer to: to another host, one of loopback is none.
+    fn check_way_out(&self, id: SocketId, peer: Address) -> Result<(), Errno> {
+        let socket = self.socket(id)?;
+        let leaves = |address: &Address| !is_loopback(*address);
+        let has_way = is_loopback(peer)
+            || socket.addresses.iter().any(leaves)
+            || (socket.addresses.is_empty()
+                && host_addresses().iter().any(|address| leaves(address) && socket.takes(*address)));
+        if has_way { Ok(()) } else { Err(Errno::ENETUNREACH) }
     }
 
     /// How a peer is reached: as the socket was told, or as all are; but what listens here listens at our own UDP port,
@@ -301,9 +377,11 @@ impl Engine {
             settings,
             announced: 0,
             up: None,
+            known: false,
             closed: false,
             used: now,
             peer,
+            midway: false,
             shutting_down: false,
             autoclose_at: None,
             ended_early: None,
@@ -327,9 +405,10 @@ impl Engine {
             let timeout = socket.settings.send_timeout;
             return Ok(Reply::wait(Errno::EINPROGRESS, timeout));
         }
-        match (socket.ended.take(), socket.take_error()) {
-            (Some(errno), _) | (None, Some(errno)) => Err(errno),
-            (None, None) => Ok(Reply::done()),
+        // How it ended is told here, and stays in SO_ERROR all the same, as on Linux.
+        match socket.ended.take().or_else(|| socket.take_error()) {
+            Some(errno) => Err(errno),
+            None => Ok(Reply::done()),
         }
     }
 
@@ -342,14 +421,19 @@ impl Engine {
         };
         let used = || {
             let assoc = socket.has_one().then(|| socket.associations.values().next()).flatten()?;
-            let stats = self.driver.stack().association(self.driver.now(), *assoc)?;
-            stats.paths.iter().find(|path| path.primary)?.local
+            self.source_of(*assoc)
         };
-        let address = socket.addresses.last().copied().or_else(used).unwrap_or(any);
+        let address = socket.addresses.last().copied().or_else(used).or(socket.source).unwrap_or(any);
         Ok(Reply {
             name: address::write(socket.family, socket.is_mapped() || address == any, (address, socket.port)),
             ..Reply::done()
         })
+    }
+
+    /// Our address on an association's primary path.
+    pub(super) fn source_of(&self, id: AssocId) -> Option<Address> {
+        let stats = self.driver.stack().association(self.driver.now(), id)?;
+        stats.paths.iter().find(|path| path.primary)?.local
     }
 
     /// `getpeername`.
@@ -374,17 +458,11 @@ fn is_loopback(address: Address) -> bool {
     address.ip().is_loopback()
 }
 
+/// What [`Engine::begin`] says of a peer that nobody can be: it was refused already.
+pub(super) const NOWHERE: Errno = Errno::ECONNREFUSED;
+
 /// Linux's `net.core.somaxconn`.
 const MAX_BACKLOG: usize = 4096;
-
-/// The wildcard as a destination is this host, as for the kernel.
-pub(super) fn reachable((address, port): Named) -> Named {
-    if !address.is_unspecified() {
-        return (address, port);
-    }
-    let loopback = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-    (loopback, port)
-}
 
 fn bind_errno(error: &EndpointError) -> Errno {
     match error {

@@ -7,7 +7,7 @@ use crate::options::{Parameters, PathSettings, Settings};
 use bytes::Bytes;
 use esock_proto::{Address, AssocId, Config, EndpointId, Message, Negotiated, Time, Undelivered};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How many associations a socket has, and what its calls mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +36,13 @@ pub enum SocketState {
 /// What waits to be read, in order.
 #[derive(Debug)]
 pub enum Item {
-    /// A notification, whole, and the peer that it is about: by then its association may be gone.
-    Notification { association: i32, from: Named, bytes: Bytes, read: usize },
-    /// This many messages, which are in the association still.
-    Messages { association: AssocId, count: usize },
+    /// A notification, whole, the peer that it is about, and the number that it tells: by then its association may be gone.
+    Notification { association: i32, told: i32, from: Named, bytes: Bytes, read: usize },
+    /// This many messages, which are in the association still, and when they came, if it will be told.
+    Messages { association: AssocId, count: usize, came: Option<SystemTime> },
 }
 
-/// A message that is being read.
+/// A message, or piece of one, that is being read.
 #[derive(Debug)]
 pub struct Partial {
     pub association: AssocId,
@@ -50,6 +50,15 @@ pub struct Partial {
     pub from: Named,
     pub message: Message,
     pub read: usize,
+    pub came: Option<SystemTime>,
+}
+
+/// A message of which a piece was taken and more follow.
+#[derive(Debug)]
+pub struct Midway {
+    pub association: AssocId,
+    /// The next piece is there.
+    pub more: bool,
 }
 
 /// A socket.
@@ -72,6 +81,11 @@ pub struct Socket {
     pub waiting: VecDeque<AssocId>,
     pub queue: VecDeque<Item>,
     pub partial: Option<Partial>,
+    /// What is read before anything else, unless SCTP_FRAGMENT_INTERLEAVE is on.
+    pub midway: Option<Midway>,
+    /// Notifications that wait for the end of a message of their association that is read in pieces: nothing else does where
+    /// SCTP_FRAGMENT_INTERLEAVE is on.
+    pub lobby: VecDeque<Item>,
     /// `SO_ERROR`.
     pub error: Option<Errno>,
     /// Nothing more will be read.
@@ -88,6 +102,8 @@ pub struct Socket {
     pub awaited: bool,
     /// Where `connect` went, for `getpeername`.
     pub peer: Option<Named>,
+    /// Our address towards the last peer: what `getsockname` says from then on, as on Linux.
+    pub source: Option<Address>,
     /// How the last association ended, for whoever waits in `connect`.
     pub ended: Option<Errno>,
     /// Something came since readiness was last asked for.
@@ -153,12 +169,16 @@ pub struct Held {
     pub announced: usize,
     /// It has been up.
     pub up: Option<Negotiated>,
+    /// `sctp_connectx` has told its number before it was up.
+    pub known: bool,
     /// The end was reported.
     pub closed: bool,
     /// When something last went or came, for `SCTP_AUTOCLOSE`.
     pub used: Time,
     /// The peer as it was first known.
     pub peer: Named,
+    /// A piece of a message was read of it, with SCTP_FRAGMENT_INTERLEAVE, and more follow.
+    pub midway: bool,
     /// Our shutdown has begun.
     pub shutting_down: bool,
     /// Its entry in `Engine::autoclose`.
@@ -173,6 +193,13 @@ pub struct Held {
     pub given_up: BTreeMap<u16, u64>,
     /// Its paths whose route was asked how large packets may be.
     pub routed: BTreeSet<Address>,
+}
+
+impl Held {
+    /// The number that notifications tell: as on Linux, what comes to nothing has none, but if it was told already.
+    pub fn told(&self) -> i32 {
+        if self.up.is_some() || self.known { self.number } else { 0 }
+    }
 }
 
 impl Socket {
@@ -191,6 +218,8 @@ impl Socket {
             waiting: VecDeque::new(),
             queue: VecDeque::new(),
             partial: None,
+            midway: None,
+            lobby: VecDeque::new(),
             error: None,
             no_more: false,
             sent_all: false,
@@ -199,6 +228,7 @@ impl Socket {
             begun: None,
             awaited: false,
             peer: None,
+            source: None,
             ended: None,
             news: false,
             deaf: false,
@@ -209,6 +239,11 @@ impl Socket {
     /// Whether it is one-to-one, or has become nearly so.
     pub fn has_one(&self) -> bool {
         self.style != Style::OneToMany
+    }
+
+    /// Whether it is bound to no address in particular.
+    pub fn has_all_addresses(&self) -> bool {
+        self.port != 0 && self.addresses.is_empty()
     }
 
     /// Whether IPv4 addresses are told as IPv6 ones.
@@ -226,12 +261,27 @@ impl Socket {
 
     /// Whether anything can be read.
     pub fn has_data(&self) -> bool {
-        self.partial.is_some() || !self.queue.is_empty()
+        let next = self.midway.as_ref().map_or(!self.queue.is_empty(), |midway| midway.more);
+        self.partial.is_some() || next
+    }
+
+    /// Whether pieces of a message of this association are read before anything else.
+    pub fn is_midway(&self, id: AssocId) -> bool {
+        self.midway.as_ref().is_some_and(|midway| midway.association == id)
+    }
+
+    /// Takes the notifications of an association out of a queue.
+    pub fn notifications_of(queue: &mut VecDeque<Item>, number: i32) -> VecDeque<Item> {
+        let is_its = |item: &Item| matches!(item, Item::Notification { association, .. } if *association == number);
+        let (its, rest) = std::mem::take(queue).into_iter().partition(is_its);
+        *queue = rest;
+        its
     }
 
     /// Whether messages were not read; notifications do not count.
     pub fn has_unread_messages(&self) -> bool {
-        self.partial.is_some() || self.queue.iter().any(|item| matches!(item, Item::Messages { count: 1.., .. }))
+        let begun = self.partial.is_some() || self.midway.is_some();
+        begun || self.queue.iter().any(|item| matches!(item, Item::Messages { count: 1.., .. }))
     }
 
     /// An association is up, or has ended: whether `connect` has begun it.

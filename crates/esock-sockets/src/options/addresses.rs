@@ -5,7 +5,7 @@ use crate::address::{self, Named};
 use crate::engine::{Engine, Reply, SocketId};
 use crate::errno::Errno;
 use esock_io::kernel::abi::{self, Structure};
-use esock_proto::{Address, Time};
+use esock_proto::{Address, AssocId, Time};
 
 impl Engine {
     /// SCTP_GET_PEER_ADDRS.
@@ -18,20 +18,34 @@ impl Engine {
     }
 
     /// SCTP_GET_LOCAL_ADDRS.
-    pub(super) fn local_addresses(&self, _now: Time, id: SocketId, room: usize, value: &[u8]) -> Outcome {
+    pub(super) fn local_addresses(&self, now: Time, id: SocketId, room: usize, value: &[u8]) -> Outcome {
         let head: abi::sctp_getaddrs = structure(value)?;
         let socket = self.socket(id)?;
-        if head.assoc_id != 0 && self.by_number(id, head.assoc_id).is_none() {
-            return Err(Errno::EINVAL);
-        }
+        let assoc = match head.assoc_id {
+            0 => None,
+            number => Some(self.by_number(id, number).ok_or(Errno::EINVAL)?),
+        };
         let port = socket.port;
-        let addresses: Vec<Address> = if socket.addresses.is_empty() {
+        let addresses: Vec<Address> = if port == 0 {
+            // Nobody has bound it yet.
+            Vec::new()
+        } else if let Some(told) = assoc.and_then(|assoc| self.told_addresses(now, id, assoc)) {
+            told
+        } else if socket.addresses.is_empty() {
             esock_io::host_addresses().into_iter().filter(|address| socket.takes(*address)).collect()
         } else {
             socket.addresses.clone()
         };
         let named: Vec<Named> = addresses.into_iter().map(|address| (address, port)).collect();
         self.address_list(id, head, &named, room)
+    }
+
+    /// What the peer of an association was told, if it was not simply all that the socket is bound to.
+    fn told_addresses(&self, now: Time, id: SocketId, assoc: AssocId) -> Option<Vec<Address>> {
+        let socket = self.socket(id).ok().filter(|socket| socket.addresses.is_empty())?;
+        let mut told = self.driver().stack().local_addresses(now, assoc)?;
+        told.retain(|address| socket.takes(*address));
+        (!told.is_empty()).then_some(told)
     }
 
     fn address_list(&self, id: SocketId, mut head: abi::sctp_getaddrs, named: &[Named], room: usize) -> Outcome {

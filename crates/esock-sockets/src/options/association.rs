@@ -176,7 +176,12 @@ impl Engine {
     }
 
     pub(super) fn max_burst(&self, id: SocketId, value: &[u8]) -> Outcome {
-        Self::told(value, |number| Ok(self.settings_of(id, number)?.parameters.max_burst))
+        let mut reply = Self::told(value, |number| Ok(self.settings_of(id, number)?.parameters.max_burst))?;
+        // Linux leaves the length as it is, and what is behind the structure.
+        let mut bytes = reply.data.to_vec();
+        bytes.extend(value.get(bytes.len()..).unwrap_or_default());
+        reply.data = bytes.into();
+        Ok(reply)
     }
 
     pub(super) fn set_max_segment(&mut self, now: Time, id: SocketId, value: &[u8]) -> Outcome {
@@ -230,12 +235,14 @@ impl Engine {
         let mut bytes = status.bytes();
         if let Some(primary) = stats.paths.iter().find(|path| path.primary).or(stats.paths.first()) {
             let told = storage(self.socket(id)?, (primary.remote, stats.peer_port));
-            bytes[offset_of!(abi::sctp_status, sstat_primary)..].copy_from_slice(&path_info(number, primary, &told));
+            let mtu = self.held(assoc).map_or(0, |held| held.settings.path_settings(primary.remote).told_mtu(primary));
+            let info = path_info(number, primary, mtu, &told);
+            bytes[offset_of!(abi::sctp_status, sstat_primary)..].copy_from_slice(&info);
         }
         Ok(Reply::bytes(bytes))
     }
 
-    /// Linux's counters, those that the stack counts too; the others are 0.
+    /// Linux's counters.
     pub(super) fn counters(&self, now: Time, id: SocketId, value: &[u8]) -> Outcome {
         let number = i32::parse(value).ok_or(Errno::EINVAL)?;
         let assoc = self.by_number(id, number).ok_or(Errno::EINVAL)?;
@@ -245,8 +252,16 @@ impl Engine {
         told.sas_assoc_id = number;
         told.sas_rtxchunks = counters.retransmissions;
         (told.sas_osacks, told.sas_isacks) = (counters.sacks_sent, counters.sacks_received);
-        told.sas_oodchunks = counters.data_chunks_sent - counters.retransmissions;
-        told.sas_iodchunks = counters.data_chunks_received - counters.duplicates_received;
+        told.sas_gapcnt = counters.gap_blocks_received;
+        told.sas_outofseqtsns = counters.out_of_sequence;
+        (told.sas_octrlchunks, told.sas_ictrlchunks) = (counters.control_chunks_sent, counters.control_chunks_received);
+        // Chunks of unordered messages are counted apart, each once; and only what was taken.
+        (told.sas_ouodchunks, told.sas_iuodchunks) =
+            (counters.unordered_chunks_sent, counters.unordered_chunks_received);
+        let not_ordered = counters.retransmissions + told.sas_ouodchunks;
+        told.sas_oodchunks = counters.data_chunks_sent.saturating_sub(not_ordered);
+        let not_taken = counters.duplicates_received + counters.window_drops + counters.out_of_sequence;
+        told.sas_iodchunks = counters.data_chunks_received.saturating_sub(not_taken + told.sas_iuodchunks);
         told.sas_idupchunks = counters.duplicates_received;
         (told.sas_opackets, told.sas_ipackets) = (counters.packets_sent, counters.packets_received);
         let slowest = stats.paths.iter().max_by_key(|path| path.rto);

@@ -76,7 +76,7 @@ impl Engine {
         match name {
             c::SCTP_AUTO_ASCONF => {
                 let socket = self.socket(id)?;
-                word(u32::from(socket.settings.auto_asconf && socket.addresses.is_empty()), room)
+                word(u32::from(socket.settings.auto_asconf && socket.has_all_addresses()), room)
             }
             c::SCTP_AUTH_CHUNK | c::SCTP_AUTH_KEY | c::SCTP_AUTH_DELETE_KEY | c::SCTP_AUTH_DEACTIVATE_KEY => {
                 Err(Errno::EOPNOTSUPP)
@@ -137,7 +137,7 @@ impl Engine {
     fn set_auto_asconf(&mut self, id: SocketId, value: &[u8]) -> Outcome {
         let on = super::integer(value)? != 0;
         let socket = self.socket_mut(id)?;
-        if on && !socket.addresses.is_empty() {
+        if on && !socket.has_all_addresses() {
             return Err(Errno::EINVAL);
         }
         socket.settings.auto_asconf = on;

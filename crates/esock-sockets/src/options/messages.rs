@@ -197,21 +197,23 @@ impl Engine {
         super::word(u32::from(on), room)
     }
 
-    /// Messages arrive whole: there is nothing to interleave.
+    /// Whether other messages of other associations are read between the pieces of one.
     pub(super) fn set_fragment_interleave(&mut self, id: SocketId, value: &[u8]) -> Outcome {
         let level: i32 = exact(value)?;
         self.socket_mut(id)?.settings.fragment_interleave = level != 0;
         Ok(Reply::done())
     }
 
-    /// Messages arrive whole: there is no partial delivery.
-    pub(super) fn set_partial_delivery_point(&mut self, id: SocketId, value: &[u8]) -> Outcome {
+    pub(super) fn set_partial_delivery_point(&mut self, now: Time, id: SocketId, value: &[u8]) -> Outcome {
         let point: u32 = exact(value)?;
         let settings = &mut self.socket_mut(id)?.settings;
         if point as usize > settings.receive_buffer / 2 {
             return Err(Errno::EINVAL);
         }
         settings.partial_delivery_point = point;
+        self.apply_settings(id)?;
+        let all: Vec<AssocId> = self.socket(id)?.associations.values().copied().collect();
+        all.into_iter().for_each(|assoc| self.reconfigure(now, assoc));
         Ok(Reply::done())
     }
 

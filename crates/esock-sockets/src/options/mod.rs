@@ -12,6 +12,7 @@ mod system;
 
 use crate::engine::{AssocSettings, Engine, SendDefaults, SocketId};
 use crate::errno::Errno;
+use crate::stamp::Stamps;
 use crate::sysctl::Sysctl;
 use esock_io::kernel::abi::{self, Structure};
 use esock_proto::{Config, Encapsulation};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub linger: Option<Duration>,
     /// SO_REUSEADDR.
     pub reuse: bool,
+    /// SO_TIMESTAMP, SO_TIMESTAMPNS.
+    pub stamps: Stamps,
     /// IP_FREEBIND.
     pub freebind: bool,
     /// IPV6_V6ONLY.
@@ -53,15 +56,15 @@ pub struct Settings {
     pub no_fragments: bool,
     /// SCTP_NODELAY: kept and told, messages are never held back.
     pub no_delay: bool,
-    /// SCTP_FRAGMENT_INTERLEAVE: kept and told.
+    /// SCTP_FRAGMENT_INTERLEAVE.
     pub fragment_interleave: bool,
-    /// SCTP_PARTIAL_DELIVERY_POINT: kept and told.
+    /// SCTP_PARTIAL_DELIVERY_POINT; 0 is none.
     pub partial_delivery_point: u32,
     /// SCTP_ADAPTATION_LAYER.
     pub adaptation: u32,
     /// SCTP_AUTO_ASCONF: kept and told.
     pub auto_asconf: bool,
-    /// SCTP_REUSE_PORT: kept and told.
+    /// SCTP_REUSE_PORT: as SO_REUSEADDR (Linux).
     pub reuse_port: bool,
     /// SCTP_RECVRCVINFO.
     pub tell_received: bool,
@@ -104,6 +107,7 @@ impl Settings {
             send_timeout: None,
             linger: None,
             reuse: false,
+            stamps: Stamps::Off,
             freebind: false,
             v6_only: false,
             mapped: true,
@@ -135,9 +139,18 @@ impl Settings {
         } else {
             DEFAULT_WINDOW
         };
-        config.max_message = (config.receive_window as usize / 2).max(MESSAGE_RESERVE);
-        config.message_reserve = MESSAGE_RESERVE;
+        (config.partial_delivery, config.max_message) = (true, self.largest_whole());
         config
+    }
+
+    /// The largest message that is delivered whole: without a point, one that is not too large for the window.
+    pub(crate) fn largest_whole(&self) -> usize {
+        if self.partial_delivery_point == 0 { usize::MAX } else { self.partial_delivery_point as usize }
+    }
+
+    /// SO_REUSEPORT.
+    pub fn shares_listening(&self) -> bool {
+        self.kept.get(&(libc::SOL_SOCKET, libc::SO_REUSEPORT)).is_some_and(|on| *on != 0)
     }
 
     /// The stack's send buffer.
@@ -148,8 +161,6 @@ impl Settings {
 
 /// The receive window of a socket whose SO_RCVBUF nobody has set, in bytes.
 const DEFAULT_WINDOW: u32 = 1 << 20;
-/// A message is received whole: this much, however small the window is.
-const MESSAGE_RESERVE: usize = 1 << 20;
 
 /// An option that is set to a value: an integer of at least four bytes.
 fn integer(value: &[u8]) -> Result<i32, Errno> {
@@ -196,6 +207,12 @@ impl Engine {
         }
     }
 
+    /// What asking for an option of a level that nobody knows is answered with.
+    fn unknown_level(&self, id: SocketId) -> Errno {
+        let v4 = self.socket(id).is_ok_and(|socket| socket.family == crate::address::Family::V4);
+        if v4 { Errno::EOPNOTSUPP } else { Errno::ENOPROTOOPT }
+    }
+
     /// `getsockopt`.
     pub(crate) fn get_option(
         &mut self,
@@ -212,7 +229,7 @@ impl Engine {
             libc::SOL_SOCKET => self.get_system_option(id, name, room),
             libc::IPPROTO_SCTP => self.get_sctp_option(now, id, name, room, value),
             libc::IPPROTO_IP | libc::IPPROTO_IPV6 => self.get_ip_option(id, level, name, room),
-            _ => Err(Errno::ENOPROTOOPT),
+            _ => Err(self.unknown_level(id)),
         }
     }
 }

@@ -141,6 +141,11 @@ impl PathSettings {
         Some(u16::try_from(mtu.max(LEAST_MTU)).unwrap_or(u16::MAX))
     }
 
+    /// What programs are told of a path's MTU: chunks are multiples of four (RFC 9260 §3.2), so packets that fill it are.
+    pub(super) fn told_mtu(&self, path: &PathStats) -> u32 {
+        u32::from(if self.fixed_mtu() == Some(path.mtu) { path.mtu } else { path.mtu & !3 })
+    }
+
     fn heartbeat_interval(&self) -> Option<Duration> {
         let on = self.flags & c::SPP_HB_DISABLE == 0;
         let day = 24 * 3600 * 1000;

@@ -121,10 +121,6 @@ impl Engine {
             OLD_PARAMS | abi::sctp_paddrparams::BYTES => {}
             _ => return Err(Errno::EINVAL),
         }
-        let mut given = given;
-        if self.socket(id)?.family == Family::V4 {
-            given.spp_flags &= !c::SPP_IPV6_FLOWLABEL;
-        }
         let both = [HEARTBEAT, PMTUD, SACK_DELAY].iter().any(|pair| flags & pair == *pair);
         let (delay, mtu, number) = (given.spp_sackdelay, given.spp_pathmtu, given.spp_assoc_id);
         if both || delay > MOST_SACK_DELAY || (mtu != 0 && mtu < LEAST_MTU) {
@@ -133,6 +129,16 @@ impl Engine {
         let at = &bytes[PARAMS_ADDRESS..PARAMS_ADDRESS + STORAGE];
         let target = self.target(now, id, at, number, Errno::EINVAL)?;
         self.one_or_future(id, number)?;
+        let mut given = given;
+        // An association has a flow label whatever its paths are: there may be others some day.
+        let labelled = match &target {
+            Target::Path(found) => !found.path.remote.is_ipv4(),
+            Target::Association(_) => true,
+            Target::Future => self.socket(id)?.family == Family::V6,
+        };
+        if !labelled {
+            given.spp_flags &= !c::SPP_IPV6_FLOWLABEL;
+        }
         if flags & c::SPP_HB_DEMAND != 0 {
             self.demand_heartbeat(now, &target)?;
         }
@@ -173,11 +179,12 @@ impl Engine {
         params.spp_sackdelay = settings.sack_delay;
         params.spp_flags = settings.flags;
         params.spp_pathmtu = match &target {
-            Target::Path(found) => u32::from(found.path.mtu),
+            Target::Path(found) => settings.told_mtu(&found.path),
             Target::Association(assoc) => self.least_mtu(now, *assoc),
             Target::Future => settings.mtu,
         };
-        if let Some(label) = settings.flow_label {
+        let labelled = !matches!(&target, Target::Path(found) if found.path.remote.is_ipv4());
+        if let Some(label) = settings.flow_label.filter(|_| labelled) {
             params.spp_ipv6_flowlabel = label;
             params.spp_flags |= c::SPP_IPV6_FLOWLABEL;
         }
@@ -191,8 +198,11 @@ impl Engine {
     }
 
     fn least_mtu(&self, now: Time, assoc: AssocId) -> u32 {
-        let stats = self.driver().stack().association(now, assoc);
-        stats.and_then(|stats| stats.paths.iter().map(|path| u32::from(path.mtu)).min()).unwrap_or(0)
+        let (Some(stats), Some(held)) = (self.driver().stack().association(now, assoc), self.held(assoc)) else {
+            return 0;
+        };
+        let mtus = stats.paths.iter().map(|path| held.settings.path_settings(path.remote).told_mtu(path));
+        mtus.min().unwrap_or(0)
     }
 
     pub(super) fn set_primary(&mut self, now: Time, id: SocketId, value: &[u8]) -> Outcome {
@@ -225,7 +235,8 @@ impl Engine {
             return Err(Errno::EACCES);
         }
         let told = storage(self.socket(id)?, (found.path.remote, found.port));
-        Ok(Reply::bytes(path_info(held.number, &found.path, &told)))
+        let mtu = held.settings.path_settings(found.path.remote).told_mtu(&found.path);
+        Ok(Reply::bytes(path_info(held.number, &found.path, mtu, &told)))
     }
 
     pub(super) fn set_thresholds(&mut self, now: Time, id: SocketId, value: &[u8], v2: bool) -> Outcome {
@@ -365,7 +376,7 @@ impl PathSettings {
 }
 
 /// `struct sctp_paddrinfo`.
-pub(super) fn path_info(number: i32, path: &PathStats, storage: &[u8]) -> Vec<u8> {
+pub(super) fn path_info(number: i32, path: &PathStats, mtu: u32, storage: &[u8]) -> Vec<u8> {
     let mut info = abi::sctp_paddrinfo::zeroed();
     info.spinfo_assoc_id = number;
     info.spinfo_state = match path.state {
@@ -377,7 +388,7 @@ pub(super) fn path_info(number: i32, path: &PathStats, storage: &[u8]) -> Vec<u8
     info.spinfo_cwnd = u32::try_from(path.cwnd).unwrap_or(u32::MAX);
     info.spinfo_srtt = path.srtt.map_or(0, |srtt| srtt.as_millis() as u32);
     info.spinfo_rto = path.rto.as_millis() as u32;
-    info.spinfo_mtu = u32::from(path.mtu);
+    info.spinfo_mtu = mtu;
     let mut bytes = info.bytes();
     bytes[INFO_ADDRESS..INFO_ADDRESS + storage.len()].copy_from_slice(storage);
     bytes

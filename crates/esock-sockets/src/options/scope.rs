@@ -93,10 +93,10 @@ impl Engine {
         let Some(held) = self.held(assoc) else { return };
         let mut config = held.settings.config.clone();
         held.settings.parameters.apply(&mut config);
-        config.send_buffer = held
-            .socket
-            .and_then(|socket| self.socket(socket).ok())
-            .map_or(config.send_buffer, |socket| socket.settings.stack_send_buffer());
+        if let Some(socket) = held.socket.and_then(|socket| self.socket(socket).ok()) {
+            config.send_buffer = socket.settings.stack_send_buffer();
+            config.max_message = socket.settings.largest_whole();
+        }
         let _ = self.driver_mut().stack_mut().configure(now, assoc, &config);
         let paths = self.driver().stack().association(now, assoc).map_or(Vec::new(), |stats| stats.paths);
         for path in paths {

@@ -30,7 +30,7 @@ impl Engine {
             c::SCTP_DELAYED_SACK => self.set_delayed_sack(now, id, value),
             c::SCTP_CONTEXT => self.set_context(now, id, value),
             c::SCTP_FRAGMENT_INTERLEAVE => self.set_fragment_interleave(id, value),
-            c::SCTP_PARTIAL_DELIVERY_POINT => self.set_partial_delivery_point(id, value),
+            c::SCTP_PARTIAL_DELIVERY_POINT => self.set_partial_delivery_point(now, id, value),
             c::SCTP_MAX_BURST => self.set_max_burst(now, id, value),
             c::SCTP_PEER_ADDR_THLDS => self.set_thresholds(now, id, value, false),
             c::SCTP_PEER_ADDR_THLDS_V2 => self.set_thresholds(now, id, value, true),

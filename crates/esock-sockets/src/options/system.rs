@@ -7,6 +7,7 @@ use super::{Outcome, cut, integer};
 use crate::address::Family;
 use crate::engine::{Engine, Reply, SocketId, SocketState, Style};
 use crate::errno::Errno;
+use crate::stamp::Stamps;
 use esock_io::kernel::abi::Structure;
 use esock_proto::Time;
 use std::hash::Hasher;
@@ -45,8 +46,6 @@ const KEPT: &[Kept] = &[
     Kept(libc::SOL_SOCKET, libc::SO_PASSCRED, 0, Flag),
     Kept(libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1, Any),
     Kept(libc::SOL_SOCKET, libc::SO_SNDLOWAT, 1, Fixed(Errno::ENOPROTOOPT)),
-    Kept(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 0, Flag),
-    Kept(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0, Flag),
     Kept(libc::SOL_SOCKET, libc::SO_TIMESTAMPING, 0, From(0, i32::MAX)),
     Kept(libc::SOL_SOCKET, libc::SO_PASSSEC, 0, Flag),
     Kept(libc::SOL_SOCKET, libc::SO_MARK, 0, Any),
@@ -59,6 +58,9 @@ const KEPT: &[Kept] = &[
     Kept(libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, -1, Any),
     Kept(libc::SOL_SOCKET, libc::SO_INCOMING_CPU, -1, Any),
     Kept(libc::SOL_SOCKET, libc::SO_ZEROCOPY, 0, Fixed(Errno::EOPNOTSUPP)),
+    Kept(libc::SOL_SOCKET, libc::SO_BPF_EXTENSIONS, 64, Fixed(Errno::ENOPROTOOPT)),
+    Kept(libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID, 0, Fixed(Errno::ENOPROTOOPT)),
+    Kept(libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, 0, Flag),
     Kept(libc::IPPROTO_IP, libc::IP_TOS, 0, Any),
     Kept(libc::IPPROTO_IP, libc::IP_TTL, 64, From(-1, 255)),
     Kept(libc::IPPROTO_IP, libc::IP_RECVOPTS, 0, Flag),
@@ -91,6 +93,10 @@ impl Engine {
         if matches!(name, libc::SO_LINGER | libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
             return self.set_time(id, name, value);
         }
+        if name == libc::SO_BINDTODEVICE {
+            // To none it is bound already.
+            return if matches!(value, [] | [0, ..]) { Ok(Reply::done()) } else { Err(Errno::ENOPROTOOPT) };
+        }
         let number = integer(value)?;
         let size = |limit: usize, least: usize| {
             // Linux doubles what is asked for, for its own overhead.
@@ -104,6 +110,10 @@ impl Engine {
             }
             libc::SO_SNDBUF | libc::SO_SNDBUFFORCE => settings.send_buffer = size(send_limit, MIN_SEND_BUFFER),
             libc::SO_REUSEADDR => settings.reuse = number != 0,
+            // One or the other, whichever was asked for last.
+            libc::SO_TIMESTAMP | libc::SO_TIMESTAMPNS if number == 0 => settings.stamps = Stamps::Off,
+            libc::SO_TIMESTAMP => settings.stamps = Stamps::Micros,
+            libc::SO_TIMESTAMPNS => settings.stamps = Stamps::Nanos,
             libc::SO_ERROR | libc::SO_TYPE | libc::SO_PROTOCOL | libc::SO_DOMAIN | libc::SO_ACCEPTCONN => {
                 return Err(Errno::ENOPROTOOPT);
             }
@@ -163,6 +173,8 @@ impl Engine {
             libc::SO_RCVBUF => clamp(settings.receive_buffer),
             libc::SO_SNDBUF => clamp(settings.send_buffer),
             libc::SO_REUSEADDR => i32::from(settings.reuse),
+            libc::SO_TIMESTAMP => i32::from(settings.stamps == Stamps::Micros),
+            libc::SO_TIMESTAMPNS => i32::from(settings.stamps == Stamps::Nanos),
             libc::SO_LINGER => {
                 let time = settings.linger;
                 let mut bytes = i32::from(time.is_some()).bytes();
@@ -175,6 +187,8 @@ impl Engine {
             libc::SO_PEERCRED => {
                 return cut([0, -1, -1].into_iter().flat_map(|number: i32| number.bytes()).collect(), room);
             }
+            // Bound to none.
+            libc::SO_BINDTODEVICE => return Ok(Reply::bytes(Vec::new())),
             libc::SO_COOKIE if room < size_of::<u64>() => return Err(Errno::EINVAL),
             libc::SO_COOKIE => return Ok(Reply::bytes(cookie(id).to_ne_bytes().to_vec())),
             _ => {
@@ -223,7 +237,7 @@ impl Engine {
     pub(super) fn get_ip_option(&mut self, id: SocketId, level: i32, name: i32, room: usize) -> Outcome {
         let socket = self.socket(id)?;
         if level == libc::IPPROTO_IPV6 && socket.family == Family::V4 {
-            return Err(Errno::ENOPROTOOPT);
+            return Err(self.unknown_level(id));
         }
         let number = match (level, name) {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(socket.settings.v6_only),

@@ -19,7 +19,10 @@ impl State {
                 link.writers.wake_first(&mut self.wakes);
                 return self.flush_kept(now, id);
             }
-            Event::Readable => return self.wake_reader(id),
+            Event::Readable => {
+                self.crowd.on_readable();
+                return self.wake_reader(id);
+            }
             Event::Undelivered(undelivered) => match &mut link.supervisor {
                 Some(supervisor) if supervisor.policy.keep_unsent && !undelivered.maybe_received => {
                     supervisor.take_back(undelivered);

@@ -10,6 +10,7 @@ pub use incoming::{Answer, Question};
 
 use crate::association::Handle;
 use crate::busy::BusyPoll;
+use crate::crowd::Crowd;
 use crate::endpoint::Core;
 use crate::events::EndpointEvent;
 use crate::line::{For, Line};
@@ -96,6 +97,13 @@ pub struct Gone {
     pub supervisors: Vec<Supervisor>,
 }
 
+impl Gone {
+    pub fn is_empty(&self) -> bool {
+        let Self { filters, links, endpoints, supervisors } = self;
+        filters.is_empty() && links.is_empty() && endpoints.is_empty() && supervisors.is_empty()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct State {
@@ -119,9 +127,12 @@ pub struct State {
     pub left_at: Time,
     /// The background task was told that messages wait for it.
     pub gathering: bool,
+    /// A socket has reports about packets of ours: the next turn asks all, which finds them.
+    pub has_reports: bool,
     /// Until when the background task sleeps.
     pub sleeps_until: Option<Time>,
     pub busy_poll: BusyPoll,
+    pub crowd: Crowd,
     /// The background task runs; without endpoints it ends, and begins again with the next one.
     pub running: bool,
     /// Endpoints that are being opened: the background task stays for them.
@@ -151,8 +162,10 @@ impl State {
             deadline: None,
             left_at: Time::ZERO,
             gathering: false,
+            has_reports: false,
             sleeps_until: None,
             busy_poll: BusyPoll::default(),
+            crowd: Crowd::default(),
             running: false,
             opening: 0,
             broken: false,
@@ -197,18 +210,45 @@ impl State {
         self.transport.is_quiet() && !self.has_news()
     }
 
-    /// Whether somebody has to be woken or asked, or something let go.
-    fn has_news(&self) -> bool {
-        let Gone { filters, links, endpoints, supervisors } = &self.gone;
-        let gone = filters.len() + links.len() + endpoints.len() + supervisors.len();
-        !self.wakes.is_empty() || !self.questions.is_empty() || gone > 0
+    /// Whether there is something to send that the background task has not been told of.
+    pub fn wants_transmit(&self) -> bool {
+        !self.gathering && self.transport.wants_transmit()
     }
 
-    /// Whether messages of a link may wait for more of them: some have left a moment ago and are on their way.
-    pub fn gathers(&self, now: Time, id: LinkId) -> bool {
-        now.since(self.left_at) < GATHERED
-            && !self.has_news()
-            && self.assoc(id).is_some_and(|assoc| self.transport.in_flight(assoc) > 0)
+    /// Whether somebody has to be woken or asked, or something let go.
+    fn has_news(&self) -> bool {
+        !self.wakes.is_empty() || !self.questions.is_empty() || !self.gone.is_empty()
+    }
+
+    /// Whether nothing has happened and nothing is due.
+    pub fn is_idle(&self, now: Time) -> bool {
+        self.is_settled() && self.next_deadline().is_none_or(|at| now < at)
+    }
+
+    /// Whether nothing is left to do: no endpoint, and none that is being opened.
+    pub fn is_over(&self) -> bool {
+        self.endpoints.is_empty() && self.opening == 0 && !self.transport.wants_transmit()
+    }
+
+    /// Has the next turn look for packets, if there is busy polling, by which the background task is awake.
+    pub fn begins_spin(&mut self, now: Time) -> bool {
+        if !self.busy_poll.is_awake(now) || self.has_reports || self.is_over() || self.transport.is_blocked() {
+            return false;
+        }
+        // Before it sleeps it asks when the next thing is due.
+        self.sleeps_until = Some(Time::ZERO);
+        self.transport.spin()
+    }
+
+    /// Whether messages of a link may wait for more: some of them have left a moment ago and are on their way, or other
+    /// links are about to send, too.
+    pub fn gathers(&mut self, now: Time, id: LinkId) -> bool {
+        if self.has_news() {
+            return false;
+        }
+        let follows = now.since(self.left_at) < GATHERED
+            && self.assoc(id).is_some_and(|assoc| self.transport.in_flight(assoc) > 0);
+        self.crowd.gathers(now) || follows
     }
 
     /// Takes from the backend what has happened, and does what is due.

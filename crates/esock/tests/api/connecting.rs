@@ -4,7 +4,7 @@ use crate::net::*;
 use crate::polls::{Drop, give_up};
 use esock::{Address, CloseReason, ConnectError, ConnectTo, Endpoint, Event, Received, State, StreamId};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_endpoints_connect_and_echo() {
@@ -67,12 +67,11 @@ async fn a_client_that_keeps_trying_gets_through_as_soon_as_somebody_accepts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_nobody_has_refuses() {
-    let (client, server) = (endpoint().await, endpoint().await);
-    let start = Instant::now();
+    let (client, server) = (builder().config(patient()).open().await.unwrap(), endpoint().await);
+    // No retransmission is waited for.
     let refused = soon(client.connect(to_port(&server, 9))).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Closed(CloseReason::Refused { .. })), "{refused:?}");
     assert!(refused.to_string().contains("refused"), "{refused}");
-    assert!(start.elapsed() < Duration::from_secs(2), "no retransmission is waited for");
     assert_eq!(client.association_count(), 0);
 }
 
@@ -81,10 +80,9 @@ async fn a_host_without_sctp_is_unreachable_at_once() {
     let client = builder().config(patient()).open().await.unwrap();
     // A port that was free a moment ago.
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    let start = Instant::now();
+    // ICMP is heard without a retransmission.
     let nobody = soon(client.connect(ConnectTo::new([v4(1)], 7).encap_port(port))).await.unwrap_err();
     assert_eq!(nobody, ConnectError::Closed(CloseReason::Unreachable));
-    assert!(start.elapsed() < Duration::from_secs(10), "ICMP is heard without a retransmission: {:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,15 +102,13 @@ async fn a_peer_that_is_silent_times_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_associations_own_parameters_win_over_its_endpoints() {
-    let client = endpoint().await;
+    let client = builder().config(patient()).open().await.unwrap();
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut hasty = fast();
     hasty.max_init_retransmits = 0;
     let to = ConnectTo::new([v4(1)], 7).encap_port(silent.local_addr().unwrap().port()).config(hasty);
-    let start = Instant::now();
+    // With the endpoint's it would take minutes.
     assert_eq!(soon(client.connect(to)).await.unwrap_err(), ConnectError::Closed(CloseReason::TimedOut));
-    // With the endpoint's eight retransmissions it would be above three seconds.
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

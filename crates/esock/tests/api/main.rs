@@ -3,6 +3,7 @@
 
 mod cancel;
 mod connecting;
+mod crowd;
 mod ending;
 mod failing;
 mod messages;

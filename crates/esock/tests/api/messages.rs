@@ -2,7 +2,7 @@
 
 use crate::net::*;
 use bytes::Bytes;
-use esock::{Direction, Ppid, Received, SendError, SendOptions, StreamId};
+use esock::{Direction, Part, Pieces, Ppid, Received, SendError, SendOptions, StreamId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
@@ -187,6 +187,32 @@ async fn many_tasks_may_send_over_one_association() {
     }
     soon(senders.join_all()).await;
     assert_eq!(next, [300; 10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_ten_megabytes_goes_through_a_window_of_one() {
+    let (mut sending, mut reading) = (fast(), fast());
+    sending.send_buffer = 16 << 20;
+    reading.partial_delivery = true;
+    let mut pair = Pair::with([builder().config(sending), builder().config(reading)]).await;
+    let large = numbered(7, 10 << 20);
+    pair.near.send(on_stream(0), large.clone()).await.unwrap();
+    pair.near.send(on_stream(1), numbered(8, 100)).await.unwrap();
+    let (mut pieces, mut count) = (Pieces::default(), 0);
+    loop {
+        let piece = message(&mut pair.far_rx).await;
+        assert!(piece.payload.len() <= 2 << 20, "no more than the window holds");
+        count += 1;
+        if let Some(whole) = pieces.join(piece) {
+            assert!(whole.payload == large && whole.part == Part::Whole);
+            break;
+        }
+    }
+    assert!(count > 5, "{count} pieces");
+    assert_eq!(number_of(&message(&mut pair.far_rx).await), 8);
+    // One that no buffer holds is refused, and comes back.
+    let rejected = pair.near.send(on_stream(0), numbered(9, 17 << 20)).await.unwrap_err();
+    assert_eq!(rejected.error, SendError::TooLarge { len: 17 << 20, limit: 16 << 20 });
 }
 
 #[tokio::test(flavor = "multi_thread")]

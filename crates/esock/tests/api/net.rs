@@ -37,6 +37,7 @@ pub fn fast() -> Config {
 pub fn patient() -> Config {
     let mut config = fast();
     config.rto_initial = Duration::from_secs(60);
+    config.rto_min = Duration::from_secs(60);
     config.rto_max = Duration::from_secs(60);
     config
 }

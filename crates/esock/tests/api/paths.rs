@@ -3,7 +3,6 @@
 use crate::net::*;
 use esock::{Address, Direction, Event, PathParameters, PathState, Received};
 use std::net::Ipv6Addr;
-use std::time::Duration;
 
 async fn dual_homed() -> Pair {
     let on_both = || builder_on([v4(1), v4(2)]);
@@ -65,10 +64,21 @@ async fn a_blocked_path_is_left_and_found_again_and_nothing_is_lost() {
         _ => None,
     };
     event(&mut pair.near_rx, back).await;
-    let before = other.stats().unwrap().bytes_sent;
-    pair.near.send(on_stream(0), numbered(ALL, 5000)).await.unwrap();
-    assert_eq!(numbers(&mut pair.far_rx, 1).await, [ALL]);
-    assert_eq!(other.stats().unwrap().bytes_sent, before, "the primary path is in use again");
+    // Timers as fast as these leave it now and then on a busy machine, and come back to it.
+    let primary = pair.near.paths().into_iter().find(|path| path.remote() == Some(v4(1))).unwrap();
+    let sent = |path: &esock::Path| path.stats().unwrap().bytes_sent;
+    soon(async {
+        for number in ALL.. {
+            let before = [sent(&primary), sent(&other)];
+            pair.near.send(on_stream(0), numbered(number, 5000)).await.unwrap();
+            assert_eq!(numbers(&mut pair.far_rx, 1).await, [number]);
+            if sent(&primary) >= before[0] + 5000 && sent(&other) == before[1] {
+                break;
+            }
+            tokio::time::sleep(millis(50)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,5 +173,5 @@ async fn events_that_nobody_reads_do_not_pile_up() {
     })
     .await;
     assert!((10..=300).contains(&events), "{events}");
-    tokio::time::timeout(Duration::from_secs(5), pair.near.shutdown()).await.unwrap();
+    soon(pair.near.shutdown()).await;
 }

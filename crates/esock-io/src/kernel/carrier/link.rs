@@ -171,6 +171,12 @@ impl Link {
             counters.duplicates_received = counted.duplicate_chunks;
             counters.sacks_sent = counted.sacks_sent;
             counters.sacks_received = counted.sacks_received;
+            counters.control_chunks_sent = counted.control_chunks_sent;
+            counters.control_chunks_received = counted.control_chunks_received;
+            counters.unordered_chunks_sent = counted.unordered_chunks_sent;
+            counters.unordered_chunks_received = counted.unordered_chunks_received;
+            counters.out_of_sequence = counted.out_of_order_tsns;
+            counters.gap_blocks_received = counted.gaps;
         }
         for path in &mut stats.paths {
             let Ok(info) = socket.path_info(self.kernel, (path.remote, session.peer_port)) else { continue };

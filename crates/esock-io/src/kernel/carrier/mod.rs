@@ -11,6 +11,7 @@ mod settings;
 
 use super::{AssocId as KernelId, Family, SctpSocket, SendInfo};
 use crate::error::{DriverError, EndpointError};
+use crate::pages::Pages;
 use crate::session::{Carrier, Opened, READS_PER_TURN, Session, Sessions, Source, path_of};
 use bytes::Bytes;
 use esock_proto::{
@@ -34,7 +35,7 @@ const ENDPOINT_READS: usize = 1024;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    buffer: Vec<u8>,
+    buffer: Pages,
 }
 
 /// The sockets of an endpoint: one.
@@ -51,7 +52,7 @@ impl Kernel {
     /// The kernel's SCTP, if it has one: asking for it may load its module.
     pub(crate) fn new() -> Result<Self, DriverError> {
         match SctpSocket::open(Family::V4) {
-            Ok(_) => Ok(Self { buffer: vec![0; BUFFER_BYTES] }),
+            Ok(_) => Ok(Self { buffer: Pages::new(BUFFER_BYTES) }),
             Err(error) => Err(DriverError::KernelMissing(error)),
         }
     }

@@ -6,7 +6,7 @@ use super::{ENDPOINT_READS, Kernel};
 use crate::session::{Sessions, Source};
 use bytes::Bytes;
 use esock_proto::{
-    Address, AssocId, CloseReason, EndpointId, Event, Message, Negotiated, PathId, PathState, Ppid, Ssn, State,
+    Address, AssocId, CloseReason, EndpointId, Event, Message, Negotiated, Part, PathId, PathState, Ppid, Ssn, State,
     StreamId, Time, Tsn,
 };
 use mio::unix::SourceFd;
@@ -240,6 +240,7 @@ fn on_notification(sessions: &mut Sessions<Kernel>, id: AssocId, notification: N
                 negotiated.adaptation = link.adaptation;
                 session.negotiated = negotiated;
                 session.counters.restarts += 1;
+                sessions.cut_message(id);
                 sessions.on_event(id, Event::Restarted(negotiated));
             }
             AssocState::ShutDown => link.end(CloseReason::Shutdown),
@@ -261,6 +262,7 @@ fn on_notification(sessions: &mut Sessions<Kernel>, id: AssocId, notification: N
         Notification::PartialDelivery { .. } => {
             link.assembly = Vec::new();
             link.skipping = false;
+            sessions.cut_message(id);
         }
         Notification::SenderDry { .. } => link.on_dry(),
         // What else there is, and what is newer than this program, changes nothing here.
@@ -290,7 +292,8 @@ fn on_path_change(sessions: &mut Sessions<Kernel>, id: AssocId, remote: Address,
     sessions.on_event(id, Event::Path { path, remote, state });
 }
 
-/// A message, or a piece of one: the kernel delivers what does not fit into its window in part.
+/// A message, or a piece of one: the kernel delivers what does not fit into its window in part. So do we, if that is
+/// wanted, what is larger than `max_message`.
 fn on_piece(sessions: &mut Sessions<Kernel>, id: AssocId, received: Received, bytes: &[u8]) {
     let Some(session) = sessions.get_mut(id) else { return };
     let limit = session.config.max_message;
@@ -299,10 +302,20 @@ fn on_piece(sessions: &mut Sessions<Kernel>, id: AssocId, received: Received, by
         link.skipping = !received.end_of_record;
         return;
     }
+    if session.mailbox.is_midway() {
+        let part = if received.end_of_record { Part::Last } else { Part::More };
+        return deliver(sessions, id, received, part, Bytes::copy_from_slice(bytes));
+    }
     let whole = link.assembly.is_empty() && received.end_of_record;
     if whole && bytes.len() <= limit {
-        return deliver(sessions, id, received, Bytes::copy_from_slice(bytes));
+        return deliver(sessions, id, received, Part::Whole, Bytes::copy_from_slice(bytes));
     }
+    if session.config.partial_delivery && !received.end_of_record && link.assembly.len() + bytes.len() > limit {
+        link.assembly.extend_from_slice(bytes);
+        let piece = std::mem::take(&mut link.assembly).into();
+        return deliver(sessions, id, received, Part::More, piece);
+    }
+    let limit = if session.config.partial_delivery { usize::MAX } else { limit };
     if link.assemble(bytes, limit).is_err() {
         link.skipping = !received.end_of_record;
         // Told at once; what the abort itself brings about is no news then.
@@ -312,16 +325,16 @@ fn on_piece(sessions: &mut Sessions<Kernel>, id: AssocId, received: Received, by
     }
     if received.end_of_record {
         let payload = std::mem::take(&mut link.assembly).into();
-        deliver(sessions, id, received, payload);
+        deliver(sessions, id, received, Part::Whole, payload);
     }
 }
 
-fn deliver(sessions: &mut Sessions<Kernel>, id: AssocId, received: Received, payload: Bytes) {
+fn deliver(sessions: &mut Sessions<Kernel>, id: AssocId, received: Received, part: Part, payload: Bytes) {
     let Some(session) = sessions.get(id) else { return };
     let from = received.from.map(|(address, _)| address);
     let path = session.addresses.iter().position(|address| Some(*address) == from).unwrap_or(0);
     let mut message = Message::new(StreamId(0), Ppid(0), payload);
-    message.path = PathId(path as u16);
+    (message.path, message.part) = (PathId(path as u16), part);
     if let Some(RcvInfo { stream, ssn, unordered, ppid, tsn, .. }) = received.rcvinfo {
         (message.stream, message.ppid) = (StreamId(stream), Ppid(ppid));
         (message.ssn, message.tsn, message.unordered) = (Ssn(ssn), Tsn(tsn), unordered);

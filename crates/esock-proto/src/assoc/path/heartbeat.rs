@@ -34,19 +34,20 @@ pub struct Beats {
     /// When the next one is due; `None` while heartbeats are off.
     pub next: Option<Time>,
     pub alive: Option<Beat>,
-    pub mtu: Option<Beat>,
+    /// Rare: it has no room of its own in every path.
+    pub mtu: Option<Box<Beat>>,
 }
 
 impl Beats {
     pub fn deadline(&self) -> Option<Time> {
-        earliest([self.next, self.alive.map(|beat| beat.expires), self.mtu.map(|beat| beat.expires)])
+        earliest([self.next, self.alive.map(|beat| beat.expires), self.mtu.as_ref().map(|beat| beat.expires)])
     }
 
     /// Notes that a HEARTBEAT leaves.
     pub fn on_sent(&mut self, beat: Beat) {
         match beat.kind {
             BeatKind::Alive => self.alive = Some(beat),
-            BeatKind::Mtu(_) => self.mtu = Some(beat),
+            BeatKind::Mtu(_) => self.mtu = Some(Box::new(beat)),
         }
     }
 
@@ -54,10 +55,8 @@ impl Beats {
     pub fn take(&mut self, nonce: u64) -> Option<Beat> {
         if self.alive.is_some_and(|beat| beat.nonce == nonce) {
             self.alive.take()
-        } else if self.mtu.is_some_and(|beat| beat.nonce == nonce) {
-            self.mtu.take()
         } else {
-            None
+            self.mtu.take_if(|beat| beat.nonce == nonce).map(|beat| *beat)
         }
     }
 

@@ -89,6 +89,17 @@ pub struct SackScratch {
 /// Bytes of a UDP header.
 const UDP_HEADER_BYTES: usize = 8;
 
+/// Bytes of headers below SCTP.
+fn lower_headers(remote: Address, encap_port: Option<u16>) -> usize {
+    remote.ip_header_bytes() + if encap_port.is_some() { UDP_HEADER_BYTES } else { 0 }
+}
+
+/// Largest DATA chunk, header included, of a packet of this size, IP header included.
+fn pmdcs(mtu: u16, remote: Address, encap_port: Option<u16>) -> usize {
+    let packet = usize::from(mtu).saturating_sub(lower_headers(remote, encap_port)) & !3;
+    packet.saturating_sub(HEADER_BYTES).max(DATA_HEADER_BYTES + 4)
+}
+
 impl Path {
     pub fn new(id: PathId, remote: Address, local: Local, encap_port: Option<u16>, config: &Config, now: Time) -> Self {
         let base = if remote.is_ipv4() { 1200 } else { 1280 };
@@ -97,7 +108,8 @@ impl Path {
             0 => 1280,
             mtu => mtu,
         };
-        let mut path = Self {
+        let pmtud = Pmtud::new(initial.min(config.max_mtu), base, config.max_mtu);
+        Self {
             id,
             remote,
             local,
@@ -105,8 +117,8 @@ impl Path {
             state: PathState::Unconfirmed,
             confirmed: false,
             rto: Rto::new(config),
-            congestion: Controller::new(config, 1, remote.is_ipv4()),
-            pmtud: Pmtud::new(initial.min(config.max_mtu), base, config.max_mtu),
+            congestion: Controller::new(config, pmdcs(pmtud.mtu(), remote, encap_port), remote.is_ipv4()),
+            pmtud,
             beats: Beats::default(),
             flight: 0,
             one_packet: false,
@@ -124,25 +136,22 @@ impl Path {
             sack: SackScratch::default(),
             log: config.needs_log().then(|| Box::new(Log::new(now))),
             pacer: config.is_paced().then(Box::default),
-        };
-        path.congestion = Controller::new(config, path.pmdcs(), remote.is_ipv4());
-        path
+        }
     }
 
     /// Bytes of headers below SCTP.
     pub fn lower_headers(&self) -> usize {
-        self.remote.ip_header_bytes() + if self.encap_port.is_some() { UDP_HEADER_BYTES } else { 0 }
+        lower_headers(self.remote, self.encap_port)
     }
 
     /// Largest SCTP packet, a multiple of four.
     pub fn max_packet(&self) -> usize {
-        (usize::from(self.pmtud.mtu()).saturating_sub(self.lower_headers()) & !3)
-            .max(HEADER_BYTES + DATA_HEADER_BYTES + 4)
+        HEADER_BYTES + self.pmdcs()
     }
 
     /// Largest DATA chunk, header included (the RFC's PMDCS).
     pub fn pmdcs(&self) -> usize {
-        self.max_packet() - HEADER_BYTES
+        pmdcs(self.pmtud.mtu(), self.remote, self.encap_port)
     }
 
     /// Largest payload of a DATA chunk.
@@ -232,13 +241,14 @@ impl Path {
         out
     }
 
-    /// Takes over what was measured and what the user has set, from the path as it was before the peer answered.
-    pub fn adopt(&mut self, old: Self) {
-        self.rto = old.rto;
-        self.heartbeat_interval = old.heartbeat_interval;
-        self.path_max_retrans = old.path_max_retrans;
-        self.pf_threshold = old.pf_threshold;
-        self.change_mtu(|pmtud| *pmtud = old.pmtud);
+    /// The peer has answered and has this address: the path begins, with what was measured until now and what the user
+    /// has set.
+    pub fn begin(&mut self, id: PathId, local: Local, encap_port: Option<u16>, now: Time) {
+        (self.id, self.local) = (id, local);
+        self.change_encapsulation(encap_port);
+        self.error_count = 0;
+        self.rtt_probe = None;
+        self.last_data = now;
     }
 
     pub fn set_parameters(&mut self, parameters: PathParameters) {

@@ -4,59 +4,69 @@ use crate::config::Config;
 use std::time::Duration;
 
 /// Clock granularity: "should be as small as possible" (§6.3.1 G).
-const GRANULARITY: Duration = Duration::from_micros(100);
+const GRANULARITY: u64 = 100_000;
 
-/// Round-trip time of a path and the timeout that follows from it.
+/// A longer round trip is none: so much can be multiplied below.
+const LONGEST: u64 = u64::MAX / 16;
+
+/// Round-trip time of a path and the timeout that follows from it, all in nanoseconds: half as large as durations, and
+/// reckoned with in a fraction of the time.
 #[derive(Debug, Clone)]
 pub struct Rto {
-    srtt: Option<Duration>,
-    rttvar: Duration,
-    rto: Duration,
-    min: Duration,
-    max: Duration,
+    srtt: Option<u64>,
+    rttvar: u64,
+    rto: u64,
+    min: u64,
+    max: u64,
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(LONGEST).min(LONGEST)
 }
 
 impl Rto {
     pub fn new(config: &Config) -> Self {
+        let (min, max) = (nanos(config.rto_min), nanos(config.rto_max));
         // C1: before a measurement, RTO.Initial.
-        Self { srtt: None, rttvar: Duration::ZERO, rto: config.rto_initial, min: config.rto_min, max: config.rto_max }
+        Self { srtt: None, rttvar: 0, rto: nanos(config.rto_initial), min, max }
     }
 
     /// New bounds (RFC 6458 §8.1.1); the timeout keeps to them from now on.
     pub fn set_bounds(&mut self, min: Duration, max: Duration) {
-        (self.min, self.max) = (min, max);
-        self.rto = self.rto.clamp(min, max);
+        (self.min, self.max) = (nanos(min), nanos(max));
+        self.rto = self.rto.clamp(self.min, self.max);
     }
 
     pub fn current(&self) -> Duration {
-        self.rto
+        Duration::from_nanos(self.rto)
     }
 
     pub fn srtt(&self) -> Option<Duration> {
-        self.srtt
+        self.srtt.map(Duration::from_nanos)
     }
 
     pub fn rttvar(&self) -> Duration {
-        self.rttvar
+        Duration::from_nanos(self.rttvar)
     }
 
     /// Takes a measurement. Karn's rule (C5) is the caller's: never of a chunk sent more than once.
     pub fn on_measurement(&mut self, rtt: Duration) {
-        match self.srtt {
+        let rtt = nanos(rtt);
+        let srtt = match self.srtt {
             // C2.
             None => {
-                self.srtt = Some(rtt);
                 self.rttvar = rtt / 2;
+                rtt
             }
             // C3: RTO.Beta 1/4, RTO.Alpha 1/8; the variation first, from the old srtt.
             Some(srtt) => {
                 self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;
-                self.srtt = Some(srtt * 7 / 8 + rtt / 8);
+                srtt * 7 / 8 + rtt / 8
             }
-        }
-        let srtt = self.srtt.unwrap_or(rtt);
+        };
+        self.srtt = Some(srtt);
         // G1: a variation of zero becomes the granularity. C6, C7: bounds.
-        if self.rttvar.is_zero() {
+        if self.rttvar == 0 {
             self.rttvar = GRANULARITY;
         }
         self.rto = (srtt + self.rttvar * 4).clamp(self.min, self.max);

@@ -16,7 +16,7 @@ pub struct Ack {
     /// When one leaves at the latest.
     pub deadline: Option<Time>,
     /// The path that data came over last, and whether duplicates did (§6.4: another one is better then).
-    pub source: usize,
+    pub source: u16,
     pub avoid_source: bool,
     pub sent: u64,
 }
@@ -36,7 +36,7 @@ impl Ack {
     /// A packet with DATA came over path `source`.
     pub fn on_packet(&mut self, now: Time, arrival: Arrival, source: usize, frequency: u32, delay: Duration) {
         self.packets += 1;
-        self.source = source;
+        self.source = source as u16;
         self.avoid_source = arrival.duplicates;
         // §6.2: at once for every second packet, for duplicates alone, while there are gaps (§7.2.4),
         // for the I bit (RFC 7053), and for what there was no room for.

@@ -4,6 +4,7 @@ pub mod ack;
 mod block;
 #[cfg(feature = "fuzzing")]
 mod invariants;
+mod partial;
 mod reassembly;
 mod streams;
 mod tsn_map;
@@ -16,6 +17,7 @@ use crate::types::{PathId, StreamId};
 use crate::wire::Data;
 pub use block::Block;
 use bytes::Bytes;
+use partial::Partial;
 use reassembly::Reassembly;
 use std::collections::VecDeque;
 use streams::InboundStreams;
@@ -51,9 +53,9 @@ pub struct Rx {
     held: usize,
     ready_bytes: usize,
     window: usize,
-    /// See `Config::message_reserve`.
-    reserve: usize,
+    /// The largest message that is received whole.
     max_message: usize,
+    partial: Partial,
     /// The window as the peer was last told.
     announced: usize,
     /// A chunk was dropped since: the peer waits for the window to open.
@@ -68,6 +70,8 @@ pub struct RxCounters {
     pub data_chunks: u64,
     pub bytes: u64,
     pub duplicates: u64,
+    pub unordered_chunks: u64,
+    pub out_of_sequence: u64,
     pub window_drops: u64,
     pub messages: u64,
 }
@@ -82,8 +86,8 @@ impl Rx {
             held: 0,
             ready_bytes: 0,
             window: config.receive_window as usize,
-            reserve: config.message_reserve,
             max_message: config.largest_inbound_message(),
+            partial: Partial::new(config.partial_delivery),
             announced: config.receive_window as usize,
             starved: false,
             counters: RxCounters::default(),
@@ -93,6 +97,7 @@ impl Rx {
 
     /// The peer restarted: what was complete stays readable, the rest is gone.
     pub fn restart(&mut self, peer_initial_tsn: Tsn, keep_streams: bool) {
+        self.cut();
         self.map = TsnMap::new(peer_initial_tsn.minus(1));
         self.fragments = Reassembly::default();
         if !keep_streams {
@@ -103,6 +108,7 @@ impl Rx {
 
     /// It has ended: what is ready stays readable, and nothing else will ever be.
     pub fn close(&mut self) {
+        self.cut();
         self.fragments = Reassembly::default();
         self.streams = InboundStreams::default();
         self.held = 0;
@@ -122,18 +128,29 @@ impl Rx {
             if self.faults.has(Fault::DroppedAcknowledged) {
                 self.map.insert(offset);
             }
-            return Received::Dropped;
+            return self.on_dropped(offset, path);
         }
         if data.flags.is_begin() && data.flags.is_end() {
             return self.on_whole(data, offset, cost, path, block, rest);
         }
-        match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, self.max_message) {
+        self.on_fragment(data, offset, cost, path)
+    }
+
+    /// A part of a message, for which there is room.
+    fn on_fragment(&mut self, data: &Data<'_>, offset: usize, cost: usize, path: PathId) -> Received {
+        let max = if matches!(self.partial, Partial::Off) { self.max_message } else { usize::MAX };
+        match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, max) {
             Ok(complete) => {
                 self.held += cost;
+                self.counters.unordered_chunks += u64::from(data.flags.is_unordered());
                 if let Err(violation) = self.arrived(data, offset) {
                     return violation;
                 }
-                complete.map_or(Received::New, |complete| self.deliver(complete))
+                match complete {
+                    Some(complete) => self.deliver(complete, path),
+                    None if self.held >= self.max_message && self.partial.is_possible() => self.consider_pieces(path),
+                    None => Received::New,
+                }
             }
             Err(reassembly::Refused::Violation(what)) => Received::Violation(what),
             Err(reassembly::Refused::TooLarge) => Received::TooLarge,
@@ -142,6 +159,10 @@ impl Rx {
 
     #[cold]
     fn on_duplicate(&mut self, data: &Data<'_>, path: PathId) -> Received {
+        if self.map.is_too_far(data.tsn) {
+            self.counters.out_of_sequence += 1;
+            return Received::Duplicate;
+        }
         self.counters.duplicates += 1;
         self.map.note_duplicate(data.tsn);
         if self.faults.has(Fault::DuplicateDelivered) && data.flags.is_unordered() {
@@ -169,12 +190,14 @@ impl Rx {
             // What has to wait may wait for long: it keeps no block alive in which others were.
             self.held += cost;
             let message = reassembly::message(data, path, Bytes::copy_from_slice(data.payload));
-            return self.deliver(reassembly::Complete { message, cost, fragments: 1 });
+            return self.deliver(reassembly::Complete { message, cost, fragments: 1, partial: false }, path);
         }
         self.ready_bytes += cost;
         self.ready.push_back(reassembly::message(data, path, block.copy(data.payload, cost, rest)));
         if ordered {
             self.deliver_next(data.stream);
+        } else {
+            self.counters.unordered_chunks += 1;
         }
         Received::New
     }
@@ -207,7 +230,10 @@ impl Rx {
     }
 
     /// A message is complete: it is ready, or waits for those before it.
-    fn deliver(&mut self, complete: reassembly::Complete) -> Received {
+    fn deliver(&mut self, complete: reassembly::Complete, path: PathId) -> Received {
+        if complete.partial {
+            return self.finish_pieces(complete, path);
+        }
         let (stream, ordered) = (complete.message.stream, !complete.message.unordered);
         let next = if ordered { self.streams.pass(complete, self.faults) } else { Ok(Some(complete)) };
         match next {
@@ -240,9 +266,9 @@ impl Rx {
     /// given up for it (RFC 9260 §6.2: reneging).
     fn make_room(&mut self, offset: usize, cost: usize) -> bool {
         // §6.2: a window that was announced as shut takes nothing new, though a rest of it would hold a small chunk.
-        // (Fragments of a message that is still arriving are no such case: nothing but the rest sets them free.)
-        let is_shut = self.announced == 0 && self.held == 0 && self.a_rwnd() == 0;
-        if is_shut && !self.map.has_gaps() && !self.faults.has(Fault::WindowNotEnforced) {
+        // (Fragments of a message that is still arriving are no such case: nothing but the rest sets them free, unless
+        // they are handed over in pieces.)
+        if self.announced == 0 && self.is_shut() && !self.faults.has(Fault::WindowNotEnforced) {
             return false;
         }
         // What was announced is honoured: a chunk that fits but for its overhead is taken, or its sender would see an
@@ -252,15 +278,28 @@ impl Rx {
         if fits || self.charged() == 0 || self.faults.has(Fault::WindowNotEnforced) {
             return true;
         }
-        if offset > 0 || self.held == 0 {
+        if offset > 0 {
             return false;
         }
-        let hard_bound = self.window + self.window / 8 + self.reserve;
+        if self.waits_for_piece() {
+            // Nothing else sets free what waits behind it, and there is no more of it than this chunk.
+            return true;
+        }
+        if self.held == 0 {
+            return false;
+        }
+        let hard_bound = self.window + self.window / 8;
         if self.charged() + cost <= hard_bound {
             return true;
         }
         self.renege();
         self.charged() + cost <= hard_bound
+    }
+
+    /// Whether the window is shut until the user reads.
+    #[cold]
+    fn is_shut(&self) -> bool {
+        (self.held == 0 || self.partial.is_active()) && self.a_rwnd() == 0 && !self.map.has_gaps()
     }
 
     /// Gives up what was received out of order and is not delivered.
@@ -278,13 +317,26 @@ impl Rx {
         }
     }
 
-    /// What [`Rx::pop`] would take.
-    pub fn peek(&self) -> Option<&Message> {
-        self.ready.front()
+    /// What [`Rx::pop`] would take, and how long it is: a piece is put together when it is taken.
+    pub fn peek(&self) -> Option<(&Message, usize)> {
+        let message = self.ready.front()?;
+        if self.partial.is_next() {
+            return Some((message, self.fragments.piece_len())).filter(|(_, len)| *len > 0);
+        }
+        Some((message, message.payload.len()))
     }
 
-    /// The next message.
+    /// The next message, or piece of one.
+    #[inline]
     pub fn pop(&mut self) -> Option<Message> {
+        if self.partial.is_active() {
+            return self.pop_amid_pieces();
+        }
+        self.pop_ready()
+    }
+
+    #[inline]
+    fn pop_ready(&mut self) -> Option<Message> {
         let message = self.ready.pop_front()?;
         self.ready_bytes -= message.payload.len() + OVERHEAD;
         self.counters.messages += 1;
@@ -294,6 +346,9 @@ impl Rx {
 
     /// The next messages, at most `max`; says how many there were.
     pub fn pop_many(&mut self, max: usize, take: &mut dyn FnMut(Message)) -> usize {
+        if self.partial.is_active() {
+            return self.pop_many_amid_pieces(max, take);
+        }
         let count = max.min(self.ready.len());
         for message in self.ready.drain(..count) {
             self.ready_bytes -= message.payload.len() + OVERHEAD;
@@ -311,8 +366,22 @@ impl Rx {
         }
     }
 
+    /// Whether [`Rx::pop`] would take something.
+    #[inline]
+    pub fn is_readable(&self) -> bool {
+        !self.ready.is_empty() && !self.waits_for_piece()
+    }
+
     pub fn ready_messages(&self) -> usize {
-        self.ready.len()
+        match self.partial {
+            Partial::Active { ahead } => ahead + usize::from(self.fragments.piece_len() > 0),
+            Partial::Off | Partial::Possible => self.ready.len(),
+        }
+    }
+
+    /// Takes what of a configuration can change.
+    pub fn configure(&mut self, config: &Config) {
+        self.max_message = config.largest_inbound_message();
     }
 
     /// Bytes held, with overhead.

@@ -1,7 +1,7 @@
 //! Putting fragments together (RFC 9260 §6.9). Fragments of a message have consecutive TSNs, so what
 //! has arrived is a set of runs; a run that begins with B and ends with E is a message.
 
-use crate::api::Message;
+use crate::api::{Message, Part};
 use crate::serial::{Ssn, Tsn};
 use crate::types::{PathId, Ppid, StreamId};
 use crate::wire::Data;
@@ -14,6 +14,16 @@ pub struct Complete {
     pub message: Message,
     pub cost: usize,
     pub fragments: u32,
+    /// It is being handed over in pieces: this is its rest.
+    pub partial: bool,
+}
+
+/// What has arrived of the message that is being handed over in pieces.
+#[derive(Debug)]
+pub struct Piece {
+    pub tsn: Tsn,
+    pub payload: Bytes,
+    pub cost: usize,
 }
 
 /// Why a fragment is not taken.
@@ -27,16 +37,21 @@ pub enum Refused {
 
 /// Fragments with consecutive TSNs, all of one message.
 #[derive(Debug)]
-struct Run {
+pub struct Run {
     first: Tsn,
-    stream: StreamId,
-    ssn: Ssn,
+    pub stream: StreamId,
+    pub ssn: Ssn,
     ppid: Ppid,
-    unordered: bool,
+    pub unordered: bool,
     has_begin: bool,
     has_end: bool,
+    /// It is being handed over in pieces.
+    partial: bool,
     count: u32,
-    len: usize,
+    /// How many of them were handed over: none, or the first.
+    taken: u32,
+    /// Bytes held.
+    pub len: usize,
     /// The bytes; what arrives in order goes on in the last part.
     parts: VecDeque<BytesMut>,
 }
@@ -56,6 +71,29 @@ impl Run {
 
     fn is_complete(&self) -> bool {
         self.has_begin && self.has_end
+    }
+
+    fn cost(&self) -> usize {
+        self.len + (self.count - self.taken) as usize * super::OVERHEAD
+    }
+
+    /// From now on it is handed over in pieces: what is known of its message, which came over `path` last.
+    pub fn begin_pieces(&mut self, path: PathId) -> Message {
+        self.partial = true;
+        self.message(path, Bytes::new())
+    }
+
+    fn message(&self, path: PathId, payload: Bytes) -> Message {
+        Message {
+            stream: self.stream,
+            ppid: self.ppid,
+            ssn: self.ssn,
+            tsn: self.first.plus(self.taken),
+            unordered: self.unordered,
+            path,
+            part: Part::Whole,
+            payload,
+        }
     }
 
     /// Whether `next` continues this run's message.
@@ -79,27 +117,26 @@ impl Run {
         }
     }
 
-    fn into_complete(mut self, path: PathId) -> Complete {
+    /// Takes the bytes out.
+    fn take_bytes(&mut self) -> Bytes {
         let guessed_well = |part: &BytesMut| part.capacity() <= 2 * part.len() + 1024;
         let payload = if self.parts.len() == 1 && guessed_well(&self.parts[0]) {
             self.parts.pop_front().unwrap_or_default()
         } else {
             let mut whole = BytesMut::with_capacity(self.len);
-            self.parts.iter().for_each(|part| whole.extend_from_slice(part));
+            self.parts.drain(..).for_each(|part| whole.extend_from_slice(&part));
             whole
         };
+        payload.freeze()
+    }
+
+    fn into_complete(mut self, path: PathId) -> Complete {
+        let payload = self.take_bytes();
         Complete {
-            cost: self.len + self.count as usize * super::OVERHEAD,
+            cost: self.cost(),
             fragments: self.count,
-            message: Message {
-                stream: self.stream,
-                ppid: self.ppid,
-                ssn: self.ssn,
-                tsn: self.first,
-                unordered: self.unordered,
-                path,
-                payload: payload.freeze(),
-            },
+            partial: self.partial,
+            message: self.message(path, payload),
         }
     }
 }
@@ -113,6 +150,7 @@ pub fn message(data: &Data<'_>, path: PathId, payload: Bytes) -> Message {
         tsn: data.tsn,
         unordered: data.flags.is_unordered(),
         path,
+        part: Part::Whole,
         payload,
     }
 }
@@ -167,7 +205,9 @@ impl Reassembly {
             unordered: data.flags.is_unordered(),
             has_begin: data.flags.is_begin(),
             has_end: data.flags.is_end(),
+            partial: false,
             count: 1,
+            taken: 0,
             len: data.payload.len(),
             parts: VecDeque::with_capacity(1),
         };
@@ -249,6 +289,36 @@ impl Reassembly {
         Some(complete)
     }
 
+    /// The message that is arriving, if the cumulative TSN has come to the middle of one.
+    pub fn arriving(&mut self, cumulative: u64) -> Option<&mut Run> {
+        let first = self.runs.first_entry()?;
+        (*first.key() <= cumulative).then(|| first.into_mut())
+    }
+
+    /// How many bytes there are of the message that is being handed over in pieces: it is the first.
+    pub fn piece_len(&self) -> usize {
+        self.runs.first_key_value().map_or(0, |(_, run)| run.len)
+    }
+
+    /// Takes these bytes out. The last fragment stays, without its bytes, for others to follow.
+    pub fn take_piece(&mut self) -> Option<Piece> {
+        if self.piece_len() == 0 {
+            return None;
+        }
+        let (start, mut run) = self.runs.pop_first()?;
+        let piece = Piece { tsn: run.first.plus(run.taken), cost: run.cost(), payload: run.take_bytes() };
+        let before = run.count - 1;
+        (run.first, run.count, run.taken, run.len) = (run.first.plus(before), 1, 1, 0);
+        self.runs.insert(start + u64::from(before), run);
+        Some(piece)
+    }
+
+    /// Whether the first run is handed over in pieces, and no other.
+    #[cfg(feature = "fuzzing")]
+    pub fn has_pieces(&self) -> bool {
+        self.runs.values().enumerate().all(|(at, run)| run.partial == (at == 0))
+    }
+
     /// What is held, recounted: runs do not overlap, and none is whole.
     #[cfg(feature = "fuzzing")]
     pub fn recount(&self, cumulative: u64) -> usize {
@@ -260,7 +330,7 @@ impl Reassembly {
             assert!(!run.is_complete(), "a message is complete and was not handed on");
             assert!(*start > cumulative || run.has_begin, "a message without a beginning was acknowledged");
             assert_eq!(run.parts.iter().map(BytesMut::len).sum::<usize>(), run.len, "bytes of a run");
-            held += run.len + run.count as usize * super::OVERHEAD;
+            held += run.cost();
         }
         held
     }
@@ -274,7 +344,7 @@ impl Reassembly {
                 (1..run.count).for_each(|more| {
                     take_back(run.first.plus(more));
                 });
-                freed += run.len + run.count as usize * super::OVERHEAD;
+                freed += run.cost();
             }
             keep
         });

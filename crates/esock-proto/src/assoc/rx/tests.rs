@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Part;
 use crate::serial::Ssn;
 use crate::types::{Ppid, StreamId};
 use crate::wire::DataFlags;
@@ -149,7 +150,7 @@ fn a_tsn_far_ahead_is_not_taken() {
     assert_eq!(take(&mut rx, data(70_000, 0, "BE", b"far")), Received::Duplicate);
     assert!(rx.map.is_too_far(Tsn(u32::MAX - 1).plus(70_000)));
     assert!(rx.map.take_duplicates().is_empty());
-    assert_eq!(rx.charged(), 0);
+    assert_eq!((rx.charged(), rx.counters.out_of_sequence, rx.counters.duplicates), (0, 1, 0));
 }
 
 #[test]
@@ -168,4 +169,33 @@ fn small_messages_of_a_packet_share_memory_but_for_one_that_has_to_wait() {
     let alone: Vec<bool> = all.iter().map(bytes::Bytes::is_unique).collect();
     assert_eq!(alone, [false, false, true, false, false]);
     assert_eq!((rx.charged(), rx.counters.messages), (0, 5));
+}
+
+#[test]
+fn what_waits_behind_a_message_that_is_read_in_pieces_never_keeps_its_rest_out() {
+    let mut rx = Rx::new(Tsn(u32::MAX - 1), &Config { partial_delivery: true, max_message: 8000, ..config() });
+    let payload = [7; 1000];
+    for at in 0..9 {
+        assert_eq!(take(&mut rx, data(at, 0, if at == 0 { "B" } else { "" }, &payload)), Received::New);
+    }
+    assert_eq!(rx.ready_messages(), 1);
+    let piece = rx.pop().unwrap();
+    assert_eq!((piece.part, piece.payload.len()), (Part::More, 9000));
+    // The rest of it is lost; what was sent behind it fills the window.
+    let behind = (20..200).filter(|at| take(&mut rx, data(*at, 0, "BEU", &payload)) == Received::New).count();
+    assert!(behind > 40 && rx.a_rwnd() == 0);
+    assert_eq!((rx.ready_messages(), rx.pop(), rx.peek()), (0, None, None), "it all waits");
+    rx.on_announced(0);
+    for at in 9..19 {
+        assert_eq!(take(&mut rx, data(at, 0, "", &payload)), Received::New, "{at}");
+        assert_eq!(rx.peek().map(|(message, len)| (message.part, len)), Some((Part::Last, 1000)));
+        assert_eq!(rx.pop().unwrap().part, Part::More);
+        assert!(rx.charged() <= (64 << 10) + 2048, "one chunk more than the window");
+    }
+    assert_eq!(take(&mut rx, data(19, 0, "E", &payload)), Received::New);
+    assert_eq!(rx.ready_messages(), 1 + behind);
+    assert_eq!(rx.pop().unwrap().part, Part::Last);
+    let mut rest = 0;
+    assert_eq!(rx.pop_many(usize::MAX, &mut |message| rest += usize::from(message.part == Part::Whole)), behind);
+    assert_eq!((rest, rx.charged(), rx.map.has_gaps()), (behind, 0, false));
 }

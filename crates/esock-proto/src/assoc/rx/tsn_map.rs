@@ -1,6 +1,6 @@
 //! Which TSNs have arrived (RFC 9260 §6.2): the cumulative one, and a bitmap of what came beyond it.
 
-use crate::bits::BitRing;
+use crate::bits::RareBits;
 use crate::serial::Tsn;
 use crate::wire::GapBlock;
 
@@ -16,16 +16,21 @@ pub struct TsnMap {
     /// The cumulative TSN without wrapping, for keys that need an order.
     extended: u64,
     /// Bit k: cumulative + 1 + k has arrived.
-    beyond: BitRing,
+    beyond: RareBits,
     /// One past the highest bit set.
     end: usize,
-    duplicates: Vec<Tsn>,
+    /// Since the last SACK.
+    #[expect(
+        clippy::box_collection,
+        reason = "mostly there are none, and all associations would have the room for it"
+    )]
+    duplicates: Option<Box<Vec<Tsn>>>,
 }
 
 impl TsnMap {
     pub fn new(cumulative: Tsn) -> Self {
         // The extended number starts high enough that nothing before it is negative.
-        Self { cumulative, extended: 1 << 33, beyond: BitRing::default(), end: 0, duplicates: Vec::new() }
+        Self { cumulative, extended: 1 << 33, beyond: RareBits::default(), end: 0, duplicates: None }
     }
 
     pub fn cumulative(&self) -> Tsn {
@@ -106,18 +111,18 @@ impl TsnMap {
     }
 
     pub fn note_duplicate(&mut self, tsn: Tsn) {
-        if self.duplicates.len() < MAX_DUPLICATES && !self.is_too_far(tsn) {
-            self.duplicates.push(tsn);
+        if self.duplicates() < MAX_DUPLICATES && !self.is_too_far(tsn) {
+            self.duplicates.get_or_insert_default().push(tsn);
         }
     }
 
     /// The duplicates since the last time (RFC 9260 §6.2: reported once).
     pub fn take_duplicates(&mut self) -> Vec<Tsn> {
-        std::mem::take(&mut self.duplicates)
+        self.duplicates.take().map(|duplicates| *duplicates).unwrap_or_default()
     }
 
     pub fn duplicates(&self) -> usize {
-        self.duplicates.len()
+        self.duplicates.as_ref().map_or(0, |duplicates| duplicates.len())
     }
 
     /// The gap ack blocks, at most `max`.

@@ -9,7 +9,7 @@ mod send_queue;
 mod sent;
 
 use crate::api::{Negotiated, SendOptions, Undelivered};
-use crate::bits::BitRing;
+use crate::bits::{BitRing, RareBits};
 use crate::config::Config;
 use crate::error::SendError;
 use crate::faults::{Fault, Faults};
@@ -46,8 +46,8 @@ pub struct Tx {
     /// Chunks from `cumulative + 1` on.
     sent: VecDeque<SentChunk>,
     /// By offset into `sent`: gap-acked, marked for retransmission, counting miss indications.
-    acked: BitRing,
-    lost: BitRing,
+    acked: RareBits,
+    lost: RareBits,
     watched: BitRing,
     lost_chunks: usize,
     /// How many of `sent` are gap-acked.
@@ -109,6 +109,8 @@ enum Heard {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct TxCounters {
     pub data_chunks: u64,
+    pub unordered_chunks: u64,
+    pub gap_blocks: u64,
     pub retransmissions: u64,
     pub fast_retransmissions: u64,
     pub bytes_acked: u64,
@@ -130,8 +132,8 @@ impl Tx {
             first_message: 0,
             unsent_of_last: 0,
             sent: VecDeque::new(),
-            acked: BitRing::default(),
-            lost: BitRing::default(),
+            acked: RareBits::default(),
+            lost: RareBits::default(),
             watched: BitRing::default(),
             lost_chunks: 0,
             gap_acked: 0,
@@ -333,7 +335,9 @@ impl Tx {
         if self.is_drained() {
             self.queue.compact();
             (self.messages, self.sent) = (VecDeque::new(), VecDeque::new());
-            [&mut self.acked, &mut self.lost, &mut self.watched].into_iter().for_each(BitRing::reset);
+            self.acked.reset();
+            self.lost.reset();
+            self.watched.reset();
         }
     }
 

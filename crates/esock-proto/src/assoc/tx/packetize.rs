@@ -238,6 +238,7 @@ impl Tx {
             timed_out: false,
         };
         self.unsent_of_last -= len;
+        self.counters.unordered_chunks += u64::from(flags.is_unordered());
         self.watched.set(at);
         self.sent.push_back(chunk);
         self.count_in_flight(&chunk, path);

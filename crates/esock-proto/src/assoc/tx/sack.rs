@@ -2,6 +2,7 @@
 //! the bitmaps, the number of blocks, and what changed.
 
 use super::loss::Reported;
+use super::sent::SentChunk;
 use super::{Heard, MESSAGE_OVERHEAD, Tx};
 use crate::assoc::path::{Paths, SackScratch};
 use crate::faults::Fault;
@@ -58,6 +59,7 @@ impl Tx {
         self.acknowledge_cumulative(now, moved, paths);
         let (mut highest, mut newly_gap_acked, mut reneged) = (0, false, false);
         if sack.has_gaps() || self.acked.next_set(0).is_some() {
+            self.counters.gap_blocks += sack.gap_count();
             (highest, newly_gap_acked, reneged) = self.acknowledge_gaps(now, sack.gaps(), paths);
         }
         if self.fast_recovery.is_some_and(|exit| !exit.follows(self.cumulative)) {
@@ -129,14 +131,14 @@ impl Tx {
         let (mut bytes, mut ended) = (0, 0);
         for offset in 0..count {
             let was_acked = !plain && self.acked.get(offset);
+            let chunk = self.sent[offset];
             if was_acked {
                 self.gap_acked -= 1;
             } else if plain {
-                self.acknowledge_in_flight(now, offset, paths);
+                self.acknowledge_in_flight(now, offset, &chunk, paths);
             } else {
                 self.acknowledge(now, offset, paths);
             }
-            let chunk = &self.sent[offset];
             paths.list[usize::from(chunk.path)].sack.earliest |= !was_acked;
             bytes += usize::from(chunk.len);
             // A chunk with the E bit is the last of its message; messages begin in TSN order.
@@ -157,7 +159,7 @@ impl Tx {
 
     /// A chunk that was in flight or marked is acknowledged.
     fn acknowledge(&mut self, now: Time, offset: usize, paths: &mut Paths) {
-        let chunk = &self.sent[offset];
+        let chunk = self.sent[offset];
         let was_lost = self.lost.get(offset);
         if was_lost {
             self.lost.clear(offset);
@@ -167,20 +169,20 @@ impl Tx {
             paths.list[usize::from(chunk.path)].flight -= chunk.size();
         }
         self.watched.clear(offset);
-        self.note_acked(now, offset, was_lost, paths);
+        self.note_acked(now, offset, &chunk, was_lost, paths);
     }
 
     /// The same of a chunk that was in flight, where no mark has to be looked at or cleared.
-    fn acknowledge_in_flight(&mut self, now: Time, offset: usize, paths: &mut Paths) {
-        let chunk = &self.sent[offset];
+    #[inline]
+    fn acknowledge_in_flight(&mut self, now: Time, offset: usize, chunk: &SentChunk, paths: &mut Paths) {
         self.flight -= usize::from(chunk.len);
         paths.list[usize::from(chunk.path)].flight -= chunk.size();
-        self.note_acked(now, offset, false, paths);
+        self.note_acked(now, offset, chunk, false, paths);
     }
 
     /// What an acknowledgement says about the path.
-    fn note_acked(&self, now: Time, offset: usize, was_lost: bool, paths: &mut Paths) {
-        let chunk = &self.sent[offset];
+    #[inline]
+    fn note_acked(&self, now: Time, offset: usize, chunk: &SentChunk, was_lost: bool, paths: &mut Paths) {
         let path = &mut paths.list[usize::from(chunk.path)];
         if let Some(log) = &mut path.log {
             log.on_acked(now, chunk.logged, chunk.size(), chunk.sent_again);

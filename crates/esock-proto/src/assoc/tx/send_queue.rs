@@ -15,14 +15,15 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct SendQueue {
     messages: VecDeque<(SendOptions, Bytes)>,
     /// When each of those that have a lifetime is given up, in the order of `messages`.
-    expiries: VecDeque<Time>,
+    #[expect(clippy::box_collection, reason = "few associations have any, all would have the room for it")]
+    expiries: Option<Box<VecDeque<Time>>>,
     bytes: usize,
 }
 
 impl SendQueue {
     pub fn push(&mut self, now: Time, options: SendOptions, payload: Bytes) {
         if let Some(lifetime) = options.lifetime {
-            self.expiries.push_back(now + lifetime.min(LONGEST));
+            self.expiries.get_or_insert_default().push_back(now + lifetime.min(LONGEST));
         }
         self.bytes += payload.len();
         self.messages.push_back((options, payload));
@@ -31,7 +32,7 @@ impl SendQueue {
     /// Gives back the room of what has left.
     pub fn compact(&mut self) {
         self.messages.shrink_to_fit();
-        self.expiries.shrink_to_fit();
+        self.expiries.take_if(|expiries| expiries.is_empty());
     }
 
     pub fn bytes(&self) -> usize {
@@ -50,11 +51,9 @@ impl SendQueue {
 
     /// When the message that is next has waited for as long as its lifetime is; none has no lifetime.
     pub fn next_expiry(&self) -> Option<Time> {
-        if self.expiries.is_empty() {
-            return None;
-        }
+        let first = self.expiries.as_ref()?.front().copied();
         let has_lifetime = self.messages.front().is_some_and(|(options, _)| options.lifetime.is_some());
-        self.expiries.front().copied().filter(|_| has_lifetime)
+        first.filter(|_| has_lifetime)
     }
 
     /// Whether the message that is next has waited for longer than its lifetime.
@@ -65,8 +64,10 @@ impl SendQueue {
     pub fn pop(&mut self) -> Option<(SendOptions, Bytes)> {
         let next = self.messages.pop_front()?;
         self.bytes -= next.1.len();
-        if next.0.lifetime.is_some() {
-            self.expiries.pop_front();
+        if next.0.lifetime.is_some()
+            && let Some(expiries) = &mut self.expiries
+        {
+            expiries.pop_front();
         }
         Some(next)
     }
@@ -81,14 +82,16 @@ impl SendQueue {
 
     /// Takes out what is for streams that do not exist.
     pub fn take_beyond(&mut self, streams: u16) -> VecDeque<(SendOptions, Bytes)> {
-        let mut expiries = std::mem::take(&mut self.expiries);
+        let mut expiries = self.expiries.take();
         let mut gone = VecDeque::new();
         self.bytes = 0;
         for (options, payload) in std::mem::take(&mut self.messages) {
-            let expiry = options.lifetime.and_then(|_| expiries.pop_front());
+            let expiry = options.lifetime.and(expiries.as_mut()).and_then(|expiries| expiries.pop_front());
             if options.stream.0 < streams {
                 self.bytes += payload.len();
-                self.expiries.extend(expiry);
+                if let Some(expiry) = expiry {
+                    self.expiries.get_or_insert_default().push_back(expiry);
+                }
                 self.messages.push_back((options, payload));
             } else {
                 gone.push_back((options, payload));
@@ -99,7 +102,7 @@ impl SendQueue {
 
     pub fn drain(&mut self) -> impl Iterator<Item = (SendOptions, Bytes)> + use<> {
         self.bytes = 0;
-        self.expiries = VecDeque::new();
+        self.expiries = None;
         std::mem::take(&mut self.messages).into_iter()
     }
 }

@@ -107,6 +107,16 @@ impl Tx {
         marked
     }
 
+    /// What went along with COOKIE ECHO in vain is sent again, over whichever path there is by then: none has failed.
+    pub fn recall(&mut self, paths: &mut Paths) {
+        for offset in 0..self.sent.len() {
+            if !self.acked.get(offset) && !self.lost.get(offset) {
+                self.mark_lost(offset, paths);
+            }
+            self.sent[offset].path = 0;
+        }
+    }
+
     /// How long data in flight has waited for the cumulative TSN to move.
     pub fn stalled_for(&self, now: Time) -> std::time::Duration {
         if self.sent.is_empty() { std::time::Duration::ZERO } else { now.since(self.progress) }
