@@ -26,8 +26,11 @@ impl Guest {
     /// Starts a command of a shell, whose output is told line by line.
     fn start(lab: &mut Lab, tag: &str, command: &str) -> Self {
         let script = place(tag);
+        // A program that is killed in the middle of a line leaves it unended: what others say next would be part of it.
         let text = format!(
-            "export PYTHONUNBUFFERED=1\nset -o pipefail\n({command}) 2>&1 </dev/null | sed -u 's/[[:space:]]/_/g; s/^/@{tag} event=said text=/'\n"
+            "export PYTHONUNBUFFERED=1\nset -o pipefail\n\
+             {{ ({command}) 2>&1 </dev/null; code=$?; echo; exit $code; }} | \
+             sed -u 's/[[:space:]]/_/g; s/^/@{tag} event=said text=/'\n"
         );
         std::fs::write(&script, text).unwrap();
         Self(lab.command_in_guest(tag, &format!("bash {}", script.display())))
