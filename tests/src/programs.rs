@@ -51,6 +51,8 @@ pub struct Report {
 impl Stage {
     /// One in a namespace; its broker is known by `name`.
     pub fn new(namespace: &Namespace, carrier: Carrier, name: &str) -> Self {
+        // It may have to be built, which takes its time: not when a peer waits already.
+        esock();
         let broker = format!("esock/test/{name}/{}/{}", carrier.name(), std::process::id());
         Self { namespace: namespace.flag().to_owned(), carrier, broker, settings: Vec::new() }
     }
