@@ -182,6 +182,22 @@ fn the_window_is_full_but_for_the_last_fragment_of_a_message() {
     assert!(took < seconds(4), "{took:?}");
 }
 
+/// What each fragment takes beside its bytes must not shut the window for the rest of its message.
+// covers: RFC 9260 §6.9
+#[test]
+fn a_message_of_half_the_window_comes_in_small_fragments() {
+    for (window, segment) in [(16_384, 64), (65_536, 128), (65_536, 600)] {
+        let mut sender = quiet();
+        sender.max_segment = segment;
+        let (mut pair, client, server) = Pair::established(1, [sender, with_window(window)]);
+        for round in 1..4 {
+            pair.send(0, client, 0, &vec![round; window as usize / 2]);
+        }
+        let took = until_delivered(&mut pair, 0, [client, server], 3, seconds(60));
+        assert!(took < seconds(8), "{took:?} in fragments of {segment}");
+    }
+}
+
 #[test]
 fn flight_reaches_cwnd_and_every_acknowledgement_is_lost() {
     // covers: RFC 9260 §6.3.2-R1, §6.3.3-E3

@@ -125,7 +125,8 @@ pub enum OwnerEvent {
         /// The message.
         message: Message,
     },
-    /// Something has happened on an association. [`Event::Up`] comes first, [`Event::Closed`] last.
+    /// Something has happened on an association. [`Event::Up`] comes first, but for what became of messages
+    /// that were sent before ([`Event::Undelivered`], [`Event::Expired`]); [`Event::Closed`] comes last.
     Event {
         /// Whose.
         association: Association,

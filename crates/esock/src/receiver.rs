@@ -13,7 +13,8 @@ use tokio::task::coop::cooperative;
 pub enum Received {
     /// A message from the peer: whole, unless `Config::partial_delivery` is on, see `Message::part`.
     Message(Message),
-    /// Something has happened. [`Event::Up`] comes first, [`Event::Closed`] last.
+    /// Something has happened. [`Event::Up`] comes first, but for what became of messages
+    /// that were sent before ([`Event::Undelivered`], [`Event::Expired`]); [`Event::Closed`] comes last.
     Event(Event),
 }
 

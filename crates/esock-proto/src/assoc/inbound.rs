@@ -73,7 +73,11 @@ impl Association {
                 break;
             };
             let next = match (chunk.kind, source) {
-                (kind::INIT_ACK, _) => self.handle_init_ack(cx, &chunk, datagram, local_for),
+                (kind::INIT_ACK, _) => {
+                    // Of these chunks, not of the packet: what was kept from behind a COOKIE ECHO has no common header.
+                    let alone = crate::wire::padded(chunk.raw.len()) >= chunks.len();
+                    self.handle_init_ack(cx, &chunk, datagram, alone, local_for)
+                }
                 (_, None) => Next::Stop,
                 // §6.10: it comes alone, as INIT and INIT ACK do.
                 (kind::SHUTDOWN_COMPLETE, _) if crate::wire::padded(chunk.raw.len()) < chunks.len() => {
@@ -186,11 +190,11 @@ impl Association {
         cx: &mut Cx<'_>,
         chunk: &Chunk<'_>,
         datagram: &Datagram<'_>,
+        // §5.1: it must be the only chunk of its packet.
+        alone: bool,
         local_for: &dyn Fn(crate::types::Address) -> crate::transmit::Local,
     ) -> Next {
         self.counters.control_chunks_received += 1;
-        // §5.1: it must be the only chunk of its packet.
-        let alone = crate::wire::padded(chunk.raw.len()) >= datagram.data.len() - HEADER_BYTES;
         match Init::parse(chunk) {
             Ok(init) if alone => {
                 self.on_init_ack(cx, &init, datagram.remote, (datagram.local, datagram.encap_port), local_for);

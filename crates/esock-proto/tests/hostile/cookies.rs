@@ -263,6 +263,21 @@ fn a_cookie_does_not_tell_the_tags_of_the_association_that_exists() {
     assert!(matches!(world.events.last(), Some((_, Event::Restarted(_) | Event::Writable))));
 }
 
+/// What is kept from behind a COOKIE ECHO is no packet: it may be shorter than a common header.
+// covers: RFC 9260 §5.1, §6.10
+#[test]
+fn an_init_ack_behind_a_cookie_echo_is_nothing() {
+    for rest in 0..24usize {
+        let mut world = World::new();
+        let mut peer = world.half_open(evil(), InitFields::default(), &[]);
+        let behind = chunk(INIT_ACK, 0, &vec![0; rest]);
+        let replies = world.hit(evil(), &peer.packet(&[chunk(COOKIE_ECHO, 0, &peer.cookie), behind].concat()));
+        assert_eq!(kinds(&replies[0].data), [COOKIE_ACK], "{rest} bytes");
+        peer.id = world.accepted.last().copied();
+        assert_eq!(world.stats(peer.id()).state, State::Established, "{rest} bytes");
+    }
+}
+
 /// What stands behind a COOKIE ECHO is kept while the user decides: as little as possible.
 #[test]
 fn peers_that_wait_for_a_decision_are_bounded_in_number_and_bytes() {

@@ -186,7 +186,8 @@ fn a_message_that_never_ends_costs_no_more_than_the_window_where_it_is_read_in_p
     for fragment in [1, 100, 1000] {
         let mut config = quiet();
         let window = 20_000;
-        (config.receive_window, config.partial_delivery, config.max_message) = (window, true, 5000);
+        let whole = 5000.min(50 * fragment);
+        (config.receive_window, config.partial_delivery, config.max_message) = (window, true, whole);
         let mut world = World::with(config, StackConfig::default());
         let mut peer = world.settled();
         let first = peer.data(BEGIN, 0, 1, &vec![1; fragment]);
@@ -261,6 +262,29 @@ fn memory_is_bounded_by_the_window_whatever_fills_it() {
         assert!(stats.receive_buffered <= window + window / 8, "{what}: {stats:#?}");
         assert!(spent.kept < 3 * window as isize, "{what}: {} bytes", spent.kept);
     }
+}
+
+/// A message whose fragments come from its end on: each joins those behind it, and twice as many are twice the work.
+#[test]
+fn a_message_that_comes_from_its_end_on_is_no_more_work() {
+    let spent = [2000u32, 4000].map(|fragments| {
+        let mut world = World::with(quiet(), StackConfig::default());
+        let mut peer = world.settled();
+        let packets: Vec<_> = (0..fragments)
+            .rev()
+            .map(|at| {
+                let flags = if at == 0 { BEGIN } else { 0 } | if at == fragments - 1 { END } else { 0 };
+                peer.packet(&data(flags, peer.tsn.wrapping_add(at), 0, 1, &[at as u8]))
+            })
+            .collect();
+        peer.tsn = peer.tsn.wrapping_add(fragments);
+        let spent = cost(|| packets.iter().for_each(|packet| world.feed(evil(), packet)));
+        let whole = world.stack.recv(world.now, peer.id()).expect("it is whole");
+        assert!(whole.payload.iter().enumerate().all(|(at, byte)| *byte == at as u8));
+        assert_eq!(whole.payload.len(), fragments as usize);
+        spent.allocated
+    });
+    assert!(spent[1] < 3 * spent[0], "{spent:?} bytes were asked for");
 }
 
 // covers: RFC 9260 §6.2

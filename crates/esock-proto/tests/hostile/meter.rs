@@ -1,4 +1,4 @@
-//! What the current thread has allocated: bytes held, the most held since a moment, and how often.
+//! What the current thread has allocated: bytes held, the most held since a moment, how often, and how much in all.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,6 +9,7 @@ thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    static TOTAL: Cell<usize> = const { Cell::new(0) };
 }
 
 fn account(bytes: isize, allocations: usize) {
@@ -18,6 +19,7 @@ fn account(bytes: isize, allocations: usize) {
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
     });
     let _ = COUNT.try_with(|count| count.set(count.get() + allocations));
+    let _ = TOTAL.try_with(|total| total.set(total.get() + bytes.max(0).cast_unsigned()));
 }
 
 // SAFETY: every call goes to the system's allocator unchanged; the counters are plain cells of the thread,
@@ -48,20 +50,25 @@ pub struct Cost {
     pub kept: isize,
     /// The most bytes held at once, beyond those held before.
     pub peak: isize,
-    /// How often the allocator was asked.
+    /// How often the allocator was asked, and for how many bytes in all.
     pub allocations: usize,
+    pub allocated: usize,
 }
 
 /// Nothing at all.
-pub const FREE: Cost = Cost { kept: 0, peak: 0, allocations: 0 };
+pub const FREE: Cost = Cost { kept: 0, peak: 0, allocations: 0, allocated: 0 };
 
 /// Counts what `call` allocates.
 pub fn cost(call: impl FnOnce()) -> Cost {
-    let before = held();
-    let count = COUNT.with(Cell::get);
+    let (before, count, total) = (held(), COUNT.with(Cell::get), TOTAL.with(Cell::get));
     PEAK.with(|peak| peak.set(before));
     call();
-    Cost { kept: held() - before, peak: PEAK.with(Cell::get) - before, allocations: COUNT.with(Cell::get) - count }
+    Cost {
+        kept: held() - before,
+        peak: PEAK.with(Cell::get) - before,
+        allocations: COUNT.with(Cell::get) - count,
+        allocated: TOTAL.with(Cell::get) - total,
+    }
 }
 
 #[test]
@@ -72,6 +79,6 @@ fn the_meter_sees_what_is_kept_what_was_held_and_how_often() {
         drop(vec![0u8; 1000]);
         kept = vec![0u8; 300];
     });
-    assert_eq!(measured, Cost { kept: 300, peak: 1000, allocations: 2 });
+    assert_eq!(measured, Cost { kept: 300, peak: 1000, allocations: 2, allocated: 1300 });
     drop(kept);
 }

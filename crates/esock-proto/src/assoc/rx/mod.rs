@@ -49,8 +49,8 @@ pub struct Rx {
     fragments: Reassembly,
     streams: InboundStreams,
     ready: VecDeque<Message>,
-    /// Bytes held, with overhead: in fragments and out of order, and ready to be read.
-    held: usize,
+    /// Bytes of messages, with overhead: of those that wait for others of their streams, and of those that are ready.
+    waiting: usize,
     ready_bytes: usize,
     window: usize,
     /// The largest message that is received whole.
@@ -83,7 +83,7 @@ impl Rx {
             fragments: Reassembly::default(),
             streams: InboundStreams::default(),
             ready: VecDeque::new(),
-            held: 0,
+            waiting: 0,
             ready_bytes: 0,
             window: config.receive_window as usize,
             max_message: config.largest_inbound_message(),
@@ -103,7 +103,7 @@ impl Rx {
         if !keep_streams {
             self.streams = InboundStreams::default();
         }
-        self.held = 0;
+        self.waiting = 0;
     }
 
     /// It has ended: what is ready stays readable, and nothing else will ever be.
@@ -111,7 +111,7 @@ impl Rx {
         self.cut();
         self.fragments = Reassembly::default();
         self.streams = InboundStreams::default();
-        self.held = 0;
+        self.waiting = 0;
     }
 
     /// Takes a DATA chunk. Its stream has been checked. `block` is that of its packet, which has `rest` bytes from the
@@ -133,22 +133,21 @@ impl Rx {
         if data.flags.is_begin() && data.flags.is_end() {
             return self.on_whole(data, offset, cost, path, block, rest);
         }
-        self.on_fragment(data, offset, cost, path)
+        self.on_fragment(data, offset, path)
     }
 
     /// A part of a message, for which there is room.
-    fn on_fragment(&mut self, data: &Data<'_>, offset: usize, cost: usize, path: PathId) -> Received {
+    fn on_fragment(&mut self, data: &Data<'_>, offset: usize, path: PathId) -> Received {
         let max = if matches!(self.partial, Partial::Off) { self.max_message } else { usize::MAX };
         match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, max) {
             Ok(complete) => {
-                self.held += cost;
                 self.counters.unordered_chunks += u64::from(data.flags.is_unordered());
                 if let Err(violation) = self.arrived(data, offset) {
                     return violation;
                 }
                 match complete {
                     Some(complete) => self.deliver(complete, path),
-                    None if self.held >= self.max_message && self.partial.is_possible() => self.consider_pieces(path),
+                    None if self.held() >= self.max_message && self.partial.is_possible() => self.consider_pieces(path),
                     None => Received::New,
                 }
             }
@@ -182,15 +181,13 @@ impl Rx {
         rest: usize,
     ) -> Received {
         if let Err(violation) = self.arrived(data, offset) {
-            self.held += cost;
             return violation;
         }
         let ordered = !data.flags.is_unordered();
         if ordered && !self.streams.is_next(data.stream, data.ssn, self.faults) {
             // What has to wait may wait for long: it keeps no block alive in which others were.
-            self.held += cost;
             let message = reassembly::message(data, path, Bytes::copy_from_slice(data.payload));
-            return self.deliver(reassembly::Complete { message, cost, fragments: 1, partial: false }, path);
+            return self.deliver(reassembly::Complete { message, fragments: 1, partial: false }, path);
         }
         self.ready_bytes += cost;
         self.ready.push_back(reassembly::message(data, path, block.copy(data.payload, cost, rest)));
@@ -234,11 +231,14 @@ impl Rx {
         if complete.partial {
             return self.finish_pieces(complete, path);
         }
-        let (stream, ordered) = (complete.message.stream, !complete.message.unordered);
+        let (stream, ordered, cost) = (complete.message.stream, !complete.message.unordered, complete.cost());
         let next = if ordered { self.streams.pass(complete, self.faults) } else { Ok(Some(complete)) };
         match next {
             Ok(Some(complete)) => self.put_ready(complete),
-            Ok(None) => return Received::New,
+            Ok(None) => {
+                self.waiting += cost;
+                return Received::New;
+            }
             Err(()) => return Received::Violation("a stream sequence number was used twice"),
         }
         if ordered {
@@ -250,14 +250,13 @@ impl Rx {
     /// A message of this stream has become ready: so do those that waited for it.
     fn deliver_next(&mut self, stream: StreamId) {
         while let Some(complete) = self.streams.next(stream) {
+            self.waiting -= complete.cost();
             self.put_ready(complete);
         }
     }
 
     fn put_ready(&mut self, complete: reassembly::Complete) {
-        self.held -= complete.cost;
-        // Ready, it is one message, however many fragments it took.
-        self.ready_bytes += complete.message.payload.len() + OVERHEAD;
+        self.ready_bytes += complete.cost();
         self.ready.push_back(complete.message);
     }
 
@@ -285,7 +284,7 @@ impl Rx {
             // Nothing else sets free what waits behind it, and there is no more of it than this chunk.
             return true;
         }
-        if self.held == 0 {
+        if self.held() == 0 {
             return false;
         }
         let hard_bound = self.window + self.window / 8;
@@ -299,15 +298,15 @@ impl Rx {
     /// Whether the window is shut until the user reads.
     #[cold]
     fn is_shut(&self) -> bool {
-        (self.held == 0 || self.partial.is_active()) && self.a_rwnd() == 0 && !self.map.has_gaps()
+        (self.held() == 0 || self.partial.is_active()) && self.a_rwnd() == 0 && !self.map.has_gaps()
     }
 
     /// Gives up what was received out of order and is not delivered.
     fn renege(&mut self) {
         let map = &mut self.map;
         let mut give_up = |tsn: Tsn| map.remove(tsn);
-        let freed = self.fragments.give_up(&mut give_up) + self.streams.give_up(&mut give_up);
-        self.held -= freed;
+        self.fragments.give_up(&mut give_up);
+        self.waiting -= self.streams.give_up(&mut give_up);
     }
 
     /// Gives back the room of what has been read, if nothing is held.
@@ -374,7 +373,7 @@ impl Rx {
 
     pub fn ready_messages(&self) -> usize {
         match self.partial {
-            Partial::Active { ahead } => ahead + usize::from(self.fragments.piece_len() > 0),
+            Partial::Active { ahead } => ahead as usize + usize::from(self.fragments.piece_len() > 0),
             Partial::Off | Partial::Possible => self.ready.len(),
         }
     }
@@ -384,9 +383,14 @@ impl Rx {
         self.max_message = config.largest_inbound_message();
     }
 
+    /// Bytes held that nobody can read yet, with overhead: in fragments, and out of order.
+    fn held(&self) -> usize {
+        self.fragments.cost() + self.waiting
+    }
+
     /// Bytes held, with overhead.
     pub fn charged(&self) -> usize {
-        self.held + self.ready_bytes
+        self.held() + self.ready_bytes
     }
 
     /// The window to announce (RFC 9260 §6.2).

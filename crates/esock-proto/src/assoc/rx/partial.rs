@@ -15,7 +15,7 @@ pub enum Partial {
     /// None is now.
     Possible,
     /// One is: this many messages that are ready come before its place.
-    Active { ahead: usize },
+    Active { ahead: u32 },
 }
 
 impl Partial {
@@ -53,7 +53,7 @@ impl Rx {
             return Received::TooLarge;
         }
         let ordered = !run.unordered;
-        self.partial = Partial::Active { ahead: self.ready.len() };
+        self.partial = Partial::Active { ahead: self.ready.len() as u32 };
         self.ready_bytes += OVERHEAD;
         self.ready.push_back(run.begin_pieces(path));
         if ordered {
@@ -76,8 +76,7 @@ impl Rx {
     pub(super) fn finish_pieces(&mut self, complete: Complete, path: PathId) -> Received {
         let Partial::Active { ahead } = self.partial else { return Received::New };
         self.partial = Partial::Possible;
-        self.held -= complete.cost;
-        if let Some(place) = self.ready.get_mut(ahead) {
+        if let Some(place) = self.ready.get_mut(ahead as usize) {
             self.ready_bytes += complete.message.payload.len();
             *place = Message { part: place.part, ..complete.message };
         }
@@ -98,7 +97,6 @@ impl Rx {
             return self.pop_ready();
         }
         let piece = self.fragments.take_piece()?;
-        self.held -= piece.cost;
         let place = self.ready.front_mut()?;
         place.part = Part::Last;
         Some(Message { part: Part::More, tsn: piece.tsn, payload: piece.payload, ..place.clone() })
@@ -114,7 +112,7 @@ impl Rx {
         let Partial::Active { ahead } = self.partial else { return };
         self.partial = Partial::Possible;
         let piece = self.fragments.take_piece();
-        if let Some(place) = self.ready.get_mut(ahead) {
+        if let Some(place) = self.ready.get_mut(ahead as usize) {
             place.part = Part::Cut;
             if let Some(piece) = piece {
                 (place.tsn, place.payload) = (piece.tsn, piece.payload);

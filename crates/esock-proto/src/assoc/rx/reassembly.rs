@@ -1,6 +1,7 @@
 //! Putting fragments together (RFC 9260 §6.9). Fragments of a message have consecutive TSNs, so what
 //! has arrived is a set of runs; a run that begins with B and ends with E is a message.
 
+use super::OVERHEAD;
 use crate::api::{Message, Part};
 use crate::serial::{Ssn, Tsn};
 use crate::types::{PathId, Ppid, StreamId};
@@ -8,14 +9,20 @@ use crate::wire::Data;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A message that is complete, with what it was charged.
+/// A message that is complete.
 #[derive(Debug)]
 pub struct Complete {
     pub message: Message,
-    pub cost: usize,
     pub fragments: u32,
     /// It is being handed over in pieces: this is its rest.
     pub partial: bool,
+}
+
+impl Complete {
+    /// What it is charged while it waits: it is one message, however many fragments it took.
+    pub fn cost(&self) -> usize {
+        self.message.payload.len() + OVERHEAD
+    }
 }
 
 /// What has arrived of the message that is being handed over in pieces.
@@ -23,7 +30,6 @@ pub struct Complete {
 pub struct Piece {
     pub tsn: Tsn,
     pub payload: Bytes,
-    pub cost: usize,
 }
 
 /// Why a fragment is not taken.
@@ -60,6 +66,8 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub struct Reassembly {
     runs: BTreeMap<u64, Run>,
+    /// What all of them are charged.
+    cost: usize,
     /// The last message's length: a good guess for the next one's.
     last_len: usize,
 }
@@ -73,8 +81,10 @@ impl Run {
         self.has_begin && self.has_end
     }
 
+    /// What it takes: a fragment that went on in a part that there was takes no more than its bytes. So a message of half
+    /// the window always fits, however small its fragments are.
     fn cost(&self) -> usize {
-        self.len + (self.count - self.taken) as usize * super::OVERHEAD
+        self.len + self.parts.len() * OVERHEAD
     }
 
     /// From now on it is handed over in pieces: what is known of its message, which came over `path` last.
@@ -108,10 +118,18 @@ impl Run {
         self.count += next.count;
         self.len += next.len;
         self.has_end = next.has_end;
+        let ours = self.parts.len();
         match (self.parts.back_mut(), next.parts.len()) {
             // In order: one copy, into the open part.
             (Some(open), 1) if open.capacity() - open.len() >= next.parts[0].len() => {
                 open.extend_from_slice(&next.parts[0])
+            }
+            // The fewer go to the more: who sends a message from its end on must not have all of it moved each time.
+            (_, theirs) if theirs > ours => {
+                while let Some(part) = self.parts.pop_back() {
+                    next.parts.push_front(part);
+                }
+                self.parts = next.parts;
             }
             _ => self.parts.append(&mut next.parts),
         }
@@ -132,12 +150,7 @@ impl Run {
 
     fn into_complete(mut self, path: PathId) -> Complete {
         let payload = self.take_bytes();
-        Complete {
-            cost: self.cost(),
-            fragments: self.count,
-            partial: self.partial,
-            message: self.message(path, payload),
-        }
+        Complete { fragments: self.count, partial: self.partial, message: self.message(path, payload) }
     }
 }
 
@@ -158,6 +171,11 @@ pub fn message(data: &Data<'_>, path: PathId, payload: Bytes) -> Message {
 impl Reassembly {
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
+    }
+
+    /// What is held is charged so much.
+    pub fn cost(&self) -> usize {
+        self.cost
     }
 
     /// Whether everything below the cumulative TSN makes sense: only the one message that is still
@@ -188,7 +206,7 @@ impl Reassembly {
             }
             if !data.flags.is_begin() {
                 let start = *start;
-                Self::extend(run, data, max)?;
+                self.cost += Self::extend(run, data, max)?;
                 let complete = run.is_complete();
                 if self.runs.len() > 1 {
                     return self.join_next(start, path, max);
@@ -228,11 +246,13 @@ impl Reassembly {
         let mut part = BytesMut::with_capacity(room.max(data.payload.len()));
         part.extend_from_slice(data.payload);
         run.parts.push_back(part);
+        self.cost += run.cost();
         self.runs.insert(at, run);
         self.join_next(at, path, max)
     }
 
-    fn extend(run: &mut Run, data: &Data<'_>, max: usize) -> Result<(), Refused> {
+    /// Takes the next fragment of a run; returns what it takes.
+    fn extend(run: &mut Run, data: &Data<'_>, max: usize) -> Result<usize, Refused> {
         if run.stream != data.stream
             || run.unordered != data.flags.is_unordered()
             || (!run.unordered && run.ssn != data.ssn)
@@ -252,10 +272,13 @@ impl Reassembly {
                     open.reserve(data.payload.len().max(open.len()).min(max - open.len()));
                 }
                 open.extend_from_slice(data.payload);
+                Ok(data.payload.len())
             }
-            None => run.parts.push_back(BytesMut::from(data.payload)),
+            None => {
+                run.parts.push_back(BytesMut::from(data.payload));
+                Ok(data.payload.len() + OVERHEAD)
+            }
         }
-        Ok(())
     }
 
     /// Joins the run at `start` with the one behind it, if that continues it; takes it out if it is complete.
@@ -275,7 +298,9 @@ impl Reassembly {
             if let Some(next) = self.runs.remove(&end)
                 && let Some(run) = self.runs.get_mut(&start)
             {
+                self.cost -= run.cost() + next.cost();
                 run.append(next);
+                self.cost += run.cost();
             }
         }
         let complete = self.runs.get(&start).is_some_and(Run::is_complete);
@@ -284,7 +309,9 @@ impl Reassembly {
 
     /// Takes out a run that is a message.
     fn take(&mut self, start: u64, path: PathId) -> Option<Complete> {
-        let complete = self.runs.remove(&start)?.into_complete(path);
+        let run = self.runs.remove(&start)?;
+        self.cost -= run.cost();
+        let complete = run.into_complete(path);
         self.last_len = complete.message.payload.len();
         Some(complete)
     }
@@ -306,7 +333,8 @@ impl Reassembly {
             return None;
         }
         let (start, mut run) = self.runs.pop_first()?;
-        let piece = Piece { tsn: run.first.plus(run.taken), cost: run.cost(), payload: run.take_bytes() };
+        self.cost -= run.cost();
+        let piece = Piece { tsn: run.first.plus(run.taken), payload: run.take_bytes() };
         let before = run.count - 1;
         (run.first, run.count, run.taken, run.len) = (run.first.plus(before), 1, 1, 0);
         self.runs.insert(start + u64::from(before), run);
@@ -332,22 +360,21 @@ impl Reassembly {
             assert_eq!(run.parts.iter().map(BytesMut::len).sum::<usize>(), run.len, "bytes of a run");
             held += run.cost();
         }
+        assert_eq!(held, self.cost, "bytes of fragments");
         held
     }
 
-    /// Gives up runs that lie wholly beyond the cumulative TSN. Returns their cost.
-    pub fn give_up(&mut self, take_back: &mut impl FnMut(Tsn) -> bool) -> usize {
-        let mut freed = 0;
+    /// Gives up runs that lie wholly beyond the cumulative TSN.
+    pub fn give_up(&mut self, take_back: &mut impl FnMut(Tsn) -> bool) {
         self.runs.retain(|_, run| {
             let keep = !take_back(run.first);
             if !keep {
                 (1..run.count).for_each(|more| {
                     take_back(run.first.plus(more));
                 });
-                freed += run.cost();
+                self.cost -= run.cost();
             }
             keep
         });
-        freed
     }
 }

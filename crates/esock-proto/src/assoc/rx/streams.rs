@@ -52,7 +52,7 @@ impl InboundStreams {
     /// What waits, recounted.
     #[cfg(feature = "fuzzing")]
     pub fn recount(&self) -> usize {
-        self.waiting.values().map(|complete| complete.cost).sum()
+        self.waiting.values().map(Complete::cost).sum()
     }
 
     /// Gives up what waits and whose TSNs `take_back` finds beyond the cumulative one. Returns its cost.
@@ -65,7 +65,7 @@ impl InboundStreams {
                 (1..complete.fragments).for_each(|more| {
                     take_back(complete.message.tsn.plus(more));
                 });
-                freed += complete.cost;
+                freed += complete.cost();
             }
             keep
         });
