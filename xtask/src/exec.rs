@@ -1,6 +1,7 @@
 //! Runs a command with its output passing through, line by line, until a deadline.
 
 use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -32,6 +33,15 @@ pub fn watch(command: &mut Command, deadline: Instant, mut on_line: impl FnMut(&
     match try_run(command, deadline, &mut on_line) {
         Ok(ended) => ended,
         Err(error) => Ended::Badly(format!("{}: {error}", command.get_program().to_string_lossy())),
+    }
+}
+
+/// From now on what this thread starts gives way to everybody else: it has what they leave of the processors.
+pub fn give_way() {
+    // "PID/task/TID". Where there is none, or no program for it, all are equal.
+    let thread = std::fs::read_link("/proc/thread-self");
+    if let Some(id) = thread.as_deref().ok().and_then(Path::file_name) {
+        let _ = Command::new("renice").args(["-n", "19", "-p"]).arg(id).stdout(Stdio::null()).status();
     }
 }
 
@@ -145,6 +155,21 @@ mod tests {
         let mut missing = Command::new("esock-no-such-program");
         let deadline = Instant::now() + Duration::from_secs(30);
         assert!(matches!(run(&mut missing, deadline, |_| ()), Ended::Badly(why) if why.contains("esock-no-such")));
+    }
+
+    #[test]
+    fn what_a_thread_starts_that_gives_way_has_the_lowest_priority() {
+        let nice = || shell("nice", Duration::from_secs(30)).1.concat();
+        let before = nice();
+        let nicest = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                give_way();
+                nice()
+            });
+            other.join().unwrap()
+        });
+        assert_eq!(nicest, "19");
+        assert_eq!(nice(), before, "others are as they were");
     }
 
     #[test]

@@ -38,22 +38,23 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
     report.add(Part::check("manifests", began.elapsed(), TOTAL_LIMIT, problem));
 
     let mut facts = Facts::default();
-    let mut steps = steps::steps(options.peers);
-    let last = steps.pop();
-    for step in steps {
+    for step in steps::checks() {
         report.add(run_step(root, &step, deadline, &mut facts));
     }
     std::thread::scope(|scope| {
-        // They have nothing to say for the matrix; and counts of instructions do not change with what runs beside them.
-        let beside = scope.spawn(|| {
-            let step = |step| run_step(root, &step, deadline, &mut Facts::default());
-            let parts = steps::beside(options.peers).map(step).into_iter();
-            parts.chain(std::iter::once_with(|| count_instructions(root, options, deadline))).collect::<Vec<_>>()
-        });
-        last.map(|step| run_step(root, &step, deadline, &mut facts)).into_iter().for_each(|part| report.add(part));
-        // Fuzzing has its time.
-        report.add(run_fuzz(root, options, deadline));
+        let background = scope.spawn(|| in_the_background(root, options, deadline));
+        let [first, last] = steps::of_peers(options.peers);
+        for step in steps::of_ours().into_iter().chain([first]) {
+            report.add(run_step(root, &step, deadline, &mut facts));
+        }
+        // They have nothing to say for the matrix.
+        let beside = scope
+            .spawn(|| steps::beside(options.peers).map(|step| run_step(root, &step, deadline, &mut Facts::default())));
+        for step in [last, steps::behind(options.peers)] {
+            report.add(run_step(root, &step, deadline, &mut facts));
+        }
         beside.join().expect("a part ends by itself").into_iter().for_each(|part| report.add(part));
+        background.join().expect("a part ends by itself").into_iter().for_each(|part| report.add(part));
     });
     // Where a test failed it has not said what it shows.
     if options.peers && report.is_good() {
@@ -85,6 +86,14 @@ pub fn write_matrix(root: &Path) -> ExitCode {
 fn settle_matrix(root: &Path, facts: &Facts, write: bool) -> Part {
     heading("matrix", "what the tests have shown of each peer, in README.md");
     Part::check("matrix", Duration::ZERO, TOTAL_LIMIT, facts.settle(root, write).err())
+}
+
+/// What needs a processor and nobody's patience: it takes what all others leave.
+fn in_the_background(root: &Path, options: Options, deadline: Instant) -> [Part; 2] {
+    exec::give_way();
+    // What is wrong with it is said where it is run.
+    let _ = run_step(root, &steps::built_before(), deadline, &mut Facts::default());
+    [count_instructions(root, options, deadline), run_fuzz(root, options, deadline)]
 }
 
 /// What the hot paths cost, against the stored counts.
