@@ -8,7 +8,7 @@ impl Rx {
     /// Recounts what is kept incrementally.
     pub fn recount(&self) {
         let held = self.fragments.recount(self.map.extended_cumulative()) + self.streams.recount();
-        assert_eq!(held, self.held(), "bytes held");
+        assert_eq!(held, self.held, "bytes held");
         if let Partial::Active { ahead } = self.partial {
             let place = self.ready.get(ahead as usize).expect("a place for the message that is read in pieces");
             assert!(place.payload.is_empty() && place.part != Part::More, "its bytes are elsewhere");

@@ -49,8 +49,8 @@ pub struct Rx {
     fragments: Reassembly,
     streams: InboundStreams,
     ready: VecDeque<Message>,
-    /// Bytes of messages, with overhead: of those that wait for others of their streams, and of those that are ready.
-    waiting: usize,
+    /// Bytes held, with overhead: in fragments and out of order, and ready to be read.
+    held: usize,
     ready_bytes: usize,
     window: usize,
     /// The largest message that is received whole.
@@ -83,7 +83,7 @@ impl Rx {
             fragments: Reassembly::default(),
             streams: InboundStreams::default(),
             ready: VecDeque::new(),
-            waiting: 0,
+            held: 0,
             ready_bytes: 0,
             window: config.receive_window as usize,
             max_message: config.largest_inbound_message(),
@@ -103,7 +103,7 @@ impl Rx {
         if !keep_streams {
             self.streams = InboundStreams::default();
         }
-        self.waiting = 0;
+        self.held = 0;
     }
 
     /// It has ended: what is ready stays readable, and nothing else will ever be.
@@ -111,7 +111,7 @@ impl Rx {
         self.cut();
         self.fragments = Reassembly::default();
         self.streams = InboundStreams::default();
-        self.waiting = 0;
+        self.held = 0;
     }
 
     /// Takes a DATA chunk. Its stream has been checked. `block` is that of its packet, which has `rest` bytes from the
@@ -139,7 +139,8 @@ impl Rx {
     /// A part of a message, for which there is room.
     fn on_fragment(&mut self, data: &Data<'_>, offset: usize, path: PathId) -> Received {
         let max = if matches!(self.partial, Partial::Off) { self.max_message } else { usize::MAX };
-        match self.fragments.insert(data, self.map.extended(offset), offset == 0, path, max) {
+        let at = self.map.extended(offset);
+        match self.change_fragments(|fragments| fragments.insert(data, at, offset == 0, path, max)) {
             Ok(complete) => {
                 self.counters.unordered_chunks += u64::from(data.flags.is_unordered());
                 if let Err(violation) = self.arrived(data, offset) {
@@ -147,7 +148,7 @@ impl Rx {
                 }
                 match complete {
                     Some(complete) => self.deliver(complete, path),
-                    None if self.held() >= self.max_message && self.partial.is_possible() => self.consider_pieces(path),
+                    None if self.held >= self.max_message && self.partial.is_possible() => self.consider_pieces(path),
                     None => Received::New,
                 }
             }
@@ -236,7 +237,7 @@ impl Rx {
         match next {
             Ok(Some(complete)) => self.put_ready(complete),
             Ok(None) => {
-                self.waiting += cost;
+                self.held += cost;
                 return Received::New;
             }
             Err(()) => return Received::Violation("a stream sequence number was used twice"),
@@ -250,7 +251,7 @@ impl Rx {
     /// A message of this stream has become ready: so do those that waited for it.
     fn deliver_next(&mut self, stream: StreamId) {
         while let Some(complete) = self.streams.next(stream) {
-            self.waiting -= complete.cost();
+            self.held -= complete.cost();
             self.put_ready(complete);
         }
     }
@@ -284,7 +285,7 @@ impl Rx {
             // Nothing else sets free what waits behind it, and there is no more of it than this chunk.
             return true;
         }
-        if self.held() == 0 {
+        if self.held == 0 {
             return false;
         }
         let hard_bound = self.window + self.window / 8;
@@ -298,15 +299,17 @@ impl Rx {
     /// Whether the window is shut until the user reads.
     #[cold]
     fn is_shut(&self) -> bool {
-        (self.held() == 0 || self.partial.is_active()) && self.a_rwnd() == 0 && !self.map.has_gaps()
+        (self.held == 0 || self.partial.is_active()) && self.a_rwnd() == 0 && !self.map.has_gaps()
     }
 
     /// Gives up what was received out of order and is not delivered.
     fn renege(&mut self) {
+        let before = self.fragments.cost();
         let map = &mut self.map;
         let mut give_up = |tsn: Tsn| map.remove(tsn);
         self.fragments.give_up(&mut give_up);
-        self.waiting -= self.streams.give_up(&mut give_up);
+        let freed = self.streams.give_up(&mut give_up);
+        self.held -= before - self.fragments.cost() + freed;
     }
 
     /// Gives back the room of what has been read, if nothing is held.
@@ -383,14 +386,17 @@ impl Rx {
         self.max_message = config.largest_inbound_message();
     }
 
-    /// Bytes held that nobody can read yet, with overhead: in fragments, and out of order.
-    fn held(&self) -> usize {
-        self.fragments.cost() + self.waiting
-    }
-
     /// Bytes held, with overhead.
     pub fn charged(&self) -> usize {
-        self.held() + self.ready_bytes
+        self.held + self.ready_bytes
+    }
+
+    /// Whatever is changed in the fragments: what they take is part of what is held.
+    fn change_fragments<R>(&mut self, change: impl FnOnce(&mut Reassembly) -> R) -> R {
+        let before = self.fragments.cost();
+        let result = change(&mut self.fragments);
+        self.held = self.held + self.fragments.cost() - before;
+        result
     }
 
     /// The window to announce (RFC 9260 §6.2).

@@ -2,7 +2,7 @@
 //! (RFC 9260 §6.9). Its bytes stay in its run until they are read, so what it costs is what is unread of it; a place
 //! is kept for it among the messages that are ready, and those behind that wait until it has ended.
 
-use super::reassembly::Complete;
+use super::reassembly::{Complete, Reassembly};
 use super::{OVERHEAD, Received, Rx};
 use crate::api::{Message, Part};
 use crate::types::PathId;
@@ -96,7 +96,7 @@ impl Rx {
             self.partial = Partial::Active { ahead: ahead - 1 };
             return self.pop_ready();
         }
-        let piece = self.fragments.take_piece()?;
+        let piece = self.change_fragments(Reassembly::take_piece)?;
         let place = self.ready.front_mut()?;
         place.part = Part::Last;
         Some(Message { part: Part::More, tsn: piece.tsn, payload: piece.payload, ..place.clone() })
@@ -111,7 +111,7 @@ impl Rx {
     pub(super) fn cut(&mut self) {
         let Partial::Active { ahead } = self.partial else { return };
         self.partial = Partial::Possible;
-        let piece = self.fragments.take_piece();
+        let piece = self.change_fragments(Reassembly::take_piece);
         if let Some(place) = self.ready.get_mut(ahead as usize) {
             place.part = Part::Cut;
             if let Some(piece) = piece {
