@@ -37,6 +37,12 @@ const LOOKS: u32 = 16;
 /// Who spins for longer spins for ever.
 const LONGEST_SPIN: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// What is done so much later than it was due finds packets that nobody was told of yet.
+const LATE: Duration = Duration::from_millis(5);
+
+/// For so long, at most, packets that have come go before what is due.
+const LONGEST_PUT_OFF: Duration = Duration::from_millis(20);
+
 /// While another process answers for the SCTP ports that nobody has, how often we ask whether it still does.
 const REST_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -146,6 +152,8 @@ pub struct Driver {
     /// When to ask next whether another process still answers for the ports that nobody has; none: it is not our task,
     /// or we do.
     pub(crate) rest_due: Option<Time>,
+    /// Since when something is due that waits for packets which have come already.
+    due_since: Option<Time>,
     /// What the last wait found; the next turn asks only those.
     ready: Option<Ready>,
     busy_poll: Option<Duration>,
@@ -182,6 +190,7 @@ impl Driver {
             claimed: BTreeMap::new(),
             idle_turns: 0,
             rest_due,
+            due_since: None,
             ready: None,
             busy_poll: config.busy_poll,
             awake_until: None,
@@ -388,7 +397,10 @@ impl Driver {
         if self.impairment.is_broken() {
             return Err(io::Error::other("the sockets were broken on purpose"));
         }
-        let ready = self.ready.take().unwrap_or(Ready::ALL);
+        let mut ready = self.ready.take().unwrap_or(Ready::ALL);
+        if self.stack.poll_timeout().is_some_and(|due| due + LATE <= now) {
+            ready = ready.at_all();
+        }
         let Self { stack, member, sockets, impairment, .. } = self;
         let taken_over = member.as_mut().map_or(0, |member| member.collect(stack, now));
         // Packets reach the stack through the one closure, reports through the other.
@@ -407,6 +419,7 @@ impl Driver {
             },
         )?;
         self.stats.packets_received += received.packets as u64;
+        self.do_what_is_due(now, received.more);
         let mut turn = self.flush(now);
         turn.received = received.packets + taken_over;
         turn.more |= received.more;
@@ -419,14 +432,25 @@ impl Driver {
         Ok(turn)
     }
 
-    /// The second half of [`Driver::turn`]: does what is due and sends what there is, without looking for
-    /// packets. For after a command, where the sockets are watched anyway.
-    pub fn flush(&mut self, now: Time) -> Turn {
-        let mut turn = Turn::default();
-        if self.stack.poll_timeout().is_some_and(|time| time <= now) {
+    /// Does what is due. Who was held up, this process or its host, finds packets waiting that answer what would be taken
+    /// for lost: these come first, but for a flood nothing waits for long.
+    fn do_what_is_due(&mut self, now: Time, more: bool) {
+        self.ask_for_rest(now);
+        if self.stack.poll_timeout().is_none_or(|time| time > now) {
+            self.due_since = None;
+            return;
+        }
+        let since = *self.due_since.get_or_insert(now);
+        if !more || now.since(since) >= LONGEST_PUT_OFF {
+            self.due_since = None;
             self.stack.handle_timeout(now);
         }
-        self.ask_for_rest(now);
+    }
+
+    /// The last part of [`Driver::turn`]: sends what there is, and neither looks for packets nor does what is due. For after a
+    /// command, where the sockets are watched anyway.
+    pub fn flush(&mut self, now: Time) -> Turn {
+        let mut turn = Turn::default();
         if self.send_pending(now) && self.pass_held(now) {
             turn.more |= self.send_new(now, &mut turn.sent);
             // What has no delay of its own goes at once.

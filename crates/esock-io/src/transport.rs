@@ -45,7 +45,7 @@ pub trait Transport: Debug + Send {
     /// Receives what has arrived, does what is due, and sends what there is. An error is the end of its sockets.
     fn turn(&mut self, now: Time) -> io::Result<Turn>;
 
-    /// The second half of [`Transport::turn`]: does what is due and sends what there is.
+    /// The last part of [`Transport::turn`]: sends what there is. What is due may wait for the next turn.
     fn flush(&mut self, now: Time) -> Turn;
 
     /// Duplicates of the descriptors to wait for: always until they are readable.

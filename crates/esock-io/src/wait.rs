@@ -46,6 +46,11 @@ impl Ready {
         Self { bits, again: true, spins: false }
     }
 
+    /// The same, with all of them asked.
+    pub(crate) const fn at_all(self) -> Self {
+        Self { bits: u64::MAX, ..self }
+    }
+
     /// Whether it is worth asking this socket.
     pub(crate) fn has(self, index: usize) -> bool {
         index >= u64::BITS as usize || self.bits & (1 << index) != 0

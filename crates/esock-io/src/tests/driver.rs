@@ -403,6 +403,29 @@ fn whoever_turns_until_nothing_comes_names_sockets_and_those_that_were_used_need
     assert!(received >= 3, "{received}");
 }
 
+#[test]
+fn who_was_held_up_reads_what_has_come_before_anything_is_taken_for_lost() {
+    let at = [address("127.0.0.1")];
+    let mut a = End::open(quiet(Backend::Udp), &at, fast());
+    let mut b = End::open(quiet(Backend::Udp), &at, fast());
+    let encapsulation = b.over_udp();
+    establish(&mut a, &mut b, &at, encapsulation);
+    assert!(a.send(0, vec![1; 1000]) && a.send(0, vec![2; 1000]));
+    a.driver.flush(a.driver.now());
+    let give_up = Instant::now() + super::PATIENCE;
+    while b.messages.len() < 2 {
+        assert!(Instant::now() < give_up, "{}", b.describe());
+        b.turn();
+    }
+    // What b answered has come, and a is told of nothing until long after its timer.
+    let later = a.driver.now() + Duration::from_secs(2);
+    a.driver.flush(later);
+    a.driver.set_ready(0);
+    a.driver.turn(later).unwrap();
+    let after = a.stats();
+    assert_eq!((after.send_buffered, after.counters.t3_timeouts), (0, 0), "{}", a.describe());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn who_spins_asks_sockets_that_have_had_packets_each_time_and_the_others_now_and_then() {
