@@ -49,7 +49,7 @@ pub use open::open;
 pub use route::{Route, route};
 pub use shards::{MAX_SHARDS, Seat};
 #[cfg(target_os = "linux")]
-pub use shared::{SharedMemory, receive_with_memory};
+pub use shared::{SharedMemory, peek, receive_with_memory};
 #[cfg(target_os = "linux")]
 pub use sys::{detach, kernel_sctp, peer_user, user};
 pub use transport::{Incoming, Transport};

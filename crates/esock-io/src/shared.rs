@@ -110,6 +110,18 @@ fn has_pages(file: &File) -> bool {
     code == 0 && about.f_type == libc::TMPFS_MAGIC
 }
 
+/// Looks at bytes that have come, which stay where they are; descriptors that have come with them are not taken.
+pub fn peek(socket: &UnixStream, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: there is room for so many bytes.
+        let got = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), libc::MSG_PEEK) };
+        match usize::try_from(got).map_err(|_| io::Error::last_os_error()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Receives bytes, and the memory that has come with them, if it is any that can be used.
 pub fn receive_with_memory(socket: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Option<SharedMemory>)> {
     let mut control = Control::<{ 32 + 4 * DESCRIPTORS }>::new();

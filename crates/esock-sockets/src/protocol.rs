@@ -19,6 +19,8 @@ pub const REQUEST_BYTES: usize = 40;
 pub const REPLY_BYTES: usize = 40;
 /// The largest body.
 pub const MAX_BODY: usize = 64 << 20;
+/// The largest body of [`Op::Hello`]: it comes from anybody.
+pub const MAX_KEY: usize = 256;
 /// Bytes of the memory that a program may pass on with [`Op::Hello`]: data of a message lie there instead of in a body, in
 /// either direction, from its beginning on. It is the connection's own, as is the call that is under way on it.
 pub const SHARED_BYTES: usize = 256 << 10;

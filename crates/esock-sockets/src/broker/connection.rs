@@ -1,4 +1,4 @@
-//! A connection that brings calls, one at a time.
+//! A connection that brings calls, one at a time: its program is our user's or root's, or has shown the key.
 //!
 //! The data of large messages lie in memory that the program shares with us, if it has passed any on with its first
 //! call. A program may write anything there at any time: what is there is copied once, and then is a body as any other.
@@ -28,8 +28,6 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    /// Its program may make calls: it is our user's, or has shown the key.
-    pub trusted: bool,
     /// What its program shares with us.
     pub memory: Option<SharedMemory>,
     /// Something has come: memory comes with the first bytes.
@@ -41,8 +39,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(stream: UnixStream, trusted: bool) -> Self {
-        Self { stream, trusted, memory: None, greeted: false, begun: Vec::new(), rest: Vec::new() }
+    pub fn new(stream: UnixStream) -> Self {
+        Self { stream, memory: None, greeted: false, begun: Vec::new(), rest: Vec::new() }
     }
 
     pub fn descriptor(&self) -> RawFd {

@@ -6,6 +6,9 @@ mod connection;
 mod offer;
 mod signal;
 mod start;
+mod strangers;
+#[cfg(test)]
+mod tests;
 
 use crate::engine::{Engine, Readiness, Reply, SocketId};
 use crate::errno::Errno;
@@ -18,13 +21,14 @@ use offer::Offer;
 use signal::Signal;
 use socket2::SockRef;
 pub use start::{BrokerConfig, BrokerError, Greeting};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
+use strangers::{Said, Strangers};
 
 /// Events of one wait.
 const EVENTS: usize = 1024;
@@ -38,8 +42,12 @@ const DRIVER: usize = 1;
 const MOST: usize = 1 << 16;
 /// Tokens of connections begin here.
 const FIRST: usize = 1 << 20;
-/// Ends of sockets of other users' programs that have not made a socket yet; the oldest are dropped.
-const STRANGERS: usize = 256;
+/// Connections that are taken in a row: whoever keeps connecting does not keep others waiting.
+const AT_ONCE: usize = 128;
+/// More than can wait to be taken: `net.core.somaxconn` is no larger.
+const ALL: usize = 1 << 16;
+/// How long strangers put off that a broker leaves whose programs have all gone.
+const STRANGERS_STAY: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
@@ -47,16 +55,19 @@ pub struct Broker {
     engine: Engine,
     poll: Poll,
     listener: UnixListener,
+    /// The name that it listens at.
+    name: SocketAddr,
     /// A descriptor to give up when there are no others: whoever comes then is turned away, and does not wait for ever.
     spare: Option<UnixListener>,
-    user: u32,
+    /// Users whose programs may make calls: ours, and root.
+    friends: [u32; 2],
     /// Whoever shows it may make calls, whatever the user: programs become other users.
     key: String,
     /// What we were started with, in words.
     settings: String,
     scratch: Vec<u8>,
-    /// Ends of sockets of other users' programs, until one that has shown the key makes a socket of it.
-    strangers: VecDeque<(SocketId, Token, UnixStream)>,
+    /// Programs of other users, until they have shown the key, and ends of their sockets, until one that has makes a socket.
+    strangers: Strangers,
     /// What of the driver is watched: descriptor, and whether for writing too.
     watched: Vec<(RawFd, bool)>,
     programs: HashMap<Token, Connection>,
@@ -87,17 +98,19 @@ impl Broker {
     /// An error of kind `AddrInUse`: there is one already.
     pub fn listen(name: &str, user: u32, settings: String, engine: Engine) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let listener = listener(&SocketAddr::from_abstract_name(name)?, &poll)?;
+        let name = SocketAddr::from_abstract_name(name)?;
+        let listener = listener(&name, &poll)?;
         let mut broker = Self {
             engine,
             poll,
             spare: Some(listener.try_clone()?),
             listener,
-            user,
+            name,
+            friends: [user, 0],
             key: format!("{user}.{}", random_text()?),
             settings,
             scratch: vec![0; SCRATCH],
-            strangers: VecDeque::new(),
+            strangers: Strangers::default(),
             watched: Vec::new(),
             programs: HashMap::new(),
             signals: HashMap::new(),
@@ -122,11 +135,14 @@ impl Broker {
     pub fn run(&mut self, linger: Duration) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut alone_since = Instant::now();
+        let mut deserted_since = alone_since;
         loop {
             if !self.programs.is_empty() || !self.signals.is_empty() || !self.engine.is_idle() {
                 alone_since = Instant::now();
+                deserted_since = alone_since;
             } else if alone_since.elapsed() >= linger {
-                if self.leave()? {
+                // A stranger may be about to show the key; but none keeps us here for ever.
+                if self.leave(deserted_since.elapsed() < linger + STRANGERS_STAY) {
                     return Ok(());
                 }
                 alone_since = Instant::now();
@@ -142,21 +158,27 @@ impl Broker {
     }
 
     /// Lets nobody in any more: whoever comes from now on is refused, and starts a broker of its own. Returns whether nobody
-    /// had come in the last moment; else all are let in again.
-    fn leave(&mut self) -> io::Result<bool> {
-        SockRef::from(&self.listener).shutdown(Shutdown::Read)?;
-        self.accept()?;
-        if self.programs.is_empty() && self.signals.is_empty() && self.strangers.is_empty() {
-            return Ok(true);
+    /// had come in the last moment, strangers counted or not; else all are let in again.
+    fn leave(&mut self, with_strangers: bool) -> bool {
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Read);
+        self.accept(ALL, None);
+        let no_strangers = self.strangers.is_empty() || !with_strangers;
+        if self.programs.is_empty() && self.signals.is_empty() && no_strangers {
+            return true;
         }
-        let name = self.listener.local_addr()?;
-        self.poll.registry().deregister(&mut SourceFd(&self.listener.as_raw_fd()))?;
+        let _ = self.poll.registry().deregister(&mut SourceFd(&self.listener.as_raw_fd()));
+        // If another has taken the name, those who have come are served, and nobody else.
+        let _ = self.listen_again();
+        false
+    }
+
+    fn listen_again(&mut self) -> io::Result<()> {
         // The name is free when the last descriptor that has it is closed.
         self.spare = None;
         self.listener = UnixListener::from(OwnedFd::from(UnixDatagram::unbound()?));
-        self.listener = listener(&name, &self.poll)?;
+        self.listener = listener(&self.name, &self.poll)?;
         self.spare = self.listener.try_clone().ok();
-        Ok(false)
+        Ok(())
     }
 
     fn timeout(&self, linger: Duration) -> Duration {
@@ -173,6 +195,7 @@ impl Broker {
     /// packet came sees what it brought.
     fn handle(&mut self, events: &Events) -> io::Result<()> {
         self.look_at_offers();
+        self.strangers.drop_old();
         let due = self.more || self.deadline.is_some_and(|at| at <= self.engine.driver().now());
         let of_driver = events.iter().filter_map(|event| event.token().0.checked_sub(DRIVER).filter(|bit| *bit < MOST));
         let news = of_driver.fold(0, |all, bit| all | (1 << bit.min(63)));
@@ -187,9 +210,11 @@ impl Broker {
         for event in events {
             let token = event.token();
             if token == LISTENER {
-                self.accept()?;
+                self.accept(AT_ONCE, None);
             } else if self.programs.contains_key(&token) {
                 self.on_program(token);
+            } else {
+                self.on_stranger(token);
             }
         }
         self.signal();
@@ -241,12 +266,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Takes new connections: those of sockets have a name.
-    fn accept(&mut self) -> io::Result<()> {
-        loop {
+    /// Takes new connections, so many at most, and not those behind the end of a socket that is looked for.
+    fn accept(&mut self, most: usize, sought: Option<SocketId>) {
+        for _ in 0..most {
+            if sought.is_some_and(|socket| self.signals.contains_key(&socket)) {
+                return;
+            }
             let (stream, from) = match self.listener.accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                     self.spare = None;
@@ -256,43 +284,41 @@ impl Broker {
                     if turned_away {
                         continue;
                     }
-                    return Ok(());
+                    return;
                 }
                 // A program that has gone: others go on.
-                Err(_) => return Ok(()),
+                Err(_) => return,
             };
-            let trusted = self.is_friend(&stream);
-            if stream.set_nonblocking(true).is_err() {
-                continue;
-            }
-            let token = Token(self.next_token);
-            self.next_token += 1;
-            let readable = Interest::READABLE;
-            self.poll.registry().register(&mut SourceFd(&stream.as_raw_fd()), token, readable)?;
-            match from.as_abstract_name().and_then(protocol::socket_of) {
-                Some(socket) if trusted => self.hold(socket, token, stream),
-                Some(socket) => {
-                    self.strangers.push_back((socket, token, stream));
-                    if self.strangers.len() > STRANGERS {
-                        self.strangers.pop_front();
-                    }
-                }
-                None => {
-                    self.programs.insert(token, Connection::new(stream, trusted));
-                }
-            }
+            // Whoever cannot be watched is turned away (epoll_ctl(2): ENOSPC, ENOMEM).
+            let _ = self.admit(stream, &from);
         }
+        // Others may wait still: we are to be told of them again.
+        let listener = self.listener.as_raw_fd();
+        let _ = self.poll.registry().reregister(&mut SourceFd(&listener), LISTENER, Interest::READABLE);
+    }
+
+    /// Keeps a new connection: that of a socket has a name.
+    fn admit(&mut self, stream: UnixStream, from: &SocketAddr) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let user = esock_io::peer_user(&stream)?;
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.poll.registry().register(&mut SourceFd(&stream.as_raw_fd()), token, Interest::READABLE)?;
+        let socket = from.as_abstract_name().and_then(protocol::socket_of);
+        if !self.friends.contains(&user) {
+            self.strangers.add(token, stream, user, socket);
+        } else if let Some(socket) = socket {
+            self.hold(socket, token, stream);
+        } else {
+            self.programs.insert(token, Connection::new(stream));
+        }
+        Ok(())
     }
 
     /// Keeps our end of a socket's connection.
     fn hold(&mut self, socket: SocketId, token: Token, stream: UnixStream) {
         self.by_token.insert(token, socket);
         self.signals.insert(socket, Signal::new(stream, token));
-    }
-
-    /// Whether a program is of our user, or of root.
-    fn is_friend(&self, stream: &UnixStream) -> bool {
-        esock_io::peer_user(stream).is_ok_and(|user| user == self.user || user == 0)
     }
 
     /// A program's end of a socket has changed: filled, or closed by the last that had it.
@@ -306,6 +332,25 @@ impl Broker {
             self.signals.remove(&socket);
             let now = self.engine.driver().now();
             self.engine.close(now, socket);
+        } else if signal.take_left() {
+            tell_again(&self.poll, signal);
+        }
+    }
+
+    /// A stranger has said something, or gone.
+    fn on_stranger(&mut self, token: Token) {
+        let Some(said) = self.strangers.get(token).map(|stranger| stranger.said(self.key.as_bytes())) else { return };
+        if said == Said::Nothing {
+            return;
+        }
+        let Some(stranger) = self.strangers.take(token) else { return };
+        match said {
+            Said::Key => {
+                self.programs.insert(token, Connection::new(stranger.stream));
+                self.on_program(token);
+            }
+            Said::NoKey(errno) => stranger.refuse(errno),
+            Said::Nothing | Said::Nonsense => {}
         }
     }
 
@@ -320,20 +365,16 @@ impl Broker {
             }
             Progress::Call(request, body) => (request, body),
         };
-        let trusted = connection.trusted;
-        let (head, reply) = match request.op {
-            Op::Hello => self.hello(&request, &body, trusted),
-            _ if trusted => {
-                self.settle(request.socket);
-                if request.op == Op::Recv {
-                    self.reads(request.socket, (request.args[3] != 0).then_some(token));
-                }
-                self.call(&request, body)
+        let (head, reply) = if request.op == Op::Hello {
+            self.hello(&request)
+        } else {
+            self.settle(request.socket);
+            if request.op == Op::Recv {
+                self.reads(request.socket, (request.args[3] != 0).then_some(token));
             }
-            _ => head_of(Op::Hello, Errno::EACCES.into()),
+            self.call(&request, body)
         };
         let Some(connection) = self.programs.get_mut(&token) else { return };
-        connection.trusted |= request.op == Op::Hello && head.result >= 0;
         if connection.answer(request.op, &head, &reply).is_err() {
             self.settle_with(token);
             self.programs.remove(&token);
@@ -342,14 +383,12 @@ impl Broker {
         self.want_writable(token);
     }
 
-    /// The first call of a connection: whether both are of one build, and whether the program may make calls.
-    fn hello(&self, request: &Request, key: &[u8], trusted: bool) -> (ReplyHead, Reply) {
-        let reply = if request.args[0].cast_unsigned() != protocol::VERSION {
-            Errno::EPROTO.into()
-        } else if trusted || is_same(key, self.key.as_bytes()) {
+    /// The first call of a connection: whether both are of one build.
+    fn hello(&self, request: &Request) -> (ReplyHead, Reply) {
+        let reply = if request.args[0].cast_unsigned() == protocol::VERSION {
             Reply { data: format!("{}\n{}", self.key, self.settings).into(), ..Reply::default() }
         } else {
-            Errno::EACCES.into()
+            Errno::EPROTO.into()
         };
         head_of(Op::Hello, reply)
     }
@@ -367,10 +406,11 @@ impl Broker {
         let op = request.op;
         if matches!(op, Op::Socket | Op::Accept | Op::PeelOff) {
             // The new socket's connection was made before the call.
-            let _ = self.accept();
             let new = if op == Op::Socket { Some(request.socket) } else { new_socket(&body) };
-            let stranger = self.strangers.iter().position(|(socket, ..)| Some(*socket) == new);
-            if let Some((socket, token, stream)) = stranger.and_then(|place| self.strangers.remove(place)) {
+            self.accept(ALL, new);
+            if let Some(socket) = new
+                && let Some((token, stream)) = self.strangers.take_end(socket)
+            {
                 self.hold(socket, token, stream);
             }
             if !new.is_some_and(|new| self.signals.contains_key(&new)) {
@@ -417,6 +457,9 @@ impl Broker {
             }
             if let Some(signal) = self.signals.get_mut(&socket) {
                 signal.show(readiness);
+                if signal.take_left() {
+                    tell_again(&self.poll, signal);
+                }
             }
         }
     }
@@ -438,9 +481,9 @@ fn new_socket(body: &[u8]) -> Option<SocketId> {
     body.first_chunk().map(|number| SocketId(u64::from_ne_bytes(*number)))
 }
 
-/// Whether two texts are the same, in a time that does not tell where they differ.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+/// Has a socket's end told of again that has more to be read.
+fn tell_again(poll: &Poll, signal: &Signal) {
+    let _ = poll.registry().reregister(&mut SourceFd(&signal.descriptor()), signal.token, Interest::READABLE);
 }
 
 /// A text that nobody guesses.

@@ -16,11 +16,15 @@ use crate::protocol::socket_name;
 use mio::Token;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 /// Bytes that lie at a program's end at most: one for each edge, which nobody may be waiting for.
 const MOST: u32 = 16;
+
+/// Pieces of a filling that are read at once: more than one has. A program may write on for ever.
+const PIECES: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Signal {
     down: bool,
     /// Nothing more is read either.
     hung_up: bool,
+    /// More was written than is read at once.
+    left: bool,
 }
 
 impl Signal {
@@ -58,7 +64,17 @@ impl Signal {
             filled: false,
             down: false,
             hung_up: false,
+            left: false,
         }
+    }
+
+    pub fn descriptor(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// Whether there is more to be read that has come already: then the broker is to be told of it again.
+    pub fn take_left(&mut self) -> bool {
+        std::mem::take(&mut self.left)
     }
 
     /// Each news is to be told from now on.
@@ -170,7 +186,7 @@ impl Signal {
 
     fn drain(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        loop {
+        for _ in 0..PIECES {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return false,
                 Ok(_) => {}
@@ -178,6 +194,8 @@ impl Signal {
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
+        self.left = true;
+        true
     }
 }
 
