@@ -15,11 +15,15 @@ struct Sockets(Engine);
 
 impl Sockets {
     fn new() -> Self {
+        Self::of(libc::SOCK_SEQPACKET)
+    }
+
+    fn of(kind: i32) -> Self {
         let mut config = DriverConfig::default();
         (config.backend, config.udp_port) = (Backend::Udp, UdpPort::Ephemeral);
         let mut sockets = Self(Engine::new(Driver::open(config).expect("the test set it up"), Sysctl::default()));
         for socket in [SERVER, CLIENT] {
-            assert_eq!(sockets.call(Op::Socket, socket, [libc::AF_INET, libc::SOCK_SEQPACKET, 0], &[]).result, 0);
+            assert_eq!(sockets.call(Op::Socket, socket, [libc::AF_INET, kind, 0], &[]).result, 0);
         }
         sockets
     }
@@ -61,6 +65,10 @@ impl Sockets {
         let name = self.call(Op::LocalName, SERVER, [0; 3], &[]).name;
         assert_eq!(self.call(Op::Connect, CLIENT, [0; 3], &name).result, -libc::EINPROGRESS);
         self.until(|sockets| sockets.call(Op::Connected, CLIENT, [0; 3], &[]).result == 0);
+        let status = self.get(CLIENT, c::SCTP_STATUS, &abi::sctp_status::zeroed());
+        if let Ok(status) = status {
+            return status.sstat_assoc_id;
+        }
         let ids = self.call(Op::GetOption, CLIENT, [libc::IPPROTO_SCTP, c::SCTP_GET_ASSOC_ID_LIST, 8], &[0; 8]);
         i32::parse(&ids.data[4..]).expect("the test set it up")
     }
@@ -110,4 +118,16 @@ fn the_stack_takes_what_options_say_of_associations_and_paths_that_live() {
     let primary = sockets.get(CLIENT, c::SCTP_STATUS, &status).unwrap().sstat_primary;
     let mtu = primary.spinfo_mtu;
     assert_eq!(mtu, 700, "as the stack sees its path");
+}
+
+#[test]
+fn a_peer_waits_on_until_accept_has_a_socket_for_it() {
+    let mut sockets = Sockets::of(libc::SOCK_STREAM);
+    sockets.connect();
+    sockets.until(|sockets| sockets.call(Op::Acceptable, SERVER, [0; 3], &[]).result == 0);
+    let taken = sockets.call(Op::Accept, SERVER, [0; 3], &CLIENT.0.to_ne_bytes());
+    assert_eq!(taken.result, -libc::EINVAL);
+    assert_eq!(sockets.call(Op::Acceptable, SERVER, [0; 3], &[]).result, 0, "it waits still");
+    assert_eq!(sockets.call(Op::Accept, SERVER, [0; 3], &3_u64.to_ne_bytes()).result, 0);
+    assert_eq!(sockets.call(Op::Acceptable, SERVER, [0; 3], &[]).result, -libc::EAGAIN);
 }

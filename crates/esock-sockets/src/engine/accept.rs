@@ -57,6 +57,10 @@ impl Engine {
         if socket.state != SocketState::Listening {
             return Err(Errno::EINVAL);
         }
+        if self.sockets.contains_key(&new) {
+            return Err(Errno::EINVAL);
+        }
+        let socket = self.socket_mut(id)?;
         let timeout = socket.settings.receive_timeout;
         let Some(assoc) = socket.waiting.pop_front() else { return Ok(Reply::wait(Errno::EAGAIN, timeout)) };
         let (family, mapped) = (socket.family, socket.is_mapped());
