@@ -13,7 +13,10 @@ impl Engine {
             let peer = (incoming.remote(), incoming.port());
             let listener = self.listener_for(endpoint, peer).filter(|socket| {
                 // As on Linux, one more than the backlog waits.
-                socket.style != Style::OneToOne || socket.waiting.len() <= socket.backlog
+                match socket.style {
+                    Style::OneToOne => socket.waiting.len() <= socket.backlog,
+                    Style::OneToMany | Style::PeeledOff => !socket.is_flooded(),
+                }
             });
             let Some(listener) = listener else {
                 self.driver.stack_mut().refuse(now, incoming, &[]);
@@ -110,6 +113,8 @@ impl Engine {
             to.partial = from.partial.take();
         }
         to.lobby = Socket::notifications_of(&mut from.lobby, number);
+        to.told_bytes = to.queue.iter().chain(&to.lobby).map(Item::told_bytes).sum();
+        from.told_bytes -= to.told_bytes;
         to.midway = from.midway.take_if(|midway| midway.association == assoc);
         to.news = true;
         if let Some(error) = self.associations.get(&assoc).and_then(|held| held.ended_early) {

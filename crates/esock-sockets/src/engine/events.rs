@@ -1,6 +1,6 @@
 //! What happens on associations, and what their sockets are told.
 
-use super::{Engine, Item, SocketId, SocketState, Style};
+use super::{Engine, Item, Socket, SocketId, SocketState, Style};
 use crate::address::{self, Named};
 use crate::errno::Errno;
 use crate::notify::{self, Failed, bit};
@@ -9,6 +9,8 @@ use esock_proto::{Address, AssocId, CloseReason, Encapsulation, Event, Negotiate
 
 /// SCTP_EXPOSE_POTENTIALLY_FAILED_STATE: that state is told of.
 const SHOWN: u32 = 2;
+/// Notifications of an association for which there is room at least, in bytes, however small the receive buffer is.
+const LEAST_TOLD: usize = 64 << 10;
 /// The cause code of a User-Initiated Abort (RFC 9260 §3.3.10.12).
 const USER_ABORT: u16 = 12;
 
@@ -20,11 +22,15 @@ impl Engine {
             self.on_event(now, id, event);
         }
         for id in std::mem::take(&mut self.failing) {
-            self.tell_failed(id, 0);
+            let flooded = self.socket_of(id).and_then(|id| self.sockets.get(&id)).is_some_and(Socket::is_flooded);
+            match self.associations.get_mut(&id).filter(|_| flooded) {
+                Some(held) => held.failed.clear(),
+                None => self.tell_failed(id, 0),
+            }
         }
     }
 
-    fn on_event(&mut self, now: Time, id: AssocId, event: Event) {
+    pub(super) fn on_event(&mut self, now: Time, id: AssocId, event: Event) {
         // What came before is read before; but nothing comes before an association is up, only along with what sets it up.
         if !matches!(event, Event::Up(_) | Event::Restarted(_)) {
             self.announce(now, id);
@@ -47,19 +53,15 @@ impl Engine {
                     held.routed.clear();
                 }
                 self.follow_routes(now, id);
-                let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
-                self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
-                    notify::assoc_change(number, c::SCTP_RESTART, 0, streams, &[])
-                });
-                self.tell_of_peer(id, negotiated);
+                self.tell_restart(id, negotiated);
             }
             Event::ShutdownReceived => self.on_shutdown_received(id),
             Event::PeerError { cause, info } => {
-                self.notify(id, c::SCTP_REMOTE_ERROR, |number| notify::remote_error(number, cause, &info));
+                self.tell_news(id, c::SCTP_REMOTE_ERROR, |number| notify::remote_error(number, cause, &info));
             }
             Event::Undelivered(message) => self.on_undelivered(id, message, false),
             Event::Expired(message) => self.on_undelivered(id, message, true),
-            Event::Drained => self.notify(id, c::SCTP_SENDER_DRY_EVENT, notify::sender_dry),
+            Event::Drained => self.tell_news(id, c::SCTP_SENDER_DRY_EVENT, notify::sender_dry),
             Event::Closed(reason) => self.on_closed(now, id, &reason),
             _ => {}
         }
@@ -121,13 +123,59 @@ impl Engine {
         {
             let bytes = make(told).into();
             let item = Item::Notification { association: number, told, from, bytes, read: 0 };
+            let memory = item.told_bytes();
             if waits {
+                socket.told_bytes += memory;
                 socket.lobby.push_back(item);
             } else {
-                socket.news = true;
-                socket.queue.push_back(item);
+                socket.tell(item, false);
             }
+            self.is_to_be_told(id, memory);
         }
+    }
+
+    /// Notifies of what a peer can bring about, or a program, as often as it likes: only as long as there is room.
+    fn tell_news(&mut self, id: AssocId, kind: u16, make: impl FnOnce(i32) -> Vec<u8>) {
+        if self.has_room(id) {
+            self.notify(id, kind, make);
+        }
+    }
+
+    /// Whether there is room for what an association tells and nobody needs to know: RFC 6458 §6.1.10 has notifications reliable
+    /// as long as there is space in the receive buffer. Here each association has that for itself, as it has its window.
+    fn has_room(&self, id: AssocId) -> bool {
+        let Some(held) = self.associations.get(&id) else { return false };
+        let socket = held.socket.and_then(|socket| self.sockets.get(&socket));
+        socket.is_some_and(|socket| {
+            held.told_bytes < socket.settings.receive_buffer.max(LEAST_TOLD) && !socket.is_flooded()
+        })
+    }
+
+    /// A notification waits to be read.
+    pub(super) fn is_to_be_told(&mut self, id: AssocId, memory: usize) {
+        if let Some(held) = self.associations.get_mut(&id) {
+            held.told_bytes += memory;
+        }
+    }
+
+    /// It was read.
+    pub(super) fn is_told(&mut self, number: i32, memory: usize) {
+        let held = self.numbers.get(&number).and_then(|id| self.associations.get_mut(id));
+        if let Some(held) = held {
+            held.told_bytes = held.told_bytes.saturating_sub(memory);
+        }
+    }
+
+    /// Of a peer that restarts again and again, who does not read needs to know once.
+    fn tell_restart(&mut self, id: AssocId, negotiated: Negotiated) {
+        let has_room = self.has_room(id);
+        let Some(held) = self.associations.get_mut(&id) else { return };
+        if std::mem::replace(&mut held.told_beyond, !has_room) && !has_room {
+            return;
+        }
+        let streams = (negotiated.outbound_streams, negotiated.inbound_streams);
+        self.notify(id, c::SCTP_ASSOC_CHANGE, |number| notify::assoc_change(number, c::SCTP_RESTART, 0, streams, &[]));
+        self.tell_of_peer(id, negotiated);
     }
 
     fn on_up(&mut self, id: AssocId, negotiated: Negotiated) {
@@ -155,10 +203,10 @@ impl Engine {
     fn tell_of_peer(&mut self, id: AssocId, negotiated: Negotiated) {
         // Linux keeps quiet about an indication of 0.
         if let Some(indication) = negotiated.adaptation.filter(|indication| *indication != 0) {
-            self.notify(id, c::SCTP_ADAPTATION_INDICATION, |number| notify::adaptation(number, indication));
+            self.tell_news(id, c::SCTP_ADAPTATION_INDICATION, |number| notify::adaptation(number, indication));
         }
         // RFC 6458 §6.1.8: the peer has no RFC 4895, or was not asked.
-        self.notify(id, c::SCTP_AUTHENTICATION_EVENT, notify::no_authentication);
+        self.tell_news(id, c::SCTP_AUTHENTICATION_EVENT, notify::no_authentication);
     }
 
     fn on_path(&mut self, id: AssocId, remote: Address, state: PathState) {
@@ -184,14 +232,14 @@ impl Engine {
         }
         let Some(socket) = self.socket_of(id).and_then(|id| self.sockets.get(&id)) else { return };
         let storage = address::write_storage(socket.family, socket.is_mapped(), path);
-        self.notify(id, c::SCTP_PEER_ADDR_CHANGE, |number| notify::peer_addr_change(number, &storage, told, 0));
+        self.tell_news(id, c::SCTP_PEER_ADDR_CHANGE, |number| notify::peer_addr_change(number, &storage, told, 0));
     }
 
     /// SCTP_SENDER_DRY_EVENT, if nothing waits to be acknowledged: to whom has just asked for it.
     pub(crate) fn tell_if_dry(&mut self, id: AssocId) {
         let now = self.driver.now();
         if self.driver.stack().association(now, id).is_some_and(|stats| stats.send_buffered == 0) {
-            self.notify(id, c::SCTP_SENDER_DRY_EVENT, notify::sender_dry);
+            self.tell_news(id, c::SCTP_SENDER_DRY_EVENT, notify::sender_dry);
         } else {
             self.watch_dry(now, id);
         }

@@ -10,6 +10,8 @@ mod send;
 mod setup;
 mod share;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use crate::errno::Errno;
 use crate::protocol::{Op, Request};

@@ -162,7 +162,10 @@ impl Engine {
         {
             let bytes = notify::partial_delivery_aborted(read.number).into();
             let (number, from) = (read.number, read.from);
-            socket.queue.push_front(Item::Notification { association: number, told: number, from, bytes, read: 0 });
+            let item = Item::Notification { association: number, told: number, from, bytes, read: 0 };
+            let memory = item.told_bytes();
+            socket.tell(item, true);
+            self.is_to_be_told(read.association, memory);
         }
     }
 
@@ -260,12 +263,10 @@ impl Engine {
         let end = bytes.len().min(*read + room);
         let data: Bytes = bytes.slice(*read..end);
         let whole = end == bytes.len();
-        if !peek {
-            if whole {
-                socket.queue.pop_front();
-            } else {
-                *read = end;
-            }
+        if !peek && !whole {
+            *read = end;
+        } else if !peek && let Some((number, bytes)) = socket.told() {
+            self.is_told(number, bytes);
         }
         if !peek && whole && self.socket(id)?.settings.tell_next {
             self.advance(now, id)?;

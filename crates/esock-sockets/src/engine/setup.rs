@@ -300,9 +300,9 @@ impl Engine {
         if socket.has_one() {
             socket.error = Some(NOWHERE);
         }
-        if socket.settings.association.events & notify::bit(c::SCTP_ASSOC_CHANGE) != 0 {
+        if socket.settings.association.events & notify::bit(c::SCTP_ASSOC_CHANGE) != 0 && !socket.is_flooded() {
             let bytes = notify::assoc_change(0, c::SCTP_CANT_STR_ASSOC, 0, (0, 0), &[]).into();
-            socket.queue.push_back(Item::Notification { association: 0, told: 0, from: peer, bytes, read: 0 });
+            socket.tell(Item::Notification { association: 0, told: 0, from: peer, bytes, read: 0 }, false);
         }
         NOWHERE
     }
@@ -376,6 +376,8 @@ impl Engine {
             lingers: None,
             settings,
             announced: 0,
+            told_bytes: 0,
+            told_beyond: false,
             up: None,
             known: false,
             closed: false,

@@ -42,6 +42,22 @@ pub enum Item {
     Messages { association: AssocId, count: usize, came: Option<SystemTime> },
 }
 
+/// What a notification takes beside its own bytes, in a queue that has just grown.
+const ITEM_BYTES: usize = 256;
+/// Notifications of a socket that nobody reads take so much memory; then it gets no new peers, and is told no more of those
+/// that it has but that they end.
+const MOST_TOLD: usize = 16 << 20;
+
+impl Item {
+    /// The memory of a notification; messages are charged to the windows of their associations.
+    pub fn told_bytes(&self) -> usize {
+        match self {
+            Self::Notification { bytes, .. } => ITEM_BYTES + bytes.len(),
+            Self::Messages { .. } => 0,
+        }
+    }
+}
+
 /// A message, or piece of one, that is being read.
 #[derive(Debug)]
 pub struct Partial {
@@ -86,6 +102,8 @@ pub struct Socket {
     /// Notifications that wait for the end of a message of their association that is read in pieces: nothing else does where
     /// SCTP_FRAGMENT_INTERLEAVE is on.
     pub lobby: VecDeque<Item>,
+    /// The memory of all notifications in `queue` and `lobby`.
+    pub told_bytes: usize,
     /// `SO_ERROR`.
     pub error: Option<Errno>,
     /// Nothing more will be read.
@@ -167,6 +185,10 @@ pub struct Held {
     pub settings: AssocSettings,
     /// Messages of it that its socket's queue knows of.
     pub announced: usize,
+    /// The memory of its notifications that nobody has read.
+    pub told_bytes: usize,
+    /// A restart was told although there was no room: the next is not.
+    pub told_beyond: bool,
     /// It has been up.
     pub up: Option<Negotiated>,
     /// `sctp_connectx` has told its number before it was up.
@@ -220,6 +242,7 @@ impl Socket {
             partial: None,
             midway: None,
             lobby: VecDeque::new(),
+            told_bytes: 0,
             error: None,
             no_more: false,
             sent_all: false,
@@ -268,6 +291,33 @@ impl Socket {
     /// Whether pieces of a message of this association are read before anything else.
     pub fn is_midway(&self, id: AssocId) -> bool {
         self.midway.as_ref().is_some_and(|midway| midway.association == id)
+    }
+
+    /// Puts a notification into the queue: at its front, if it comes before what is there.
+    pub fn tell(&mut self, item: Item, first: bool) {
+        self.news |= !first;
+        self.told_bytes += item.told_bytes();
+        if first {
+            self.queue.push_front(item);
+        } else {
+            self.queue.push_back(item);
+        }
+    }
+
+    /// The notification at the front of the queue is read: of which association it is, and the memory of it.
+    pub fn told(&mut self) -> Option<(i32, usize)> {
+        let read = self.queue.front()?;
+        let Item::Notification { association, .. } = read else { return None };
+        let (association, memory) = (*association, read.told_bytes());
+        self.queue.pop_front();
+        self.told_bytes -= memory;
+        debug_assert!(!(self.queue.is_empty() && self.lobby.is_empty()) || self.told_bytes == 0);
+        Some((association, memory))
+    }
+
+    /// Whether so much was told that nobody reads any more.
+    pub fn is_flooded(&self) -> bool {
+        self.told_bytes >= MOST_TOLD
     }
 
     /// Takes the notifications of an association out of a queue.
