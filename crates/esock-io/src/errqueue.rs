@@ -1,5 +1,6 @@
 //! The error queue of a socket: what ICMP, or this host, said about our packets.
 
+use crate::refusal::Drained;
 use crate::sys::{self, Control};
 use esock_proto::{Icmp, IcmpKind};
 use std::io;
@@ -21,12 +22,11 @@ pub(crate) fn enable(socket: &impl AsRawFd, ipv4: bool) -> io::Result<()> {
     }
 }
 
-/// Reads the reports that wait and hands on what ICMP said. Returns the MTU (in bytes, IP header
-/// included) if this host itself refused a packet as too large: the caller still has that packet.
+/// Reads the reports that wait and hands on what ICMP said.
 ///
 /// `encapsulated` says whether the socket is a UDP one.
-pub(crate) fn drain(socket: &impl AsRawFd, encapsulated: bool, report: &mut dyn FnMut(Icmp<'_>)) -> Option<u32> {
-    let mut local_mtu = None;
+pub(crate) fn drain(socket: &impl AsRawFd, encapsulated: bool, report: &mut dyn FnMut(Icmp<'_>)) -> Drained {
+    let mut drained = Drained::default();
     for _ in 0..MOST_AT_ONCE {
         let mut quoted = [0u8; QUOTED_BYTES];
         // SAFETY: plain integers, for which zero is valid.
@@ -45,7 +45,10 @@ pub(crate) fn drain(socket: &impl AsRawFd, encapsulated: bool, report: &mut dyn 
         // SAFETY: all buffers named by `header` live through the call and have the lengths given.
         let got =
             unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
-        let Ok(got) = usize::try_from(got) else { break };
+        let Ok(got) = usize::try_from(got) else {
+            drained.empty = true;
+            break;
+        };
         let mut found = None;
         // SAFETY: `header` was filled by the call above, and `control` is still there.
         unsafe {
@@ -60,7 +63,7 @@ pub(crate) fn drain(socket: &impl AsRawFd, encapsulated: bool, report: &mut dyn 
         let Some(error) = found else { continue };
         if error.ee_origin == libc::SO_EE_ORIGIN_LOCAL {
             if error.ee_errno == libc::EMSGSIZE as u32 {
-                local_mtu = Some(error.ee_info);
+                drained.mtu = Some(error.ee_info);
             }
             continue;
         }
@@ -72,7 +75,7 @@ pub(crate) fn drain(socket: &impl AsRawFd, encapsulated: bool, report: &mut dyn 
             report(Icmp { kind, remote, encap_port, quoted: &quoted[..got.min(QUOTED_BYTES)] });
         }
     }
-    local_mtu
+    drained
 }
 
 /// What a report means to us; `None` for those that mean nothing (RFC 9260 §10).

@@ -24,6 +24,7 @@ mod open;
 mod pages;
 #[cfg(target_os = "linux")]
 mod raw;
+mod refusal;
 mod route;
 mod session;
 mod shards;

@@ -144,7 +144,31 @@ pub(crate) fn is_icmp_report(error: &io::Error) -> bool {
                 | libc::EOPNOTSUPP
                 | libc::EACCES
                 | libc::EMSGSIZE
-        )
+        ) | HOST_ISOLATED
+    )
+}
+
+/// What becomes of ICMP Destination Unreachable, Host Isolated.
+#[cfg(target_os = "linux")]
+const HOST_ISOLATED: Option<i32> = Some(libc::ENONET);
+#[cfg(not(target_os = "linux"))]
+const HOST_ISOLATED: Option<i32> = None;
+
+/// Whether a socket is of no more use after this error. Anything else may come from whoever sends us ICMP, or from a host
+/// that is short of memory, and must not end the associations that use the socket.
+pub(crate) fn ends_socket(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        None | Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL | libc::ENOSYS)
+    )
+}
+
+/// Whether a failed send call may be about the packet that was to leave: a route, a firewall, a size. What else is an ICMP
+/// report is about another packet for sure.
+pub(crate) fn is_of_this_packet(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::EACCES | libc::EMSGSIZE)
     )
 }
 

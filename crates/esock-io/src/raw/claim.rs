@@ -27,10 +27,11 @@ impl Claim {
         }
     }
 
-    /// Whether somebody has claimed `port`. Asking claims nothing: a name that is bound can be connected to.
+    /// Whether somebody has claimed `port`. Asking claims nothing: a name that is bound can be connected to. Who cannot ask,
+    /// for want of a descriptor, takes it for held: what it refused would be another's.
     pub(crate) fn is_held(port: u16) -> bool {
         let ask = || UnixDatagram::unbound()?.connect_addr(&SocketAddr::from_abstract_name(name(port))?);
-        ask().is_ok()
+        !ask().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
     }
 
     /// Claims to answer for all ports that nobody has.

@@ -60,7 +60,12 @@ fn program(ipv4: bool, ports: Option<&BTreeSet<u16>>, shard: Shard) -> Vec<libc:
 /// Passes packets to `ports` only, or to all of them, and of those the part of `shard`, from now on. The kernel swaps
 /// programs atomically; packets that wait already stay.
 pub(crate) fn attach(socket: &impl AsRawFd, ipv4: bool, ports: Option<&BTreeSet<u16>>, shard: Shard) -> io::Result<()> {
-    crate::sys::attach_program(socket, libc::SO_ATTACH_FILTER, &mut program(ipv4, ports, shard))
+    let attach = |ports| crate::sys::attach_program(socket, libc::SO_ATTACH_FILTER, &mut program(ipv4, ports, shard));
+    match attach(ports) {
+        // There is room for so many only (net.core.optmem_max): all of them are passed, and what is not ours is left here.
+        Err(error) if ports.is_some() && error.raw_os_error() == Some(libc::ENOMEM) => attach(None),
+        attached => attached,
+    }
 }
 
 #[cfg(test)]

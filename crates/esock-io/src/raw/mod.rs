@@ -12,6 +12,7 @@ pub(crate) use kernel::kernel_sctp;
 pub(crate) use ports::Ports;
 
 use crate::errqueue;
+use crate::refusal::{self, Drained, Refusal};
 use crate::sockets::{Received, Sent, told};
 use crate::sys::{self, Control};
 use esock_proto::{Address, Datagram, Ecn, Icmp, IcmpKind, Local, Shard, SocketId, Transmit};
@@ -135,7 +136,7 @@ impl RawSocket {
         segment_size: usize,
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> Attempt {
-        let mut retries = RETRIES;
+        let (mut retries, mut drained) = (RETRIES, Drained::default());
         loop {
             let error = match self.call(transmit, data, segment_size) {
                 Ok(packets) => return Attempt::Sent(packets),
@@ -145,15 +146,13 @@ impl RawSocket {
                 return Attempt::Blocked;
             }
             if sys::is_icmp_report(&error) {
-                let mtu = errqueue::drain(&self.socket, false, report);
-                let too_large = error.raw_os_error() == Some(libc::EMSGSIZE);
-                if too_large && (mtu.is_some() || retries == 0) {
-                    return Attempt::TooLarge(mtu);
+                let before = std::mem::replace(&mut drained, errqueue::drain(&self.socket, false, report));
+                match refusal::verdict(&error, before, drained, retries) {
+                    Some(Refusal::TooLarge(mtu)) => return Attempt::TooLarge(mtu),
+                    Some(Refusal::Unreachable) => return Attempt::Unreachable,
+                    Some(Refusal::Unknown) => return Attempt::Dropped,
+                    None => retries -= 1,
                 }
-                if retries == 0 {
-                    return Attempt::Unreachable;
-                }
-                retries -= 1;
                 continue;
             }
             return match error.raw_os_error() {
@@ -297,14 +296,14 @@ impl RawSocket {
             let error = io::Error::last_os_error();
             if sys::would_block(&error) {
                 return Ok((0, false));
-            } else if sys::is_icmp_report(&error) {
+            } else if sys::ends_socket(&error) {
+                return Err(error);
+            } else if error.kind() != io::ErrorKind::Interrupted {
                 errqueue::drain(&self.socket, false, report);
                 if retries == 0 {
                     return Ok((0, true));
                 }
                 retries -= 1;
-            } else if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 mod driver;
 mod floods;
+#[cfg(target_os = "linux")]
+mod forged;
 mod joined;
 #[cfg(target_os = "linux")]
 pub(crate) mod layout;

@@ -5,6 +5,7 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 use crate::errqueue;
+use crate::refusal::{self, Drained, Refusal};
 use crate::sockets::{Received, Sent, tell_each, told};
 use crate::sys;
 use crate::wait::Ready;
@@ -195,7 +196,7 @@ impl UdpSocket {
             segment_size,
             src_ip: transmit.local.address.filter(told).map(Address::ip),
         };
-        let mut retries = RETRIES;
+        let (mut retries, mut drained) = (RETRIES, Drained::default());
         loop {
             let Err(error) = self.call(&packet, transmit.dont_fragment) else {
                 return Attempt::Sent;
@@ -204,15 +205,13 @@ impl UdpSocket {
                 return Attempt::Blocked;
             }
             if sys::is_icmp_report(&error) {
-                let mtu = self.drain_errors(report);
-                let too_large = error.raw_os_error() == Some(libc::EMSGSIZE);
-                if too_large && (mtu.is_some() || retries == 0) {
-                    return Attempt::TooLarge(mtu);
+                let before = std::mem::replace(&mut drained, self.drain_errors(report));
+                match refusal::verdict(&error, before, drained, retries) {
+                    Some(Refusal::TooLarge(mtu)) => return Attempt::TooLarge(mtu),
+                    Some(Refusal::Unreachable) => return Attempt::Unreachable,
+                    Some(Refusal::Unknown) => return Attempt::Dropped,
+                    None => retries -= 1,
                 }
-                if retries == 0 {
-                    return Attempt::Unreachable;
-                }
-                retries -= 1;
                 continue;
             }
             return match error.raw_os_error() {
@@ -273,12 +272,12 @@ impl UdpSocket {
                     self.came = false;
                     return Ok(Received::default());
                 }
-                Err(error) if sys::is_icmp_report(&error) && retries > 0 => {
+                Err(error) if sys::ends_socket(&error) => return Err(error),
+                Err(_) if retries > 0 => {
                     self.drain_errors(report);
                     retries -= 1;
                 }
-                Err(error) if sys::is_icmp_report(&error) => return Ok(Received { packets: 0, more: true }),
-                Err(error) => return Err(error),
+                Err(_) => return Ok(Received { packets: 0, more: true }),
             }
         };
         self.came = count > 0;
@@ -328,9 +327,9 @@ impl UdpSocket {
         match linux::receive::<RECEIVE_BATCH>(&self.socket, true, buffers, &mut self.metas) {
             Ok(count) => self.held = Held::Batch(count),
             Err(error) if sys::would_block(&error) => return Ok(false),
-            Err(error) if sys::is_icmp_report(&error) => self.held = Held::Report,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) if sys::ends_socket(&error) => return Err(error),
+            Err(_) => self.held = Held::Report,
         }
         Ok(true)
     }
@@ -367,13 +366,13 @@ impl UdpSocket {
     }
 
     /// Reads the error queue. Returns the MTU where this host refused a packet as too large.
-    pub(crate) fn drain_errors(&self, report: &mut dyn FnMut(Icmp<'_>)) -> Option<u32> {
+    pub(crate) fn drain_errors(&self, report: &mut dyn FnMut(Icmp<'_>)) -> Drained {
         #[cfg(target_os = "linux")]
         return errqueue::drain(&self.socket, true, report);
         #[cfg(not(target_os = "linux"))]
         {
             let _ = report;
-            None
+            Drained { empty: true, ..Drained::default() }
         }
     }
 }
