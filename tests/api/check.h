@@ -76,6 +76,7 @@ void check_events(void);
 void check_endings(void);
 void check_functions(void);
 void check_sending(void);
+void check_ending(void);
 void check_partial(int type);
 void check_sharing(int type);
 void check_polling(int type);

@@ -184,6 +184,11 @@ static void sending(int unused)
     alone(unused, check_sending);
 }
 
+static void ending(int unused)
+{
+    alone(unused, check_ending);
+}
+
 static void functions(int unused)
 {
     alone(unused, check_functions);
@@ -191,6 +196,8 @@ static void functions(int unused)
 
 int main(int count, char **words)
 {
+    /* What a check says is seen even if the next one never ends. */
+    setvbuf(stdout, NULL, _IOLBF, 0);
     for (int at = 1; at < count; at++) {
         on_kernel |= !strcmp(words[at], "--kernel");
         if (!strcmp(words[at], "--tag") && at + 1 < count)
@@ -214,6 +221,7 @@ int main(int count, char **words)
     run("polling-one-to-one", check_polling, SOCK_STREAM);
     run("polling-one-to-many", check_polling, SOCK_SEQPACKET);
     run("sending", sending, 0);
+    run("ending", ending, 0);
     run("partial-delivery-one-to-one", check_partial, SOCK_STREAM);
     run("partial-delivery-one-to-many", check_partial, SOCK_SEQPACKET);
     run("sharing-one-to-one", check_sharing, SOCK_STREAM);

@@ -508,6 +508,67 @@ static void check_bindx(void)
     close(fd);
 }
 
+/* Lists of addresses for a socket that nobody has bound: the first says at which port, and all addresses go with none. */
+static void check_lists(void)
+{
+    static const struct { int hosts[2], ports[2], error; } lists[] = {
+        {{0, 1}, {0, 0}, EINVAL},
+        {{1, 0}, {0, 0}, EINVAL},
+        {{0, 0}, {0, 0}, EINVAL},
+        {{1, 1}, {0, 0}, EINVAL},
+        {{1, 2}, {0, 0}, 0},
+        {{1, 2}, {1, 0}, 0},
+        {{1, 2}, {1, 1}, 0},
+        {{1, 2}, {1, 2}, EINVAL},
+        {{1, 2}, {0, 1}, EINVAL},
+        {{0, 1}, {1, 0}, EINVAL},
+    };
+    for (size_t at = 0; at < sizeof lists / sizeof *lists; at++) {
+        int fd = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
+        struct sockaddr_in both[2] = {0};
+        struct sockaddr *found = NULL;
+        for (int k = 0; k < 2; k++) {
+            both[k].sin_family = AF_INET;
+            both[k].sin_port = htons(lists[at].ports[k] ? 28000 + lists[at].ports[k] : 0);
+            both[k].sin_addr.s_addr = htonl(lists[at].hosts[k] ? INADDR_LOOPBACK - 1 + lists[at].hosts[k] : INADDR_ANY);
+        }
+        FAILS(sctp_bindx(fd, (struct sockaddr *)both, 2, SCTP_BINDX_ADD_ADDR), lists[at].error);
+        if (!lists[at].error) {
+            IS(sctp_getladdrs(fd, 0, &found), 2);
+            for (int k = 0; k < 2; k++)
+                IS(ntohs(((struct sockaddr_in *)found)[k].sin_port), port_of(fd));
+            sctp_freeladdrs(found);
+        }
+        close(fd);
+    }
+}
+
+/* The lengths that getsockopt tells where libsctp does not look at them. */
+static void check_lengths(struct ends *ends)
+{
+    struct { struct sctp_getaddrs head; struct sockaddr_in addresses[20]; } list = {0};
+    struct sockaddr_storage to = loopback(AF_INET, 1, port_of(ends->listener));
+    struct { sctp_assoc_t number; int length; struct sockaddr *addresses; } many = {.length = 16, .addresses = (void *)&to};
+    int fd = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
+    list.head.assoc_id = ends->at_client;
+    IS(GET(ends->client, SCTP_GET_PEER_ADDRS, list), 8 + 16);
+    list.head.assoc_id = 0;
+    IS(GET(ends->client, SCTP_GET_LOCAL_ADDRS, list), 16);
+    IS(list.head.addr_num, 1);
+    IS(GET(fd, SCTP_GET_LOCAL_ADDRS, list), 0);
+    IS(GET(fd, SCTP_SOCKOPT_CONNECTX3, many), sizeof many.number);
+    HOLDS(many.number > 2);
+    close(fd);
+    fd = socket(AF_INET, SOCK_SEQPACKET | SOCK_NONBLOCK, IPPROTO_SCTP);
+    socklen_t length = sizeof many;
+    FAILS(getsockopt(fd, IPPROTO_SCTP, SCTP_SOCKOPT_CONNECTX3, &many, &length), EINPROGRESS);
+    IS(length, sizeof many.number);
+    length = sizeof many;
+    FAILS(getsockopt(ends->client, IPPROTO_SCTP, SCTP_SOCKOPT_CONNECTX3, &many, &length), EISCONN);
+    IS(length, sizeof many);
+    close(fd);
+}
+
 static void check_peel_off(struct ends *ends)
 {
     struct sctp_sndinfo info = {0};
@@ -562,8 +623,10 @@ void check_functions(void)
     WELL(sctp_opt_info(ends.client, ends.at_client, SCTP_STATUS, &status, &room));
     IS(status.sstat_state, SCTP_ESTABLISHED);
     check_addresses(&ends);
+    check_lengths(&ends);
     check_peel_off(&ends);
     check_bindx();
+    check_lists();
     check_told_addresses();
     check_first_message();
     part(&ends);

@@ -1,6 +1,7 @@
 /* Options of sockets that have no association: what they begin with, what they take, what they refuse. */
 #include "check.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <netinet/ip.h>
 #include <stdint.h>
@@ -361,6 +362,11 @@ static void check_system(int fd, int type)
     memset(&time, 0, sizeof time);
     IS(get_option(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time), sizeof time);
     IS(time.tv_sec, 3);
+    time.tv_sec = -1;
+    WELL(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
+    IS(get_option(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time), sizeof time);
+    HOLDS(time.tv_sec == 0 && time.tv_usec == 0);
+    WELL(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
     time.tv_usec = 1000000;
     FAILS(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time), EDOM);
     FAILS(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, 4), EINVAL);
@@ -402,6 +408,22 @@ void check_socket_options(int type)
     close(fd);
 }
 
+/* Where it is asked for, an address need not be the host's; with IP_TRANSPARENT, one of IPv4 must all the same. */
+static void check_elsewhere(int family, int option, int error)
+{
+    int fd = socket(family, SOCK_SEQPACKET, IPPROTO_SCTP);
+    struct sockaddr_storage name = loopback(family, 1, 0);
+    if (family == AF_INET)
+        ((struct sockaddr_in *)&name)->sin_addr.s_addr = htonl(0xc0000201);
+    else
+        inet_pton(family, "2001:db8::1", &((struct sockaddr_in6 *)&name)->sin6_addr);
+    FAILS(bind(fd, (struct sockaddr *)&name, length_of(&name)), EADDRNOTAVAIL);
+    WELL(set_int(fd, IPPROTO_IP, option, 1));
+    IS(get_int(fd, IPPROTO_IP, option), 1);
+    FAILS(bind(fd, (struct sockaddr *)&name, length_of(&name)), error);
+    close(fd);
+}
+
 void check_ip_options(int family)
 {
     int fd = socket(family, SOCK_SEQPACKET, IPPROTO_SCTP), pair[2];
@@ -418,8 +440,8 @@ void check_ip_options(int family)
     FAILS(set_int(fd, IPPROTO_IP, IP_TTL, 0), EINVAL);
     FAILS(set_int(fd, IPPROTO_IP, IP_TTL, 256), EINVAL);
     FAILS(set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, 6), EINVAL);
-    WELL(set_int(fd, IPPROTO_IP, IP_FREEBIND, 1));
-    IS(get_int(fd, IPPROTO_IP, IP_FREEBIND), 1);
+    check_elsewhere(family, IP_FREEBIND, 0);
+    check_elsewhere(family, IP_TRANSPARENT, family == AF_INET ? EADDRNOTAVAIL : 0);
     FAILS(set_int(fd, IPPROTO_IP, 9999, 1), ENOPROTOOPT);
     FAILS(socketpair(family, SOCK_STREAM, IPPROTO_SCTP, pair), EOPNOTSUPP);
     FAILS(socketpair(family, SOCK_SEQPACKET, 0, pair), EOPNOTSUPP);

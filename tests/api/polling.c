@@ -358,9 +358,29 @@ static void check_peeled_off(void)
     part(&ends);
 }
 
+/* Who waits for less than nothing does not wait. */
+static void check_no_time(int type)
+{
+    struct timeval none = {.tv_sec = -1};
+    struct ends ends = associate(AF_INET, type);
+    int fd = ends.client;
+    WELL(setsockopt(ends.server, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none));
+    FAILS(recv(ends.server, text, sizeof text, 0), EAGAIN);
+    if (type == SOCK_STREAM) {
+        WELL(setsockopt(ends.listener, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none));
+        FAILS(accept(ends.listener, NULL, NULL), EAGAIN);
+        WELL(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none));
+        for (int k = 0; k < 1000 && send(fd, much, sizeof much, MSG_NOSIGNAL) > 0; k++)
+            ;
+        FAILS(send(fd, much, sizeof much, MSG_NOSIGNAL), EAGAIN);
+    }
+    part(&ends);
+}
+
 void check_polling(int type)
 {
     check_beginning(type);
+    check_no_time(type);
     if (type == SOCK_STREAM) {
         check_shutdown();
         check_unread();

@@ -10,7 +10,7 @@ pub struct Step {
     pub result: isize,
     /// With `EAGAIN`: how long to wait, in milliseconds; 0 is for ever.
     pub timeout_ms: u32,
-    /// With `EAGAIN`: the `errno` if waiting is in vain.
+    /// With `EAGAIN` or `EINPROGRESS`: the `errno` if waiting is in vain.
     pub in_vain: c_int,
 }
 

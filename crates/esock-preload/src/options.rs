@@ -14,6 +14,8 @@ const LONGEST: usize = 69_632;
 const LONGEST_PLAIN: usize = 256;
 /// What a value that is asked for can tell beforehand: which association and address, at most.
 const ASKED: usize = 512;
+/// Of SCTP_GET_LOCAL_ADDRS, Linux has never counted what is before the addresses, in bytes.
+const UNCOUNTED: u32 = 8;
 /// The most addresses of one call, in bytes.
 const MOST_NAMES: usize = 1 << 20;
 
@@ -117,7 +119,7 @@ pub unsafe extern "C-unwind" fn getsockopt(
     }
     if level == libc::IPPROTO_SCTP && name == calls::SCTP_SOCKOPT_CONNECTX3 {
         // SAFETY: plain values.
-        return int(unsafe { connectx3(fd, id, value.cast(), room) });
+        return int(unsafe { connectx3(fd, id, value.cast(), length, room) });
     }
     int(caught(|| {
         let mut asked = [0; ASKED];
@@ -136,7 +138,8 @@ pub unsafe extern "C-unwind" fn getsockopt(
             return Err(libc::EFAULT);
         }
         if step.result >= 0 {
-            memory::put(length, head.body)?;
+            let is_list = level == libc::IPPROTO_SCTP && name == calls::SCTP_GET_LOCAL_ADDRS;
+            memory::put(length, head.body.saturating_sub(if is_list { UNCOUNTED } else { 0 }))?;
         }
         Ok(step)
     }))
@@ -179,7 +182,7 @@ fn peel_off(
 /// # Safety
 ///
 /// As `wait::until`.
-unsafe fn connectx3(fd: c_int, id: SocketId, value: *mut c_int, room: usize) -> Step {
+unsafe fn connectx3(fd: c_int, id: SocketId, value: *mut c_int, room_at: *mut socklen_t, room: usize) -> Step {
     if room < 2 * size_of::<c_int>() + size_of::<usize>() {
         return Step::fail(libc::EINVAL);
     }
@@ -196,7 +199,8 @@ unsafe fn connectx3(fd: c_int, id: SocketId, value: *mut c_int, room: usize) -> 
     // SAFETY: plain values.
     let step = unsafe { socket::finish_connect(fd, id, step) };
     if (step.result == 0 || step.result == -(libc::EINPROGRESS as isize))
-        && let Err(errno) = memory::put(value, number)
+        && let Err(errno) =
+            memory::put(value, number).and_then(|()| memory::put(room_at, size_of::<c_int>() as socklen_t))
     {
         return Step::fail(errno);
     }

@@ -23,6 +23,9 @@ struct From {
     control: iovec,
 }
 
+/// What stands for a name that is empty.
+static NO_NAME: u8 = 0;
+
 const NOTHING: iovec = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 
 /// # Safety
@@ -140,9 +143,14 @@ pub unsafe extern "C-unwind" fn sendto(
         // SAFETY: the caller's matter.
         return unsafe { real::sendto(fd, buffer, length, flags, name, name_length) };
     };
-    let named = if name.is_null() { 0 } else { name_length as usize };
-    let from = if named > ROOM { Err(libc::EINVAL) } else { Ok(From::plain(Parts::one(buffer, length))) };
-    let from = from.map(|from| From { name: iovec { iov_base: name.cast_mut().cast(), iov_len: named }, ..from });
+    let name = match name_length as usize {
+        _ if name.is_null() => Ok(NOTHING),
+        // A name all the same, and no good one: only `sendmsg` takes it for none.
+        0 => Ok(iovec { iov_base: (&raw const NO_NAME).cast_mut().cast(), iov_len: 1 }),
+        named if named > ROOM => Err(libc::EINVAL),
+        named => Ok(iovec { iov_base: name.cast_mut().cast(), iov_len: named }),
+    };
+    let from = name.map(|name| From { name, ..From::plain(Parts::one(buffer, length)) });
     // SAFETY: plain values.
     unsafe { transmit(fd, id, from, flags) }
 }

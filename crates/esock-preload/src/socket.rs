@@ -129,7 +129,7 @@ pub fn simple(fd: c_int, request: Request) -> Result<Step, c_int> {
 ///
 /// As `wait::until`.
 pub unsafe fn finish_connect(fd: c_int, id: SocketId, begun: Step) -> Step {
-    if begun.result != -(libc::EINPROGRESS as isize) || wait::is_nonblocking(fd) {
+    if begun.result != -(libc::EINPROGRESS as isize) || begun.in_vain != 0 || wait::is_nonblocking(fd) {
         return begun;
     }
     // SAFETY: the step copies a number.
@@ -137,7 +137,7 @@ pub unsafe fn finish_connect(fd: c_int, id: SocketId, begun: Step) -> Step {
         wait::until(fd, For::Output, false, move || {
             let step = simple(fd, Request::new(Op::Connected, id))?;
             let waits = step.result == -(libc::EINPROGRESS as isize);
-            Ok(Step { result: if waits { -(libc::EAGAIN as isize) } else { step.result }, in_vain: 0, ..step })
+            Ok(if waits { Step { result: -(libc::EAGAIN as isize), ..step } } else { Step { in_vain: 0, ..step } })
         })
     };
     // What was not made in time is made still.

@@ -19,8 +19,8 @@ mod sysctl;
 /// Options that are calls of the library's: numbers of `<linux/sctp.h>`.
 pub mod calls {
     pub use esock_io::kernel::constants::{
-        SCTP_SOCKOPT_CONNECTX, SCTP_SOCKOPT_CONNECTX_OLD, SCTP_SOCKOPT_CONNECTX3, SCTP_SOCKOPT_PEELOFF,
-        SCTP_SOCKOPT_PEELOFF_FLAGS,
+        SCTP_GET_LOCAL_ADDRS, SCTP_SOCKOPT_CONNECTX, SCTP_SOCKOPT_CONNECTX_OLD, SCTP_SOCKOPT_CONNECTX3,
+        SCTP_SOCKOPT_PEELOFF, SCTP_SOCKOPT_PEELOFF_FLAGS,
     };
 }
 

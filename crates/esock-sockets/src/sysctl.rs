@@ -22,6 +22,8 @@ struct Known(&'static str, i64, i64, i64);
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 const HEADROOM: i64 = i32::MAX as i64;
+/// In seconds: as many ticks as fit into an `int` where a kernel's clock ticks 250 times a second.
+const MAX_AUTOCLOSE: i64 = HEADROOM / 250;
 
 /// What there is, with Linux's defaults. Extensions that the stack does not have can only be off.
 const KNOWN: &[Known] = &[
@@ -35,6 +37,7 @@ const KNOWN: &[Known] = &[
     Known("valid_cookie_life", 60_000, 1, 600_000),
     Known("cookie_preserve_enable", 1, 0, 1),
     Known("max_burst", 4, 0, 128),
+    Known("max_autoclose", MAX_AUTOCLOSE, 0, MAX_AUTOCLOSE),
     Known("association_max_retrans", 10, 1, HEADROOM),
     Known("path_max_retrans", 5, 1, HEADROOM),
     Known("max_init_retransmits", 8, 1, HEADROOM),

@@ -93,8 +93,9 @@ impl Association {
             timers: Default::default(),
             error_count: 0,
             readable_told: false,
-            path_told: 0,
+            path_told: PathId(0),
             stalled: false,
+            data_came: now,
             counters: Default::default(),
             config,
         }
@@ -308,7 +309,7 @@ impl Association {
         let answered = self.paths.by_remote(remote).unwrap_or(primary);
         let named = self.paths.list.iter().position(|path| path.confirmed);
         self.paths.current = if self.paths.list[answered].confirmed { answered } else { named.unwrap_or(answered) };
-        self.path_told = primary;
+        self.path_told = PathId(primary as u16);
     }
 
     /// Sends COOKIE ECHO and starts T1-cookie.
@@ -473,7 +474,7 @@ impl Association {
             let local = if at == 0 { cookie.local() } else { local_for(*address) };
             self.add_path(now, *address, local, cookie.encap_port);
         }
-        (self.paths.primary, self.paths.current, self.path_told) = (0, 0, 0);
+        (self.paths.primary, self.paths.current, self.path_told) = (0, 0, PathId(0));
         if let Some(first) = self.paths.list.first_mut() {
             first.confirm();
         }

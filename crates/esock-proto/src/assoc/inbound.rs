@@ -248,7 +248,7 @@ impl Association {
         }
         arrival.immediate |= data.flags.is_immediate();
         match self.rx.on_data(&data, PathId(source as u16), block, data.payload.len() + behind) {
-            Received::New => arrival.data = true,
+            Received::New => (arrival.data, self.data_came) = (true, cx.now),
             Received::Duplicate => (arrival.data, arrival.duplicates) = (true, true),
             Received::Dropped => (arrival.data, arrival.dropped) = (true, true),
             Received::Violation(what) => {

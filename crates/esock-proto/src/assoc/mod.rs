@@ -95,9 +95,11 @@ pub struct Association {
     /// `Readable` was told and not all has been read since.
     readable_told: bool,
     /// `PathInUse` was told for this path.
-    path_told: usize,
+    path_told: PathId,
     /// It stood still for ever when it was last at rest: see `stall`.
     stalled: bool,
+    /// When data last came that was new.
+    data_came: Time,
     counters: OwnCounters,
 }
 
@@ -170,7 +172,7 @@ impl Association {
     }
 
     /// Whether a message could be taken now.
-    fn check(&mut self, options: &SendOptions, len: usize) -> Result<(), SendError> {
+    pub fn check(&mut self, options: &SendOptions, len: usize) -> Result<(), SendError> {
         match self.phase {
             Phase::Closed => Err(SendError::Closed),
             Phase::ShutdownPending | Phase::ShutdownSent | Phase::ShutdownReceived | Phase::ShutdownAckSent => {
@@ -225,6 +227,12 @@ impl Association {
 
     pub fn ready_messages(&self) -> usize {
         self.rx.ready_messages()
+    }
+
+    /// When data last left, or came that was new.
+    pub fn last_data(&self) -> Time {
+        let left = self.paths.list.iter().map(|path| path.last_data);
+        left.fold(self.data_came, Time::max)
     }
 
     /// A new event: each path may send Max.Burst packets (RFC 9260 §6.1 D).
@@ -285,10 +293,10 @@ impl Association {
         let current = self.paths.select_for_data();
         self.paths.current = current;
         self.allow_burst();
-        if current != self.path_told
+        if PathId(current as u16) != self.path_told
             && matches!(self.phase, Phase::Established | Phase::ShutdownPending | Phase::ShutdownReceived)
         {
-            self.path_told = current;
+            self.path_told = PathId(current as u16);
             let path = &self.paths.list[current];
             let event = Event::PathInUse { path: path.id, remote: path.remote };
             self.tell(cx, event);

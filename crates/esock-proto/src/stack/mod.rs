@@ -238,6 +238,12 @@ impl Stack {
         Ok(())
     }
 
+    /// Whether [`Stack::send`] would take a message of so many bytes now, and why not: [`SendError::Full`] is followed by
+    /// [`Event::Writable`](crate::Event::Writable) all the same.
+    pub fn check_send(&mut self, assoc: AssocId, options: &SendOptions, len: usize) -> Result<(), SendError> {
+        self.table.get_mut(assoc).map_or(Err(SendError::Closed), |entry| entry.assoc.check(options, len))
+    }
+
     /// Takes messages to be sent, oldest first, until one cannot be taken: it stays at the front, and the error concerns
     /// it. The same as [`Stack::send`] for each, in less time.
     pub fn send_many(
@@ -304,6 +310,11 @@ impl Stack {
     /// User bytes of an association that have left and are neither acknowledged nor given up.
     pub fn in_flight(&self, assoc: AssocId) -> usize {
         self.table.get(assoc).map_or(0, |entry| entry.assoc.in_flight())
+    }
+
+    /// When data of an association last left, or came for the first time; `None` once released.
+    pub fn last_data(&self, assoc: AssocId) -> Option<Time> {
+        self.table.get(assoc).map(|entry| entry.assoc.last_data())
     }
 
     /// How many messages of an association can be read, a piece of one included.

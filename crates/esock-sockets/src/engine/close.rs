@@ -2,7 +2,7 @@
 
 use super::{Engine, Item, Lingering, Outcome, Reply, SocketId, SocketState, Style};
 use crate::errno::Errno;
-use esock_proto::{AssocId, EndpointId, Time};
+use esock_proto::{AssocId, EndpointId, State, Time};
 
 impl Engine {
     /// The last descriptor of a socket is gone: its associations are shut down, or aborted if something was left
@@ -126,10 +126,7 @@ impl Engine {
         let ends = sending && socket.style == Style::OneToOne;
         if let Some(assoc) = socket.associations.values().next().copied().filter(|_| ends) {
             socket.state = SocketState::Closing;
-            if let Some(held) = self.associations.get_mut(&assoc) {
-                held.shutting_down = true;
-            }
-            let _ = self.driver.stack_mut().shutdown(now, assoc);
+            self.end(now, assoc);
         }
         if connected { Ok(Reply::done()) } else { Err(Errno::ENOTCONN) }
     }
@@ -141,7 +138,7 @@ impl Engine {
             let Some(held) = self.associations.get_mut(&id) else { continue };
             held.autoclose_at = None;
             let Some(life) = held.settings.autoclose else { continue };
-            let due = held.used + life;
+            let due = self.driver.stack().last_data(id).map_or(now, |last| last + life);
             if due <= now {
                 let _ = self.driver.stack_mut().shutdown(now, id);
                 self.driver.flush(now);
@@ -152,17 +149,26 @@ impl Engine {
         }
     }
 
-    /// Something went or came on an association.
-    pub(super) fn used(&mut self, now: Time, id: AssocId) {
+    /// An association is up, or up again: from now on it is one that nobody uses.
+    pub(super) fn watch_idle(&mut self, now: Time, id: AssocId) {
         let Some(held) = self.associations.get_mut(&id) else { return };
-        held.used = now;
-        // One entry each: it is moved when it has come due.
+        // One entry each: it is moved when it has come due, to when data went or came since.
         if let Some(life) = held.settings.autoclose
             && held.autoclose_at.is_none()
         {
             held.autoclose_at = Some(now + life);
             self.autoclose.insert((now + life, id));
         }
+    }
+
+    /// Shuts an association down. As on Linux, one that is not up yet has never been (`sctp_sf_cookie_wait_prm_shutdown`);
+    /// but a peer that may think it is up is told.
+    pub(super) fn end(&mut self, now: Time, id: AssocId) {
+        let early = matches!(self.driver.stack().state(id), Some(State::CookieWait | State::CookieEchoed));
+        if let Some(held) = self.associations.get_mut(&id) {
+            (held.shutting_down, held.given_back) = (true, early);
+        }
+        let _ = self.driver.stack_mut().shutdown(now, id);
     }
 
     /// Aborts an association with a reason.

@@ -39,6 +39,7 @@ impl Engine {
             Event::Up(negotiated) => {
                 self.follow_routes(now, id);
                 self.on_up(id, negotiated);
+                self.watch_idle(now, id);
             }
             Event::Writable => {
                 if let Some(socket) = self.socket_of(id)
@@ -89,7 +90,6 @@ impl Engine {
             return;
         };
         held.announced = ready;
-        self.used(now, id);
         if let Ok(socket) = self.socket_mut(socket) {
             socket.news = true;
             let came = socket.settings.stamps.now();
@@ -316,13 +316,14 @@ impl Engine {
     fn on_closed(&mut self, now: Time, id: AssocId, reason: &CloseReason) {
         let Some(held) = self.associations.get_mut(&id) else { return };
         held.closed = true;
-        let (was_up, socket) = (held.up.is_some(), held.socket);
+        let (was_up, socket, given_back) = (held.up.is_some(), held.socket, held.given_back);
         let errno = errno_of(reason, was_up);
         let Some(socket) = socket else {
             self.forget(now, id);
             return;
         };
         match reason {
+            _ if given_back => self.tell_failed(id, 0),
             CloseReason::Shutdown => self.notify(id, c::SCTP_ASSOC_CHANGE, |number| {
                 notify::assoc_change(number, c::SCTP_SHUTDOWN_COMP, 0, (0, 0), &[])
             }),
@@ -337,7 +338,7 @@ impl Engine {
                 self.tell_failed(id, error);
             }
         }
-        let pending = self.pending_of(reason, socket).or(errno);
+        let pending = self.pending_of(reason, socket).or(errno).filter(|_| !given_back);
         self.end_on_socket(now, id, socket, (errno, pending));
     }
 

@@ -37,7 +37,7 @@ pub struct Reply {
     pub result: i32,
     /// With `EAGAIN` or `EINPROGRESS`, how long whoever waits waits at most.
     pub timeout: Option<Duration>,
-    /// The flags of a message; with `EAGAIN`, the `errno` of whoever would wait, if waiting is in vain.
+    /// The flags of a message; with `EAGAIN` or `EINPROGRESS`, the `errno` of whoever would wait, if waiting is in vain.
     pub flags: i32,
     /// An address.
     pub name: Vec<u8>,
@@ -119,9 +119,10 @@ impl Reply {
         Self { data: data.into(), ..Self::default() }
     }
 
-    /// Not now: whoever waits, waits for `timeout` at most.
+    /// Not now: whoever waits, waits for `timeout` at most, and with none at all in vain.
     pub(crate) fn wait(errno: Errno, timeout: Option<Duration>) -> Self {
-        Self { result: -errno.0, timeout, ..Self::default() }
+        let flags = if timeout == Some(Duration::ZERO) { errno.0 } else { 0 };
+        Self { result: -errno.0, timeout, flags, ..Self::default() }
     }
 }
 

@@ -43,7 +43,9 @@ impl Engine {
         }
         let in_vain = socket.associations.is_empty() && socket.state != SocketState::Listening;
         let mut reply = Reply::wait(Errno::EAGAIN, socket.settings.receive_timeout);
-        reply.flags = if in_vain { Errno::ENOTCONN.0 } else { 0 };
+        if in_vain && reply.flags == 0 {
+            reply.flags = Errno::ENOTCONN.0;
+        }
         Ok(reply)
     }
 
@@ -224,7 +226,7 @@ impl Engine {
                 if matches!(read.message.part, Part::Last | Part::Cut) {
                     self.after_last(now, id, read.association);
                 }
-                self.drained(now, id, read.association);
+                self.drained(now, id);
             } else if let Some(partial) = &mut socket.partial {
                 partial.read = end;
             }
@@ -235,8 +237,7 @@ impl Engine {
     }
 
     /// Empties what is at the front of the queue, so that a socket without data is not called readable.
-    fn drained(&mut self, now: Time, id: SocketId, assoc: AssocId) {
-        self.used(now, assoc);
+    fn drained(&mut self, now: Time, id: SocketId) {
         while let Some(Item::Messages { association, count: 0, .. }) =
             self.sockets.get(&id).and_then(|socket| socket.queue.front())
         {

@@ -134,14 +134,29 @@ impl Engine {
 
     /// SCTP_SENDALL (RFC 6458 §5.3.4).
     fn send_to_all(&mut self, now: Time, id: SocketId, given: &Given, data: &Bytes) -> Outcome {
-        let all: Vec<AssocId> = self.socket(id)?.associations.values().copied().collect();
-        let mut reply = Reply::done();
-        for assoc in all {
-            if self.driver.stack().state(assoc) == Some(State::Established) {
-                reply = self.send_to(now, id, assoc, None, given, data)?;
+        let mut all: Vec<AssocId> = self.socket(id)?.associations.values().copied().collect();
+        all.retain(|assoc| self.driver.stack().state(*assoc) == Some(State::Established));
+        // Who waits for one of them, or tries again, does it for all: nobody is to get it twice.
+        for assoc in &all {
+            let options = self.options_for(*assoc, given);
+            let checked = self.driver.stack_mut().check_send(*assoc, &options, data.len());
+            if matches!(checked, Err(SendError::Full)) {
+                let socket = self.socket_mut(id)?;
+                socket.blocked = true;
+                return Ok(Reply::wait(Errno::EAGAIN, socket.settings.send_timeout));
             }
         }
+        let mut reply = Reply::done();
+        for assoc in all {
+            reply = self.send_to(now, id, assoc, None, given, data)?;
+        }
         Ok(reply)
+    }
+
+    /// How a message is sent on an association.
+    fn options_for(&self, assoc: AssocId, given: &Given) -> SendOptions {
+        let defaults = self.held(assoc).map(|held| held.settings.send).unwrap_or_default();
+        options(&given.send(defaults))
     }
 
     fn send_to(
@@ -157,7 +172,6 @@ impl Engine {
         if held.closed {
             return Err(self.why_none(id));
         }
-        let defaults = held.settings.send;
         // What ends an association sends no data, and says so.
         if given.flags() & c::SCTP_EOF != 0 {
             self.end(now, assoc);
@@ -177,8 +191,7 @@ impl Engine {
             // Smaller ones do not overtake: who polls and who tries are told the same.
             return Ok(Reply::wait(Errno::EAGAIN, timeout));
         }
-        let options = SendOptions { path, ..options(&given.send(defaults)) };
-        self.used(now, assoc);
+        let options = SendOptions { path, ..self.options_for(assoc, given) };
         match self.driver.stack_mut().send(now, assoc, options, data.clone()) {
             Ok(()) => {
                 self.totals.sent += 1;
@@ -197,14 +210,6 @@ impl Engine {
                 _ => Err(Errno::EINVAL),
             },
         }
-    }
-
-    /// Shuts an association down.
-    fn end(&mut self, now: Time, assoc: AssocId) {
-        if let Some(held) = self.held_mut(assoc) {
-            held.shutting_down = true;
-        }
-        let _ = self.driver_mut().stack_mut().shutdown(now, assoc);
     }
 }
 

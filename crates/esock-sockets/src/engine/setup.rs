@@ -55,7 +55,7 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let is_ours = address.is_unspecified() || is_loopback(address) || host_addresses().contains(&address);
-        if is_ours || socket.settings.freebind { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
+        if is_ours || socket.settings.binds_elsewhere(address) { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
     }
 
     /// `sctp_bindx`: adds addresses, or takes them away.
@@ -63,20 +63,16 @@ impl Engine {
         let socket = self.socket(id)?;
         let named = address::parse_many(socket.family, names)?;
         let bound = socket.port;
-        let is_other = |port: u16| port != 0 && bound != 0 && port != bound;
-        if add && named.iter().any(|(_, port)| is_other(*port)) {
-            return Err(Errno::EINVAL);
-        }
-        let port = if bound == 0 { named[0].1 } else { bound };
-        if add && bound == 0 && named.iter().any(|(_, other)| *other != port) {
-            return Err(Errno::EINVAL);
-        }
         let mut addresses = socket.addresses.clone();
+        // The first that is bound says at which port, and whether it is all addresses: nothing goes with those.
+        let port = if bound == 0 { named[0].1 } else { bound };
         if add {
-            for (address, _) in &named {
+            for (at, (address, other)) in named.iter().enumerate() {
                 self.check_local(id, *address)?;
+                let is_first = bound == 0 && at == 0;
                 let has_all = addresses.is_empty() || address.is_unspecified();
-                if addresses.contains(address) || (bound != 0 && has_all) {
+                let fits = (*other == 0 || *other == port) && !has_all && !addresses.contains(address);
+                if !is_first && !fits {
                     return Err(Errno::EINVAL);
                 }
                 if !address.is_unspecified() {
@@ -84,6 +80,7 @@ impl Engine {
                 }
             }
         } else {
+            let is_other = |port: u16| port != 0 && bound != 0 && port != bound;
             for (address, port) in &named {
                 // One at least stays, whatever is named.
                 if addresses.len() < 2 {
@@ -381,10 +378,10 @@ impl Engine {
             up: None,
             known: false,
             closed: false,
-            used: now,
             peer,
             midway: false,
             shutting_down: false,
+            given_back: false,
             autoclose_at: None,
             ended_early: None,
             paths_told: BTreeMap::new(),
@@ -402,8 +399,11 @@ impl Engine {
     pub(super) fn connected(&mut self, id: SocketId) -> Outcome {
         let socket = self.socket_mut(id)?;
         socket.awaited = socket.begun.is_some();
-        // As on Linux, nobody waits who has shut the socket down for reading.
-        if (socket.connecting || socket.awaited) && !socket.no_more {
+        if socket.no_more {
+            // As on Linux, nobody waits who has shut the socket down for reading, whatever comes of it.
+            return Ok(Reply::done());
+        }
+        if socket.connecting || socket.awaited {
             let timeout = socket.settings.send_timeout;
             return Ok(Reply::wait(Errno::EINPROGRESS, timeout));
         }

@@ -195,14 +195,14 @@ pub struct Held {
     pub known: bool,
     /// The end was reported.
     pub closed: bool,
-    /// When something last went or came, for `SCTP_AUTOCLOSE`.
-    pub used: Time,
     /// The peer as it was first known.
     pub peer: Named,
     /// A piece of a message was read of it, with SCTP_FRAGMENT_INTERLEAVE, and more follow.
     pub midway: bool,
     /// Our shutdown has begun.
     pub shutting_down: bool,
+    /// It was shut down here before it was up: nobody is told of that.
+    pub given_back: bool,
     /// Its entry in `Engine::autoclose`.
     pub autoclose_at: Option<Time>,
     /// How it ended before its socket was made by `accept`: 0 is a shutdown.

@@ -74,7 +74,9 @@ impl Engine {
         if self.socket(id)?.style == Style::OneToOne {
             return Err(Errno::EOPNOTSUPP);
         }
-        let seconds: u32 = exact(value)?;
+        let given: u32 = exact(value)?;
+        // As Linux: what is longer is cut to `net.sctp.max_autoclose`.
+        let seconds = u32::try_from(self.sysctl().get("max_autoclose")).map_or(given, |most| given.min(most));
         let life = (seconds != 0).then(|| Duration::from_secs(u64::from(seconds)));
         self.socket_mut(id)?.settings.association.autoclose = life;
         Ok(Reply::done())

@@ -15,7 +15,7 @@ use crate::errno::Errno;
 use crate::stamp::Stamps;
 use crate::sysctl::Sysctl;
 use esock_io::kernel::abi::{self, Structure};
-use esock_proto::{Config, Encapsulation};
+use esock_proto::{Address, Config, Encapsulation};
 pub use parameters::{Parameters, PathSettings};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -146,6 +146,12 @@ impl Settings {
     /// The largest message that is delivered whole: without a point, one that is not too large for the window.
     pub(crate) fn largest_whole(&self) -> usize {
         if self.partial_delivery_point == 0 { usize::MAX } else { self.partial_delivery_point as usize }
+    }
+
+    /// Whether an address need not be the host's: IP_FREEBIND, and of IPv6 also IP_TRANSPARENT, as on Linux 6.1.
+    pub fn binds_elsewhere(&self, address: Address) -> bool {
+        let transparent = self.kept.get(&(libc::IPPROTO_IP, libc::IP_TRANSPARENT));
+        self.freebind || (!address.is_ipv4() && transparent.is_some_and(|on| *on != 0))
     }
 
     /// SO_REUSEPORT.

@@ -149,8 +149,12 @@ impl Engine {
         if !(0..1_000_000).contains(&micros) {
             return Err(Errno(libc::EDOM));
         }
-        let time = Duration::from_secs(u64::try_from(seconds).unwrap_or(0)) + Duration::from_micros(micros as u64);
-        let time = (!time.is_zero()).then_some(time);
+        let time = match u64::try_from(seconds) {
+            Ok(0) if micros == 0 => None,
+            Ok(seconds) => Some(Duration::from_secs(seconds) + Duration::from_micros(micros as u64)),
+            // As Linux: who waits for less than nothing does not wait.
+            Err(_) => Some(Duration::ZERO),
+        };
         if name == libc::SO_RCVTIMEO {
             settings.receive_timeout = time;
         } else {
