@@ -168,15 +168,16 @@ pub struct Driver {
 impl Driver {
     /// Opens sockets and an empty stack.
     pub fn open(mut config: DriverConfig) -> Result<Self, DriverError> {
+        // First, since with the sockets comes a place in the group, which only a member gives back.
+        let seed = match config.seed {
+            Some(seed) => seed,
+            None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
+        };
         let (mut sockets, chosen) = sockets::open(&config)?;
         config.stack.native = chosen.backend == Backend::Raw;
         let wants_rest = config.stack.answers_for_nobody && config.stack.native;
         config.stack.answers_for_nobody = wants_rest && sockets.claim_rest();
         let rest_due = (wants_rest && !config.stack.answers_for_nobody).then(|| clock::now() + REST_INTERVAL);
-        let seed = match config.seed {
-            Some(seed) => seed,
-            None => clock::seed().map_err(|error| DriverError::Socket { doing: "asking for randomness", error })?,
-        };
         let seed = apart(seed, &mut config);
         let impairment_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Ok(Self {

@@ -40,12 +40,19 @@ pub struct Homes {
     by_peer: HashMap<PeerKey, Holders>,
     /// How many addresses of peers each shard has.
     loads: Vec<usize>,
+    /// Which shards can take peers.
+    present: Vec<bool>,
 }
 
 impl Homes {
-    /// For so many shards.
+    /// For so many shards, none of which has joined.
     pub fn new(count: usize) -> Self {
-        Self { by_peer: HashMap::new(), loads: vec![0; count] }
+        Self { by_peer: HashMap::new(), loads: vec![0; count], present: vec![false; count] }
+    }
+
+    /// A shard is there from now on: new peers may go to it.
+    pub fn join(&mut self, shard: u16) {
+        self.present[usize::from(shard)] = true;
     }
 
     /// The shard that has a peer, by any of its addresses.
@@ -129,15 +136,18 @@ impl Homes {
         self.drop_all(shard, Some(endpoint));
     }
 
-    /// A shard has gone.
+    /// A shard has gone: it has nobody, and gets nobody before it joins again.
     pub fn leave(&mut self, shard: u16) {
+        self.present[usize::from(shard)] = false;
         self.drop_all(shard, None);
     }
 
-    /// Where a new association goes that could be anywhere: to `here`, unless that has clearly more than another.
+    /// Where a new association goes that could be anywhere: to `here`, unless that has clearly more than another that is
+    /// there.
     pub fn lightest(&self, here: u16) -> u16 {
         let count = self.loads.len();
         let others = (1..count).map(|step| (usize::from(here) + step) % count);
+        let others = others.filter(|index| self.present[*index]);
         let Some(least) = others.min_by_key(|index| self.loads[*index]) else { return here };
         let allowed = self.loads[least] + self.loads[least] / 8;
         if self.loads[usize::from(here)] > allowed { least as u16 } else { here }
@@ -188,15 +198,42 @@ mod tests {
     }
 
     #[test]
+    fn nobody_goes_to_a_shard_that_has_gone() {
+        let mut homes = Homes::new(3);
+        assert_eq!(homes.lightest(0), 0);
+        homes.hold(0, key(1));
+        assert_eq!(homes.lightest(0), 0, "nobody else is there yet");
+        homes.join(1);
+        assert_eq!(homes.lightest(0), 1);
+        homes.hold(1, key(2));
+        homes.hold(1, key(3));
+        homes.join(2);
+        assert_eq!(homes.lightest(0), 2);
+        homes.leave(2);
+        assert_eq!((homes.lightest(0), homes.lightest(1)), (0, 1), "0 has not joined");
+        homes.join(0);
+        assert_eq!((homes.lightest(0), homes.lightest(1)), (0, 0));
+        homes.leave(1);
+        assert_eq!((homes.lightest(0), homes.find([key(2)])), (0, None));
+        homes.join(1);
+        assert_eq!(homes.lightest(0), 1, "it is there again");
+    }
+
+    #[test]
     fn new_peers_go_where_there_are_fewer_unless_the_difference_is_small() {
-        let mut homes = Homes::new(2);
+        let group = |count: u16| {
+            let mut homes = Homes::new(count.into());
+            (0..count).for_each(|shard| homes.join(shard));
+            homes
+        };
+        let mut homes = group(2);
         for peer in 0..100u8 {
             let shard = homes.lightest(0);
             homes.hold(shard, key(peer));
         }
         assert!(homes.loads[0].abs_diff(homes.loads[1]) <= 7, "{:?}", homes.loads);
-        assert_eq!(Homes::new(1).lightest(0), 0);
-        let mut few = Homes::new(4);
+        assert_eq!(group(1).lightest(0), 0);
+        let mut few = group(4);
         let shards = [0, 0, 0, 0].map(|here| {
             let shard = few.lightest(here);
             few.hold(shard, key(few.by_peer.len() as u8));

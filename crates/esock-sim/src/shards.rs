@@ -250,6 +250,8 @@ impl World {
                 forwarded: 0,
             }
         });
+        let mut homes = Homes::new(run.shards.into());
+        (0..run.shards).for_each(|shard| homes.join(shard));
         let mut world = Self {
             run,
             now,
@@ -258,7 +260,7 @@ impl World {
             cores: cores.collect(),
             clients: Vec::new(),
             sends: false,
-            homes: Homes::new(run.shards.into()),
+            homes,
             homes_free_at: now,
             waits_to_be_joined: None,
             payload: Bytes::from(vec![7; MESSAGE_BYTES]),

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What may wait at most; more is dropped, as a full socket drops it.
 const MAX_BYTES: usize = 1 << 20;
@@ -46,6 +46,8 @@ impl Parcel {
 struct Queue {
     parcels: Vec<Parcel>,
     bytes: usize,
+    /// Whether there is somebody who takes out what is put in.
+    is_open: bool,
 }
 
 /// See the module.
@@ -67,11 +69,26 @@ impl Inbox {
         Ok(Self { queue: Mutex::default(), waits: AtomicBool::new(false), bell, rope })
     }
 
-    /// Puts something in. Says whether there was room.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody takes out what is put in, from now on.
+    pub fn open(&self) {
+        self.queue().is_open = true;
+    }
+
+    /// Nobody does: what is in here is lost, and nothing more is put in, to be found old by who comes next.
+    pub fn close(&self) {
+        self.queue().is_open = false;
+        self.take();
+    }
+
+    /// Puts something in. Says whether there was room, and somebody to take it.
     pub fn put(&self, parcel: Parcel) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
         let bytes = parcel.bytes();
-        if queue.bytes + bytes > MAX_BYTES {
+        if !queue.is_open || queue.bytes + bytes > MAX_BYTES {
             return false;
         }
         if queue.parcels.is_empty() {
@@ -91,12 +108,13 @@ impl Inbox {
 
     /// Takes everything out.
     pub fn take(&self) -> Vec<Parcel> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
         if self.waits.swap(false, Ordering::AcqRel) {
             // Nothing there: it was drained by somebody who inherited it.
             let _ = (&self.bell).read(&mut [0; 8]);
         }
-        std::mem::take(&mut *queue).parcels
+        queue.bytes = 0;
+        std::mem::take(&mut queue.parcels)
     }
 
     /// Readable while something waits.
@@ -118,6 +136,7 @@ mod tests {
     #[test]
     fn the_bell_rings_exactly_while_something_waits_and_there_is_an_end_to_room() {
         let inbox = Inbox::new().unwrap();
+        inbox.open();
         let remote = std::net::Ipv4Addr::LOCALHOST.into();
         let data = [0; 1400];
         let datagram = Datagram { local: Local::default(), remote, encap_port: None, ecn: None, data: &data };
@@ -129,5 +148,10 @@ mod tests {
         assert!(!inbox.has_any() && !rings(&inbox));
         assert!(inbox.put(Parcel::of(&datagram, true)), "there is room again");
         assert!(rings(&inbox));
+        inbox.close();
+        assert!(!inbox.put(Parcel::of(&datagram, true)), "nobody would take it");
+        assert!(!inbox.has_any() && !rings(&inbox));
+        inbox.open();
+        assert!(inbox.take().is_empty() && inbox.put(Parcel::of(&datagram, true)));
     }
 }

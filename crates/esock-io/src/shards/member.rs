@@ -30,6 +30,7 @@ pub(crate) struct Member {
 impl Member {
     /// Takes a seat.
     pub(crate) fn new(seat: Seat) -> Self {
+        seat.join();
         Self { seat, names: HashMap::new(), traffic: Traffic::default() }
     }
 

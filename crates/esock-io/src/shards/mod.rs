@@ -111,12 +111,21 @@ impl Seat {
             port = alone.first().and_then(|socket| socket.port().ok()).unwrap_or(port);
         }
         let sockets = bind(port, true)?;
-        order.push(self.index);
+        let mut with_us = order.clone();
+        with_us.push(self.index);
         for socket in &sockets {
-            steer::attach(socket, self.count(), &order)
+            steer::attach(socket, self.count(), &with_us)
                 .map_err(|error| DriverError::Socket { doing: "steering packets to shards", error })?;
         }
+        // Only now: who fails before has no place, and nobody would give it back.
+        *order = with_us;
         Ok(sockets)
+    }
+
+    /// Its driver has sockets: others may give it packets and peers.
+    fn join(&self) {
+        self.inbox().open();
+        self.homes().join(self.index);
     }
 
     /// Its sockets are closed: what it had is nobody's.
@@ -127,7 +136,7 @@ impl Seat {
             order.swap_remove(at);
         }
         self.homes().leave(self.index);
-        self.inbox().take();
+        self.inbox().close();
     }
 }
 
@@ -140,5 +149,28 @@ impl fmt::Debug for Seat {
 impl PartialEq for Seat {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.group, &other.group) && self.index == other.index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use esock_proto::SocketId;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn who_could_not_bind_has_no_place() {
+        let seat = Seat::all(2).unwrap().remove(1);
+        let bind = |port, shared| {
+            UdpSocket::bind(SocketId(0), Ipv4Addr::LOCALHOST.into(), port, shared, (0, 0))
+                .map(|socket| vec![socket])
+                .map_err(|error| DriverError::Socket { doing: "binding", error })
+        };
+        // A socket that shares its port with nobody cannot be steered.
+        let alone = seat.bind(0, &|_, _| bind(0, false));
+        assert!(matches!(alone, Err(DriverError::Socket { doing: "steering packets to shards", .. })), "{alone:?}");
+        assert!(seat.order().is_empty());
+        let _sockets = seat.bind(0, &bind).unwrap();
+        assert_eq!(*seat.order(), [1]);
     }
 }

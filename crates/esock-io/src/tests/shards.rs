@@ -316,6 +316,29 @@ fn a_driver_that_is_opened_anew_gets_its_packets_again() {
 }
 
 #[test]
+fn new_peers_do_not_go_to_a_shard_whose_sockets_are_closed() {
+    let mut server = group(Backend::Udp, 2);
+    let port = server[0].port();
+    let mut client = [Party::open(config(Backend::Udp, UdpPort::Ephemeral, None), 0)];
+    let mut come = |server: &mut [Party], open: usize| {
+        client[0].endpoint = endpoint(&mut client[0].driver, LOCALHOST, 0);
+        let id = client[0].connect(port).unwrap();
+        run("setup", &mut [server, &mut client], |all| {
+            is_up(&all[1][0], id) && all[0].iter().map(Party::open_associations).sum::<usize>() == open
+        });
+    };
+    come(&mut server, 1);
+    come(&mut server, 2);
+    assert!(server.iter().all(|party| party.open_associations() == 1), "each has one");
+    server[1].driver.close_sockets();
+    let forwarded = server[0].driver.stats().forwarded;
+    for open in 2..=11 {
+        come(&mut server[..1], open);
+    }
+    assert_eq!(server[0].driver.stats().forwarded, forwarded, "there is nobody to give them to");
+}
+
+#[test]
 fn a_port_of_shards_is_nobody_elses() {
     let server = group(Backend::Udp, 2);
     let port = server[0].port();
@@ -399,6 +422,7 @@ fn what_shards_cost_is_measured() {
     let data = [0; 1400];
     let datagram = Datagram { local: Local::default(), remote, encap_port: Some(9899), ecn: None, data: &data };
     let inbox = Inbox::new().unwrap();
+    inbox.open();
     nanoseconds("a packet put into an inbox and taken out, 16 at a time", 16_000, |number| {
         assert!(inbox.put(Parcel::of(&datagram, false)));
         if number % 16 == 15 {
