@@ -66,6 +66,9 @@ pub(crate) async fn connect(core: &Arc<Core>, to: ConnectTo, sink: Sink) -> Resu
         let Some(endpoint) = endpoint else {
             return Err(ConnectError::Invalid(esock_proto::ConnectError::NoEndpoint));
         };
+        if state.failed {
+            return Err(ConnectError::Closed(CloseReason::EndpointClosed));
+        }
         let assoc = state.transport.connect(now, endpoint.id, &to.peer, to.config).map_err(ConnectError::Invalid)?;
         let id = state.links.insert(core.key, Some(assoc), sink);
         endpoint.members.insert(id);

@@ -279,6 +279,7 @@ impl State {
         for link in self.links.iter_mut().filter(|link| link.closed.is_none()) {
             link.park(&mut *self.transport);
             if let Some(mut supervisor) = link.supervisor.take() {
+                link.up = None;
                 while let Some((options, payload)) = supervisor.next_kept() {
                     let undelivered = crate::Undelivered::new(false, options, payload);
                     link.push_parked(Event::Undelivered(undelivered));

@@ -23,6 +23,9 @@ impl State {
         let Some(endpoint) = self.endpoints.get_mut(&core.key).filter(|endpoint| !endpoint.closed) else {
             return Err(ConnectError::Invalid(esock_proto::ConnectError::NoEndpoint));
         };
+        if self.failed {
+            return Err(ConnectError::Closed(CloseReason::EndpointClosed));
+        }
         let invalid = |error| Err(ConnectError::Invalid(error));
         let peers: Vec<_> = to.peer.addresses.iter().map(|address| (*address, to.peer.port)).collect();
         if peers.iter().any(|peer| endpoint.supervised.contains_key(peer)) {

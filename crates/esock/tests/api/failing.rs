@@ -1,7 +1,7 @@
 //! How associations and endpoints end when something is wrong.
 
 use crate::net::*;
-use esock::{CloseReason, Config, Event, LINGER, SendError, SendOptions};
+use esock::{CloseReason, Config, ConnectError, Event, LINGER, SendError, SendOptions, Supervision};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +122,13 @@ async fn a_message_larger_than_the_peer_takes_ends_the_association() {
 #[test]
 fn when_the_runtime_goes_everybody_is_told() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut pair = runtime.block_on(Pair::new());
+    let (mut pair, kept) = runtime.block_on(async {
+        let pair = Pair::new().await;
+        let client = endpoint().await;
+        let (kept, _) = client.supervise(to(&pair.server), Supervision::default()).unwrap();
+        soon(kept.connected()).await.unwrap();
+        (pair, kept)
+    });
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     other.block_on(async {
@@ -131,7 +137,14 @@ fn when_the_runtime_goes_everybody_is_told() {
         let rejected = soon(pair.near.send(on_stream(0), "hello")).await.unwrap_err();
         assert_eq!((rejected.error, rejected.payload), (SendError::Closed, "hello".into()));
         assert!(soon(pair.server.accept()).await.is_err());
-        soon(pair.client.connect(to(&pair.server))).await.unwrap_err();
+        // Not that it is there already: to a peer of its own.
+        let to = to_port(&pair.server, 9);
+        let error = soon(pair.client.connect(to.clone())).await.unwrap_err();
+        assert_eq!(error, ConnectError::Closed(CloseReason::EndpointClosed));
+        let error = pair.client.supervise(to, Supervision::default()).unwrap_err();
+        assert_eq!(error, ConnectError::Closed(CloseReason::EndpointClosed));
+        // What is kept alive is so no longer.
+        assert_eq!(soon(kept.connected()).await, Err(CloseReason::EndpointClosed));
         soon(pair.server.close()).await;
     });
 }
