@@ -101,9 +101,14 @@ impl Context {
         known.filter_map(Weak::upgrade).collect()
     }
 
+    /// All endpoints that somebody holds. They are looked at, and let go, when nothing is locked.
+    fn all(&self) -> Vec<Arc<Core>> {
+        self.lock().endpoints.values().flatten().filter_map(Weak::upgrade).collect()
+    }
+
     /// All endpoints that have not been closed.
     pub fn endpoints(&self) -> Vec<WeakEndpoint> {
-        let all: Vec<_> = self.lock().endpoints.values().flatten().filter_map(Weak::upgrade).collect();
+        let all = self.all();
         all.iter().filter(|core| !core.is_closed()).map(WeakEndpoint::of).collect()
     }
 
@@ -132,7 +137,8 @@ impl Context {
     ///
     /// Cancel safe: calling it again goes on with it.
     pub async fn close(&self) {
-        let all: Vec<Endpoint> = self.endpoints().iter().filter_map(WeakEndpoint::upgrade).collect();
+        // Also those that somebody has begun to close, and perhaps does not wait for any more.
+        let all: Vec<Endpoint> = self.all().into_iter().filter(|core| !core.is_gone()).map(Endpoint::of).collect();
         all.iter().for_each(Endpoint::begin_to_close);
         let deadline = Instant::now() + crate::LINGER;
         for endpoint in all {

@@ -133,6 +133,14 @@ impl Core {
         })
     }
 
+    /// Whether nothing is left of it to be closed: it was closed to the end, or has failed.
+    pub fn is_gone(&self) -> bool {
+        self.shards.iter().all(|shard| {
+            let state = shard.lock();
+            state.failed || !state.endpoints.contains_key(&self.key)
+        })
+    }
+
     /// Its association with a peer.
     pub fn find(self: &Arc<Self>, remote: Address, port: u16) -> Option<WeakAssociation> {
         self.shards.iter().find_map(|shard| self.find_in(shard, remote, port))

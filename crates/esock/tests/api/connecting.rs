@@ -1,8 +1,7 @@
 //! How associations begin, and how they do not.
 
 use crate::net::*;
-use crate::polls::{Drop, give_up};
-use esock::{Address, CloseReason, ConnectError, ConnectTo, Endpoint, Event, Received, State, StreamId};
+use esock::{Address, CloseReason, ConnectError, ConnectTo, Event, Received, State, StreamId};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Instant;
 
@@ -151,11 +150,6 @@ mod esock_proto_errors {
     pub fn exists() -> String {
         "this endpoint already has an association with that peer".into()
     }
-}
-
-/// Starts accepting, and takes nobody.
-async fn open_the_door(server: &Endpoint) {
-    assert!(give_up(Drop::Pending(1), server.accept()).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! How associations and endpoints end when all goes well.
 
 use crate::net::*;
+use crate::polls::{Drop, give_up};
 use esock::{CloseReason, Context, Event, Received, SendError, State};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,8 +161,7 @@ async fn an_endpoint_that_closes_shuts_its_associations_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_that_nobody_accepted_are_shut_down_with_the_endpoint() {
     let (client, server) = (endpoint().await, endpoint().await);
-    let never = crate::polls::give_up(crate::polls::Drop::Pending(1), server.accept()).await;
-    assert!(never.is_none());
+    open_the_door(&server).await;
     let (_near, mut near_rx) = soon(client.connect(to(&server))).await.unwrap();
     drop(server);
     assert_eq!(rest(&mut near_rx).await.2, CloseReason::Shutdown);
@@ -182,4 +182,17 @@ async fn closing_all_takes_no_longer_for_many_endpoints_than_for_one() {
     soon(context.close()).await;
     let took = start.elapsed();
     assert!((esock::LINGER..esock::LINGER * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_all_goes_on_when_it_is_called_again() {
+    let context = Context::new();
+    let pair = Pair::with([builder().context(context.clone()), builder()]).await;
+    pair.cut();
+    assert!(give_up(Drop::Pending(1), context.close()).await.is_none());
+    assert!(context.endpoints().is_empty(), "they have been closed");
+    pair.mend();
+    soon(context.close()).await;
+    assert_eq!(pair.client.association_count(), 0);
+    assert_eq!(give_up(Drop::Pending(1), pair.near.closed()).await, Some(CloseReason::Shutdown));
 }

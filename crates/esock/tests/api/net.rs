@@ -1,5 +1,6 @@
 //! Endpoints that are in nobody's way, and what tests do with them.
 
+use crate::polls::{Drop, give_up};
 use bytes::Bytes;
 use esock::{
     Address, Association, Backend, CloseReason, Config, ConnectTo, Context, Endpoint, EndpointBuilder, Event, Message,
@@ -64,6 +65,11 @@ pub fn builder_on(addresses: impl IntoIterator<Item = Address>) -> EndpointBuild
 
 pub async fn endpoint() -> Endpoint {
     builder().open().await.unwrap()
+}
+
+/// Starts accepting, and takes nobody.
+pub async fn open_the_door(server: &Endpoint) {
+    assert!(give_up(Drop::Pending(1), server.accept()).await.is_none());
 }
 
 /// How to connect to an endpoint.
