@@ -182,10 +182,7 @@ impl Drop for Door {
                     return;
                 }
                 state.shut(self.0.key);
-                let Some(endpoint) = state.endpoints.get_mut(&self.0.key) else { return };
-                for id in std::mem::take(&mut endpoint.backlog) {
-                    state.orphan(now, id);
-                }
+                state.clear_backlog(now, self.0.key);
             });
         }
     }

@@ -35,6 +35,8 @@ pub enum Sink {
     Receiver { held: bool },
     /// The owner with this number; whether the association stands in its line.
     Owner { owner: u64, queued: bool },
+    /// It stands in the backlog: whoever is the next to accept has it.
+    Backlog,
     /// Filters are being asked which owner is next.
     Undecided,
 }

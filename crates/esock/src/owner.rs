@@ -251,6 +251,10 @@ impl Owner {
     /// Lets go of an association: what happens on it, and what was not read, is for the receiver from now on.
     /// `None` if it is not this owner's.
     pub fn release(&mut self, association: &Association) -> Option<Receiver> {
+        // Of another endpoint: what is here under that number is something else.
+        if !Arc::ptr_eq(association.core(), &self.core) {
+            return None;
+        }
         let id = association.id();
         let mut state = self.core.shard(id).lock();
         let link = state.links.get_mut(id).filter(|link| link.is_of(self.number))?;

@@ -81,15 +81,14 @@ impl State {
         link.writers.wake_all(&mut self.wakes);
         link.closers.wake_all(&mut self.wakes);
         let (endpoint, orphaned) = (link.endpoint, link.orphaned.is_some());
-        let unread = matches!(link.sink, Sink::Owner { .. });
+        // An owner has its end to read yet, or whoever accepts it.
+        let unread = matches!(link.sink, Sink::Owner { .. } | Sink::Backlog);
         let unheld = link.handle.strong_count() == 0 && !unread;
         self.wake_reader(id);
         if let Some(endpoint) = self.endpoints.get_mut(&endpoint) {
             endpoint.closers.wake_all(&mut self.wakes);
         }
-        // One that waits for `accept` has no handle yet.
-        let waits = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.backlog.contains(&id));
-        if orphaned || (unheld && !waits) {
+        if orphaned || unheld {
             self.release(now, id);
         }
     }
@@ -108,7 +107,7 @@ impl State {
                     self.wakes.extend(owner.reader.take());
                 }
             }
-            Sink::Undecided => {}
+            Sink::Backlog | Sink::Undecided => {}
         }
     }
 

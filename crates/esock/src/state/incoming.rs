@@ -80,10 +80,18 @@ impl State {
             return self.transport.ignore(incoming);
         };
         if let Some(assoc) = self.transport.accept(now, incoming) {
-            let id = self.links.insert(key, Some(assoc), Sink::Receiver { held: false });
+            let id = self.links.insert(key, Some(assoc), Sink::Backlog);
             endpoint.members.insert(id);
             endpoint.backlog.push_back(id);
             endpoint.acceptors.wake_all(&mut self.wakes);
+        }
+    }
+
+    /// Nobody accepts any more: of those that wait for it each is his who has looked it up, or ends.
+    pub fn clear_backlog(&mut self, now: Time, key: EndpointKey) {
+        let Some(endpoint) = self.endpoints.get_mut(&key) else { return };
+        for id in std::mem::take(&mut endpoint.backlog) {
+            self.give(now, id, None);
         }
     }
 
@@ -123,12 +131,11 @@ impl State {
     /// Looks for another owner of an association whose own has gone.
     pub fn hand_over(&mut self, now: Time, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
-        link.sink = Sink::Undecided;
         let (key, assoc) = (link.endpoint, link.assoc);
-        let Some(endpoint) = self.endpoints.get(&key) else { return };
-        if link.closed.is_some() {
+        let Some(endpoint) = self.endpoints.get(&key).filter(|_| link.closed.is_none()) else {
             return self.give(now, id, None);
-        }
+        };
+        link.sink = Sink::Undecided;
         let stats = assoc.and_then(|assoc| self.transport.association(now, assoc));
         let candidate = match (&stats, &link.supervisor) {
             (Some(stats), _) => Candidate::of(stats, endpoint.members.len()),

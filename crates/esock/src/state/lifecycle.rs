@@ -147,7 +147,7 @@ impl State {
             // A look-up has made a new one meanwhile.
             return;
         }
-        let owned = matches!(link.sink, Sink::Owner { .. } | Sink::Undecided) && !link.finished;
+        let owned = matches!(link.sink, Sink::Owner { .. } | Sink::Backlog | Sink::Undecided) && !link.finished;
         if !owned && link.supervisor.is_none() {
             self.orphan(now, id);
         }
@@ -216,6 +216,7 @@ impl State {
     /// Nobody is accepted any more, and all associations begin to end gracefully.
     pub fn begin_to_close(&mut self, now: Time, key: EndpointKey) {
         self.shut(key);
+        self.clear_backlog(now, key);
         let Some(endpoint) = self.endpoints.get_mut(&key) else { return };
         endpoint.closed = true;
         let members: Vec<_> = endpoint.members.iter().copied().collect();
@@ -303,5 +304,39 @@ impl State {
             endpoint.closers.wake_all(&mut self.wakes);
             self.wakes.extend(endpoint.watchers.iter_mut().filter_map(|(_, watcher)| watcher.reader.take()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Backend, CloseReason, ConnectTo, Context, Endpoint, SendOptions, UdpPort};
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn nothing_stays_of_a_closed_endpoint_whose_peers_nobody_has_accepted() {
+        let sockets = Context::new();
+        let open = async |sockets: &Context| {
+            let builder = Endpoint::builder().addresses([Ipv4Addr::LOCALHOST]).context(sockets.clone());
+            builder.backend(Backend::Udp).udp_port(UdpPort::Ephemeral).open().await.unwrap()
+        };
+        let (stays, client) = (open(&sockets).await, open(&Context::new()).await);
+        let mut held = Vec::new();
+        for looked_up in [false, true, false] {
+            let server = open(&sockets).await;
+            // From the first poll on it accepts.
+            assert!(tokio::time::timeout(Duration::ZERO, server.accept()).await.is_err());
+            let to = ConnectTo::new([Ipv4Addr::LOCALHOST], server.port());
+            let to = to.encap_port(server.backend().udp_port.unwrap());
+            let (association, _receiver) = client.connect(to).await.unwrap();
+            association.send(SendOptions::default(), vec![0; 50_000]).await.unwrap();
+            held.extend(server.associations()[0].upgrade().filter(|_| looked_up));
+            server.close().await;
+            assert_eq!(association.closed().await, CloseReason::Shutdown);
+        }
+        let count = || stays.core().shards[0].lock().links.iter().count();
+        assert_eq!(count(), 1, "whoever holds one keeps it");
+        held.clear();
+        assert_eq!(count(), 0);
     }
 }

@@ -6,6 +6,7 @@ mod connecting;
 mod crowd;
 mod ending;
 mod failing;
+mod lookups;
 mod messages;
 mod net;
 mod owners;

@@ -1,7 +1,7 @@
 //! Owners and their filters.
 
 use crate::net::*;
-use esock::{CloseReason, ConnectError, Context, Endpoint, Event, OwnerEvent, Received};
+use esock::{CloseReason, ConnectError, Context, Endpoint, Event, OnDrop, OwnerEvent, Received};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -202,6 +202,34 @@ async fn a_filter_that_panics_says_no_and_harms_nobody_else() {
     let (_client, association, _receiver) = client_of(&server).await;
     association.send(on_stream(0), "hello").await.unwrap();
     assert_eq!(owned(&mut owner).await.1.payload, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_does_not_release_what_another_endpoint_has() {
+    // Each the first of its sockets.
+    let (one, other) = (Pair::new().await, Pair::new().await);
+    let mut owner = one.server.register_owner(|_| true);
+    let far = owner.adopt(one.far_rx).unwrap();
+    assert!(owner.release(&other.far).is_none());
+    one.near.send(on_stream(0), "still its own").await.unwrap();
+    assert_eq!(owned(&mut owner).await.0, far);
+    assert!(owner.release(&far).is_some() && owner.release(&far).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_an_association_gets_what_an_owner_has_left_of_a_closed_endpoint() {
+    let server = endpoint().await;
+    let mut owner = server.register_owner(|_| true);
+    owner.on_drop(OnDrop::HandOver);
+    let (_client, association, _receiver) = client_of(&server).await;
+    association.send(on_stream(0), "hello").await.unwrap();
+    let (far, _) = owned(&mut owner).await;
+    association.send(on_stream(0), "unread").await.unwrap();
+    until("it has arrived", || association.stats().unwrap().send_buffered == 0).await;
+    soon(server.close()).await;
+    drop(owner);
+    let mut receiver = far.receiver().expect("nobody has it any more");
+    assert_eq!(rest(&mut receiver).await.0[0].payload, "unread");
 }
 
 #[tokio::test(flavor = "multi_thread")]
