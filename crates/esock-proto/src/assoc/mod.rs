@@ -229,6 +229,10 @@ impl Association {
         self.rx.ready_messages()
     }
 
+    pub fn holds_undelivered(&self) -> bool {
+        self.rx.holds_undelivered()
+    }
+
     /// When data last left, or came that was new.
     pub fn last_data(&self) -> Time {
         let left = self.paths.list.iter().map(|path| path.last_data);

@@ -322,6 +322,11 @@ impl Stack {
         self.table.get(assoc).map_or(0, |entry| entry.assoc.ready_messages())
     }
 
+    /// Whether something has come that cannot be read yet: the rest of its message is missing, or a message before it.
+    pub fn holds_undelivered(&self, assoc: AssocId) -> bool {
+        self.table.get(assoc).is_some_and(|entry| entry.assoc.holds_undelivered())
+    }
+
     /// Ends an association gracefully: what was taken is delivered first (RFC 9260 §9.2).
     pub fn shutdown(&mut self, now: Time, assoc: AssocId) -> Result<(), NotFound> {
         self.with(now, assoc, |assoc, cx| assoc.shutdown(cx))

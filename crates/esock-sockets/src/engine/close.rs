@@ -30,7 +30,10 @@ impl Engine {
                     lingering.associations += 1;
                 }
             }
-            let _ = if abort || (waits && self.driver.stack().ready_messages(assoc) > 0) {
+            // What has come in part is unread as well (`sctp_close` of Linux).
+            let stack = self.driver.stack();
+            let lost = stack.holds_undelivered(assoc) || (waits && stack.ready_messages(assoc) > 0);
+            let _ = if abort || lost {
                 self.driver.stack_mut().abort(now, assoc, &[])
             } else {
                 self.driver.stack_mut().shutdown(now, assoc)

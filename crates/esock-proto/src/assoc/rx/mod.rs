@@ -386,6 +386,11 @@ impl Rx {
         self.max_message = config.largest_inbound_message();
     }
 
+    /// Whether anything waits for the rest of its message, or for those before it in its stream.
+    pub fn holds_undelivered(&self) -> bool {
+        self.held > 0
+    }
+
     /// Bytes held, with overhead.
     pub fn charged(&self) -> usize {
         self.held + self.ready_bytes
