@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod associations;
+mod backend;
 mod endings;
 mod report;
 mod settings;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         endings::a_socket_that_is_closed;
         endings::nobody_there;
         endings::silent_endpoint;
+        backend::parameters_of_one_connection_are_its_own;
     }
     report.end()
 }

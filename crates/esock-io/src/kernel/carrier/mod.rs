@@ -98,6 +98,25 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> ConnectError {
     move |error| ConnectError::System { doing, problem: error.to_string() }
 }
 
+/// Begins an association with parameters of its own: what is set is for the associations to come, of which this one is
+/// the next.
+fn start(socket: &SctpSocket, peer: &Peer, config: &Config) -> Result<KernelId, ConnectError> {
+    settings::apply(socket, config).map_err(system("setting the parameters"))?;
+    let udp_port = match peer.encapsulation {
+        Encapsulation::Udp(port) => port,
+        _ => 0,
+    };
+    match socket.set_encap_port(KernelId::FUTURE, None, udp_port) {
+        Err(_) if udp_port != 0 => return Err(ConnectError::Unsupported(Capability::Encapsulation)),
+        // An older kernel: packets are native anyway.
+        _ => {}
+    }
+    socket.connect(&peer.addresses, peer.port).map_err(|error| match error.raw_os_error() {
+        Some(libc::EISCONN | libc::EALREADY) => ConnectError::Exists,
+        _ => system("connecting")(error),
+    })
+}
+
 impl Carrier for Kernel {
     type Endpoint = Socket;
     type Link = Link;
@@ -144,24 +163,11 @@ impl Carrier for Kernel {
     ) -> Result<Link, ConnectError> {
         let entry = sessions.endpoints.get_mut(&endpoint).ok_or(ConnectError::NoEndpoint)?;
         let socket = &entry.sockets.socket;
-        // What is set now is for the associations to come, of which this one is the next.
-        settings::apply(socket, config).map_err(system("setting the parameters"))?;
-        let udp_port = match peer.encapsulation {
-            Encapsulation::Udp(port) => port,
-            _ => 0,
-        };
-        match socket.set_encap_port(KernelId::FUTURE, None, udp_port) {
-            Err(_) if udp_port != 0 => return Err(ConnectError::Unsupported(Capability::Encapsulation)),
-            // An older kernel: packets are native anyway.
-            _ => {}
-        }
-        let connected = socket.connect(&peer.addresses, peer.port);
-        // A peer that connects to us is answered with the endpoint's own parameters.
-        settings::apply(socket, &entry.config).map_err(system("setting the parameters"))?;
-        let kernel = connected.map_err(|error| match error.raw_os_error() {
-            Some(libc::EISCONN | libc::EALREADY) => ConnectError::Exists,
-            _ => system("connecting")(error),
-        })?;
+        let started = start(socket, peer, config);
+        // A peer that connects to us is answered with the endpoint's own parameters, whatever has become of this. They
+        // were taken when it was opened: what is refused now stays as it is, and the association goes on all the same.
+        let _ = settings::apply(socket, &entry.config);
+        let kernel = started?;
         entry.sockets.connecting.insert(kernel, id);
         Ok(Link::connecting(kernel, now))
     }

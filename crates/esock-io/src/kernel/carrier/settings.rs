@@ -22,6 +22,9 @@ const EVENTS: &[Event] = &[
 /// Retries that stand for "for ever".
 const FOR_EVER: u16 = 30_000;
 
+/// The most that the kernel takes for the size of a DATA chunk's data: its SCTP_MAX_CHUNK_LEN without the header.
+const LARGEST_SEGMENT: u32 = (1 << 16) - 4 - 16;
+
 /// Settings that do not depend on the configuration. Sockets that are peeled off inherit them.
 pub(super) fn prepare(socket: &SctpSocket) -> io::Result<()> {
     socket.set_events(KernelId::FUTURE, EVENTS, true)?;
@@ -29,7 +32,7 @@ pub(super) fn prepare(socket: &SctpSocket) -> io::Result<()> {
     socket.set_nodelay(true)
 }
 
-/// Settings for the associations to come.
+/// Settings for the associations to come: each is set, since others were there before.
 pub(super) fn apply(socket: &SctpSocket, config: &Config) -> io::Result<()> {
     let millisecond = Duration::from_millis(1);
     let count = |count: u32| u16::try_from(count).unwrap_or(FOR_EVER).max(1);
@@ -57,12 +60,12 @@ pub(super) fn apply(socket: &SctpSocket, config: &Config) -> io::Result<()> {
     let ack = DelayedAck { delay: config.sack_delay.max(millisecond), frequency: config.sack_frequency };
     socket.set_delayed_ack(KernelId::FUTURE, ack)?;
     socket.set_max_burst(KernelId::FUTURE, config.max_burst)?;
-    if config.max_segment != 0 {
-        socket.set_max_segment(KernelId::FUTURE, u32::try_from(config.max_segment).unwrap_or(u32::MAX))?;
-    }
-    if let Some(indication) = config.adaptation {
-        socket.set_adaptation_layer(indication)?;
-    }
+    // 0: none. Less than about 450 bytes, an MTU of 512, the kernel refuses; and more than a chunk can have, which limits
+    // nothing.
+    let max_segment = u32::try_from(config.max_segment).ok().filter(|most| *most <= LARGEST_SEGMENT);
+    socket.set_max_segment(KernelId::FUTURE, max_segment.unwrap_or(0))?;
+    // 0 is what a socket has on which nothing was set.
+    socket.set_adaptation_layer(config.adaptation.unwrap_or(0))?;
     let path_retries = config.path_max_retrans.map_or(FOR_EVER, count);
     socket.set_path_params(
         KernelId::FUTURE,
