@@ -4,7 +4,7 @@ use esock_proto::{Message, Part};
 use std::collections::VecDeque;
 
 /// What a message costs beside its bytes.
-const OVERHEAD: usize = 64;
+const OVERHEAD: usize = 128;
 
 /// Messages that wait to be read, charged against a window.
 #[derive(Debug)]

@@ -21,12 +21,30 @@ fn attempt_time(config: &Config) -> Duration {
     (config.rto_initial * 4).clamp(Duration::from_secs(1), LONGEST_ATTEMPT)
 }
 
+/// Which of our addresses a connection leaves from; none where there is none of this family.
+fn source(local: &[Address], remote: Address) -> Option<Address> {
+    let mut own = local.iter().copied().filter(|own| own.is_ipv4() == remote.is_ipv4());
+    let first = own.next()?;
+    if own.next().is_none() {
+        return Some(first);
+    }
+    choose(local, remote, crate::route(None, remote).and_then(|route| route.source))
+}
+
+/// The address that the host's route leaves from, if it is ours: from any other, the network of the peer may get no answer
+/// back. Else one of the same scope, since what is link-local leads nowhere else.
+fn choose(local: &[Address], remote: Address, routed: Option<Address>) -> Option<Address> {
+    let own = || local.iter().copied().filter(|own| own.is_ipv4() == remote.is_ipv4());
+    let routed = routed.filter(|routed| own().any(|own| own == *routed));
+    routed.or_else(|| own().find(|own| own.scope() == remote.scope())).or_else(|| own().next())
+}
+
 /// Begins to connect, from one of our addresses if there are any of this family.
 fn start(local: &[Address], remote: Address, port: u16, config: &Config) -> io::Result<TcpStream> {
     let to = sys::socket_addr(remote, port);
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-    if let Some(local) = local.iter().find(|local| local.is_ipv4() == remote.is_ipv4()) {
-        socket.bind(&sys::socket_addr(*local, 0).into())?;
+    if let Some(local) = source(local, remote) {
+        socket.bind(&sys::socket_addr(local, 0).into())?;
     }
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
@@ -155,5 +173,27 @@ impl Tcp {
         session.link.stream = started.ok();
         arm(sessions, id, now + attempt_time(&config));
         sessions.hurry(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, scope_id: u32) -> Address {
+        Address::new(text.parse().unwrap(), scope_id)
+    }
+
+    #[test]
+    fn a_connection_leaves_from_where_the_route_says_or_from_an_address_of_the_peers_scope() {
+        let own = [at("10.0.1.1", 0), at("192.168.1.1", 0), at("fe80::1", 2), at("2001:db8::1", 0)];
+        let (v4, global, link) = (at("192.168.1.9", 0), at("2001:db8::9", 0), at("fe80::9", 2));
+        assert_eq!(choose(&own, v4, Some(own[1])), Some(own[1]));
+        assert_eq!(choose(&own, v4, None), Some(own[0]), "the first");
+        assert_eq!(choose(&own, v4, Some(at("192.168.1.2", 0))), Some(own[0]), "not one of ours");
+        assert_eq!(choose(&own, global, None), Some(own[3]));
+        assert_eq!(choose(&own, link, None), Some(own[2]));
+        assert_eq!(choose(&own[..3], global, None), Some(own[2]), "there is no other");
+        assert_eq!(source(&own[..2], global), None);
     }
 }

@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
 
+/// What a message in the line costs beside its bytes.
+const OVERHEAD: usize = 128;
+
 /// Pieces that are written with one call.
 const SLICES: usize = 32;
 
@@ -110,7 +113,12 @@ impl Link {
 
     /// Whether a message of this length may be put into the line.
     pub fn has_room(&self, len: usize, limit: usize) -> bool {
-        self.queued_bytes == 0 || self.queued_bytes + len <= limit
+        self.queued_bytes == 0 || self.queued_cost() + len + OVERHEAD <= limit
+    }
+
+    /// What the line takes of the send buffer.
+    pub fn queued_cost(&self) -> usize {
+        self.queued_bytes + self.queue.len() * OVERHEAD
     }
 
     /// Bytes that were not written yet.
@@ -279,7 +287,8 @@ mod tests {
         let mut link = Link::new(None, Phase::Open, None, false);
         assert!(link.has_room(1000, 10));
         link.push_message(SendOptions::default(), vec![0; 6].into());
-        assert!(link.has_room(4, 10) && !link.has_room(5, 10));
+        let limit = 10 + 2 * OVERHEAD;
+        assert!(link.has_room(4, limit) && !link.has_room(5, limit));
         link.on_written(6);
         assert!(link.has_room(1000, 10));
     }

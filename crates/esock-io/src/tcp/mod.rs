@@ -15,6 +15,7 @@ use crate::config::TcpFraming;
 use crate::error::EndpointError;
 use crate::pages::Pages;
 use crate::session::{Carrier, Opened, Session, Sessions, Source};
+use crate::sys;
 use bytes::Bytes;
 use esock_proto::{
     Address, AssocId, AssociationStats, Capabilities, Capability, CloseReason, Config, ConnectError, EndpointConfig,
@@ -276,7 +277,7 @@ impl Carrier for Tcp {
 
     fn local_addresses(&self, session: &Session<Link>) -> Vec<Address> {
         let local = session.link.stream.as_ref().and_then(|stream| stream.local_addr().ok());
-        local.map(|local| vec![local.ip().into()]).unwrap_or_default()
+        local.map(|local| vec![sys::address_of(local)]).unwrap_or_default()
     }
 
     fn set_primary(&mut self, _: &mut Session<Link>, _: PathId) -> Result<(), PathError> {
@@ -312,7 +313,7 @@ impl Tcp {
         let Some(session) = sessions.get_mut(id).filter(|session| session.state != State::Closed) else { return };
         let half = session.config.send_buffer / 2;
         let written = session.link.write();
-        let has_room = session.link.queued_bytes() <= half;
+        let has_room = session.link.queued_cost() <= half;
         match written {
             Err(error) => return self.on_broken(sessions, now, id, &error),
             Ok(true) => self.on_all_written(sessions, now, id),

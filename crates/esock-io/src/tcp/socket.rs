@@ -1,5 +1,6 @@
 //! Options of connections, and what the system knows of them.
 
+use crate::sys;
 use esock_proto::{Config, PathStats};
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
@@ -92,11 +93,11 @@ pub(super) fn describe(stream: &TcpStream, path: &mut PathStats) {
     path.in_flight = info.tcpi_unacked as usize * info.tcpi_snd_mss as usize;
     path.mtu = u16::try_from(info.tcpi_pmtu).unwrap_or(u16::MAX);
     path.error_count = u32::from(info.tcpi_retransmits) + u32::from(info.tcpi_probes);
-    path.local = stream.local_addr().ok().map(|local| local.ip().into());
+    path.local = stream.local_addr().ok().map(sys::address_of);
 }
 
 /// The path at a glance.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn describe(stream: &TcpStream, path: &mut PathStats) {
-    path.local = stream.local_addr().ok().map(|local| local.ip().into());
+    path.local = stream.local_addr().ok().map(sys::address_of);
 }

@@ -16,6 +16,7 @@ mod sanitizer;
 mod shards;
 #[cfg(target_os = "linux")]
 mod shared;
+mod tcp;
 mod udp;
 #[cfg(target_os = "linux")]
 mod unreachable;

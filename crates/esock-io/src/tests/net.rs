@@ -65,10 +65,20 @@ impl Namespace {
             namespace.ip("link set veth0 up");
         }
         for (number, namespace) in [(1, &first), (2, &second)] {
-            namespace.await_link();
+            namespace.await_link("veth0");
             namespace.await_address(&format!("fd00::{number}"));
         }
         Some((first, second))
+    }
+
+    /// Joins them by another link: `veth1` in each, with 10.2.0.1 in the first, 10.2.0.2 in the second.
+    pub(super) fn join(&self, second: &Self) {
+        self.ip(&format!("link add veth1 type veth peer name veth1 netns {}", second.tid));
+        for (number, namespace) in [(1, self), (2, second)] {
+            namespace.ip(&format!("addr add 10.2.0.{number}/24 dev veth1"));
+            namespace.ip("link set veth1 up");
+        }
+        [self, second].iter().for_each(|namespace| namespace.await_link("veth1"));
     }
 
     /// Gives `veth0` an IPv6 address.
@@ -86,11 +96,11 @@ impl Namespace {
         }
     }
 
-    /// Waits until `veth0` is up: before, packets vanish.
-    fn await_link(&self) {
+    /// Waits until a link is up: before, packets vanish.
+    fn await_link(&self, name: &str) {
         let end = Instant::now() + super::PATIENCE;
-        while !self.ip("link show veth0").contains("state UP") {
-            assert!(Instant::now() < end, "veth0 does not come up");
+        while !self.ip(&format!("link show {name}")).contains("state UP") {
+            assert!(Instant::now() < end, "{name} does not come up");
             thread::sleep(Duration::from_millis(5));
         }
     }

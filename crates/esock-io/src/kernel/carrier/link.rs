@@ -6,6 +6,10 @@ use bytes::Bytes;
 use esock_proto::{AssociationStats, CloseReason, PathState, SendOptions, State, Time, Undelivered};
 use std::collections::VecDeque;
 
+/// What a message costs beside its bytes: more than with us, and less than with the kernel, so that what the kernel may
+/// have is remembered.
+const OVERHEAD: usize = 512;
+
 /// A message that the kernel has taken and may give back in pieces.
 #[derive(Debug)]
 struct Retained {
@@ -89,7 +93,8 @@ impl Link {
         self.retained.push_back(Retained { context, options, payload, failed: None });
         // The kernel doubles the size that it is told for what it needs itself: it has no more than that, and
         // the message that did not quite fit.
-        while self.retained_bytes > 3 * send_buffer
+        while self.retained.len() > 1
+            && self.retained_bytes + self.retained.len() * OVERHEAD > 3 * send_buffer
             && let Some(oldest) = self.retained.pop_front()
         {
             self.retained_bytes -= oldest.payload.len();
@@ -223,7 +228,7 @@ mod tests {
         let mut link = Link::connecting(KernelId(1), Time::ZERO);
         for number in 1..=count {
             assert_eq!(link.next_context(), number);
-            link.retain(number, SendOptions::default(), vec![number as u8; 10].into(), 100);
+            link.retain(number, SendOptions::default(), vec![number as u8; 10].into(), 10 * (10 + OVERHEAD));
         }
         link
     }
@@ -256,5 +261,20 @@ mod tests {
         link.on_dry();
         link.on_failed(1, true);
         assert!(link.take_failed().is_empty() && link.retained.is_empty());
+        // However small the buffer, the last is kept.
+        let mut link = Link::connecting(KernelId(1), Time::ZERO);
+        for number in 1..=3 {
+            link.retain(number, SendOptions::default(), vec![7; 10].into(), 1);
+        }
+        assert_eq!((link.retained.len(), link.retained_bytes), (1, 10));
+    }
+
+    #[test]
+    fn tiny_messages_are_counted_with_what_they_cost() {
+        let mut link = Link::connecting(KernelId(1), Time::ZERO);
+        for number in 1..=100_000 {
+            link.retain(number, SendOptions::default(), vec![7].into(), 1 << 20);
+        }
+        assert_eq!(link.retained.len(), (3 << 20) / (1 + OVERHEAD));
     }
 }
