@@ -99,6 +99,17 @@ impl Shard {
         })
     }
 
+    /// A shard over a backend of the tests.
+    #[cfg(test)]
+    pub fn over(transport: Box<dyn esock_io::Transport>) -> Self {
+        Self {
+            state: Mutex::new(State::new(transport, 0)),
+            opened_with: (Protocol::Sctp, DriverConfig::default()),
+            failures: Mutex::default(),
+            kick: Notify::new(),
+        }
+    }
+
     /// Locks the state for a look. Nothing that runs the user's code may happen meanwhile.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a bug of ours; the state is still the best there is.

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -35,6 +36,9 @@ type Watched = Vec<Arc<AsyncFd<OwnedFd>>>;
 
 /// Busy polling looks for packets so often before the runtime does for all else that its tasks wait for.
 const LOOKS: u32 = 16;
+
+/// Where a full socket cannot be watched it is tried again after so long.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Has the runtime watch the sockets of a shard.
 fn watch(shard: &Shard) -> io::Result<Watched> {
@@ -109,10 +113,14 @@ async fn take_turns(shard: &Shard, sockets: &Watched) -> io::Result<()> {
             spin(shard).await?;
         }
         let Some(Rest { now, deadline, blocked, awake }) = prepare_to_sleep(shard) else { return Ok(()) };
+        let (full, deadline) = match watch_blocked(sockets, &blocked) {
+            Ok(full) => (full, deadline),
+            // There is no descriptor left, for the time being: the sockets are as good as before.
+            Err(_) => (Vec::new(), Some(deadline.unwrap_or(now + PAUSE).min(now + PAUSE))),
+        };
         if let Some(at) = deadline {
             alarm.set(now, at)?;
         }
-        let full = watch_blocked(sockets, &blocked)?;
         tokio::select! {
             biased;
             ready = wait_ready(sockets, &full) => found = ready.ok(),
@@ -182,9 +190,12 @@ fn prepare_to_sleep(shard: &Shard) -> Option<Rest> {
         return None;
     }
     let now = state.transport.now();
-    let deadline = state.next_deadline();
+    let is_blocked = state.transport.is_blocked();
+    // A look that has found packets may have left something to send.
+    let has_more = state.transport.wants_transmit() && !is_blocked;
+    let deadline = if has_more { Some(now) } else { state.next_deadline() };
     state.sleeps_until = deadline;
-    let blocked = if state.transport.is_blocked() { state.transport.blocked() } else { Vec::new() };
+    let blocked = if is_blocked { state.transport.blocked() } else { Vec::new() };
     let awake = state.busy_poll.stays_awake(now);
     Some(Rest { now, deadline, blocked, awake })
 }
@@ -215,3 +226,6 @@ async fn watch_errors(socket: Arc<AsyncFd<OwnedFd>>, shard: Arc<Shard>) {
         shard.kick.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;
