@@ -37,19 +37,24 @@ impl<C: Carrier> SocketTransport<C> {
     }
 
     /// Serves sockets that are ready. Says whether there may be more.
-    fn serve_ready(&mut self, now: Time) -> io::Result<bool> {
+    fn serve_ready(&mut self, now: Time) -> io::Result<Turn> {
+        let mut turn = Turn::default();
         match self.sessions.poll.poll(&mut self.ready, Some(Duration::ZERO)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                turn.more = true;
+                return Ok(turn);
+            }
             polled => polled?,
         }
-        let mut count = 0;
         for event in &self.ready {
-            count += 1;
+            // Not packets, but what comes of them.
+            turn.received += 1;
             let readable = event.is_readable() || event.is_read_closed() || event.is_error();
             let writable = event.is_writable() || event.is_write_closed();
             self.carrier.on_ready(&mut self.sessions, now, Source::of(event.token()), readable, writable);
         }
-        Ok(count == EVENTS_PER_TURN)
+        turn.more = turn.received == EVENTS_PER_TURN;
+        Ok(turn)
     }
 
     /// Serves those that are in a hurry, each once.
@@ -135,12 +140,13 @@ impl<C: Carrier> Transport for SocketTransport<C> {
     }
 
     fn turn(&mut self, now: Time) -> io::Result<Turn> {
-        let more = self.serve_ready(now)?;
+        let ready = self.serve_ready(now)?;
         if self.carrier.due().is_some_and(|at| at <= now) {
             self.carrier.on_due(&mut self.sessions, now);
         }
         let mut turn = self.flush(now);
-        turn.more |= more;
+        turn.more |= ready.more;
+        turn.received = ready.received;
         Ok(turn)
     }
 

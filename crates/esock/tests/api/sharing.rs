@@ -240,3 +240,20 @@ async fn a_runtime_that_polls_busily_sleeps_when_nothing_has_come_for_so_long() 
     let busy = computed_in(millis(200)).await;
     assert!(busy > millis(10), "{busy:?} of 200 ms");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_runtime_polls_busily_over_tcp_too() {
+    let open = |time| {
+        let builder = Endpoint::builder().protocol(Protocol::Tcp).address(v4(1)).context(Context::new());
+        builder.busy_poll(millis(time)).open()
+    };
+    let (one, two) = (open(60_000).await.unwrap(), open(0).await.unwrap());
+    let to = esock::ConnectTo::new(two.addresses().iter().copied(), two.port());
+    let (far, near) = soon(async { tokio::join!(two.accept(), one.connect(to)) }).await;
+    let ((near, _near_rx), (_far, mut far_rx)) = (near.unwrap(), far.unwrap());
+    near.send(on_stream(0), "there").await.unwrap();
+    assert_eq!(message(&mut far_rx).await.payload, "there");
+    let busy = computed_in(millis(200)).await;
+    assert!(busy > millis(10), "{busy:?} of 200 ms");
+}
