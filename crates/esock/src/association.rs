@@ -125,6 +125,10 @@ impl Association {
     /// unless they are unordered. It is taken when this returns, not yet acknowledged: if the
     /// association fails it comes back as [`Event::Undelivered`](crate::Event::Undelivered).
     ///
+    /// What came back ([`Event::Undelivered`](crate::Event::Undelivered), [`Event::Expired`](crate::Event::Expired)) and
+    /// was not read fills a buffer of its own, as large as the endpoint's `Config::send_buffer`: while that is full this
+    /// waits, too. Who drops the [`Receiver`](crate::Receiver) does not want them: then they are let go instead.
+    ///
     /// Cancel safe: a message is taken whole or not at all; dropped while it waits, nothing was sent.
     pub async fn send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let mut payload = Some(payload.into());
@@ -149,7 +153,8 @@ impl Association {
     }
 
     /// Sends a message if there is room for it now and nobody waits for room; else it comes back with
-    /// [`SendError::Full`].
+    /// [`SendError::Full`]. There is none either while too much came back and was not read, see
+    /// [`send`](Association::send).
     pub fn try_send(&self, options: SendOptions, payload: impl Into<Bytes>) -> Result<(), Rejected> {
         let payload = payload.into();
         let place = Place::new(self.0.shard(), For::Room(self.id()));

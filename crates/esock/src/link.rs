@@ -15,6 +15,9 @@ use std::task::Waker;
 /// Events that wait at most, those not counted that give messages back or end something.
 const MAX_EVENTS: usize = 256;
 
+/// What an event that gives a message back costs beside the message, about.
+const EVENT_BYTES: usize = 256;
+
 /// A link. Never reused: the generation differs when a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId {
@@ -55,7 +58,14 @@ pub struct Link {
     events: VecDeque<(u64, Event)>,
     /// What was not read when the backend's association went: it comes before everything else.
     parked: VecDeque<Received>,
+    /// Of the messages among them.
     parked_bytes: usize,
+    /// The events among them.
+    parked_events: usize,
+    /// Of messages of the user that came back and that he has not read: here and in `events`.
+    returned_bytes: usize,
+    /// Messages were refused since more than this had come back.
+    refused_above: Option<usize>,
     /// Messages taken from the backend's association so far.
     delivered: u64,
     /// How often it came up, restarts of the peer included.
@@ -88,6 +98,9 @@ impl Link {
             events: VecDeque::new(),
             parked: VecDeque::new(),
             parked_bytes: 0,
+            parked_events: 0,
+            returned_bytes: 0,
+            refused_above: None,
             delivered: 0,
             ups: 0,
             up: None,
@@ -106,9 +119,52 @@ impl Link {
         self.ups.saturating_sub(1)
     }
 
-    /// Bytes of messages that wait here, outside any receive window.
+    /// Bytes of messages that wait here, outside any window: those of the peer, and those that came back.
     pub fn parked_bytes(&self) -> usize {
-        self.parked_bytes
+        self.parked_bytes + self.returned_bytes
+    }
+
+    /// Whether messages came back that were not read.
+    pub fn has_returned(&self) -> bool {
+        self.returned_bytes > 0
+    }
+
+    /// Whether messages are taken, as far as those go that came back and were not read: more than `limit` bytes of them
+    /// are not kept. Who is refused waits until they are read, see [`Link::make_room`].
+    pub fn takes_more(&mut self, limit: usize) -> bool {
+        if self.returned_bytes <= limit {
+            return true;
+        }
+        if !self.has_reader() {
+            self.forget_returned();
+            return true;
+        }
+        self.refused_above = Some(limit);
+        false
+    }
+
+    /// Wakes who was refused if so much of what came back was read, or nobody reads any more.
+    pub fn make_room(&mut self, wakes: &mut Vec<Waker>) {
+        let reads = self.has_reader();
+        if self.refused_above.take_if(|limit| self.returned_bytes <= *limit || !reads).is_some() {
+            self.writers.wake_first(wakes);
+        }
+    }
+
+    /// Whether somebody reads, or will.
+    fn has_reader(&self) -> bool {
+        self.sink != Sink::Receiver { held: false }
+    }
+
+    /// Nobody reads: what came back is let go.
+    pub fn forget_returned(&mut self) {
+        if self.has_reader() || self.returned_bytes == 0 {
+            return;
+        }
+        self.events.retain(|(_, event)| returned_bytes(event) == 0);
+        self.parked.retain(|next| !matches!(next, Received::Event(event) if returned_bytes(event) > 0));
+        self.parked_events = self.parked.iter().filter(|next| matches!(next, Received::Event(_))).count();
+        self.returned_bytes = 0;
     }
 
     /// Whether the owner with this number receives what happens on it.
@@ -119,7 +175,7 @@ impl Link {
     /// Keeps an event until somebody reads it. `ready` messages have arrived before it.
     pub fn push(&mut self, event: Event, ready: usize) {
         let news = matches!(event, Event::Path { .. } | Event::PathInUse { .. } | Event::PeerError { .. });
-        if news && self.events.len() >= MAX_EVENTS {
+        if news && self.events.len() + self.parked_events >= MAX_EVENTS {
             // Who does not read learns the state from `paths`; what was lost or has ended is never dropped.
             return;
         }
@@ -131,27 +187,76 @@ impl Link {
         // What ends something comes behind the messages that came before it.
         let ends = matches!(event, Event::Closed(_) | Event::Restarted(_) | Event::ShutdownReceived);
         let before = self.delivered + if ends { ready as u64 } else { 0 };
+        self.returned_bytes += returned_bytes(&event);
         self.events.push_back((before, event));
     }
 
     /// Keeps an event that comes behind everything that waits, when the backend's association has gone.
     pub fn push_parked(&mut self, event: Event) {
-        let repeats =
-            |last: Option<&Received>| matches!(last, Some(Received::Event(Event::Down { failures: 1.., .. })));
-        if matches!(event, Event::Down { failures: 1.., .. }) && repeats(self.parked.back()) {
-            // Who does not read needs only the last of many failed attempts.
-            self.parked.pop_back();
+        if let Event::Down { failures, .. } = &event {
+            self.collapse(*failures > 0);
         }
-        self.parked.push_back(Received::Event(event));
+        self.returned_bytes += returned_bytes(&event);
+        self.park_one(Received::Event(event));
+    }
+
+    /// It is down, again: lets go what who does not read has no more use for. `failed`: after a failed attempt.
+    fn collapse(&mut self, failed: bool) {
+        let is_down = |next: &Received| matches!(next, Received::Event(Event::Down { .. }));
+        let is_repeated = |next: &Received| matches!(next, Received::Event(Event::Down { failures: 1.., .. }));
+        if failed && self.parked.back().is_some_and(is_repeated) {
+            // Of many failed attempts he needs only the last.
+            self.unpark_last(1);
+        } else if self.parked_events >= MAX_EVENTS {
+            // He has a lot to read: that it was up for a while without any message is told by its generation.
+            let is_state = |next: &&Received| {
+                matches!(
+                    next,
+                    Received::Event(
+                        Event::Up(_)
+                            | Event::Restarted(_)
+                            | Event::ShutdownReceived
+                            | Event::Path { .. }
+                            | Event::PathInUse { .. }
+                    )
+                )
+            };
+            let since = self.parked.iter().rev().take_while(is_state).count();
+            if self.parked.iter().rev().nth(since).is_some_and(is_down) {
+                self.unpark_last(since + 1);
+            }
+        }
+    }
+
+    /// Lets go of the last `count` of what is parked, all events that give nothing back.
+    fn unpark_last(&mut self, count: usize) {
+        self.parked.truncate(self.parked.len() - count);
+        self.parked_events -= count;
+    }
+
+    fn park_one(&mut self, next: Received) {
+        match &next {
+            Received::Message(message) => self.parked_bytes += message.payload.len(),
+            Received::Event(_) => self.parked_events += 1,
+        }
+        self.parked.push_back(next);
+    }
+
+    /// Somebody else reads from now on: he begins with `Up`, unless one waits for him anyway.
+    pub fn begin_again(&mut self, negotiated: Negotiated) {
+        let is_up = |event: &Event| matches!(event, Event::Up(_));
+        let waits = self.events.iter().any(|(_, event)| is_up(event))
+            || self.parked.iter().any(|next| matches!(next, Received::Event(event) if is_up(event)));
+        if !waits {
+            self.parked_events += 1;
+            self.parked.push_front(Received::Event(Event::Up(negotiated)));
+        }
     }
 
     /// Takes all that waits out of the backend's association, which is about to go.
     pub fn park(&mut self, transport: &mut dyn Transport) {
         while let Some(next) = self.next_live(transport) {
-            if let Received::Message(message) = &next {
-                self.parked_bytes += message.payload.len();
-            }
-            self.parked.push_back(next);
+            self.park_one(next);
         }
     }
 
@@ -159,13 +264,17 @@ impl Link {
     pub fn next(&mut self, transport: &mut dyn Transport) -> Option<Received> {
         let next = match self.parked.pop_front() {
             Some(next) => {
-                if let Received::Message(message) = &next {
-                    self.parked_bytes -= message.payload.len();
+                match &next {
+                    Received::Message(message) => self.parked_bytes -= message.payload.len(),
+                    Received::Event(_) => self.parked_events -= 1,
                 }
                 Some(next)
             }
             None => self.next_live(transport),
         };
+        if let Some(Received::Event(event)) = &next {
+            self.returned_bytes -= returned_bytes(event);
+        }
         self.finished |= matches!(next, Some(Received::Event(Event::Closed(_))));
         next
     }
@@ -216,6 +325,14 @@ impl Link {
         !self.parked.is_empty()
             || !self.events.is_empty()
             || self.assoc.is_some_and(|id| transport.ready_messages(id) > 0)
+    }
+}
+
+/// What an event that gives a message back is charged with.
+fn returned_bytes(event: &Event) -> usize {
+    match event {
+        Event::Undelivered(message) | Event::Expired(message) => message.payload.len() + EVENT_BYTES,
+        _ => 0,
     }
 }
 
@@ -349,5 +466,51 @@ mod tests {
             link.push_parked(Event::Down { reason: CloseReason::TimedOut, failures, retry_in });
         }
         assert_eq!(link.parked.len(), 2, "that it went down, and the last attempt");
+    }
+
+    fn link(links: &mut Links, held: bool) -> &mut Link {
+        let id = links.insert(EndpointKey(1), None, Sink::Receiver { held });
+        links.get_mut(id).unwrap()
+    }
+
+    fn down(failures: u32) -> Event {
+        Event::Down { reason: CloseReason::TimedOut, failures, retry_in: std::time::Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn an_association_that_comes_and_goes_and_that_nobody_reads_takes_no_more_and_more_memory() {
+        let mut links = Links::default();
+        let link = link(&mut links, true);
+        for _ in 0..10_000 {
+            for event in [Event::Up(Negotiated::default()), Event::ShutdownReceived] {
+                link.push(event.clone(), 0);
+                let (_, event) = link.events.pop_back().unwrap();
+                link.park_one(Received::Event(event));
+            }
+            for failures in 0..3 {
+                link.push_parked(down(failures));
+            }
+        }
+        assert!(link.parked.len() < 2 * MAX_EVENTS, "{}", link.parked.len());
+        assert_eq!(link.parked.len(), link.parked_events);
+        assert_eq!(link.parked.back(), Some(&Received::Event(down(2))));
+    }
+
+    #[test]
+    fn what_came_back_and_is_not_read_counts_until_nobody_can_read_it() {
+        use crate::{SendOptions, Undelivered};
+        let mut links = Links::default();
+        let link = link(&mut links, true);
+        let back = || Undelivered::new(false, SendOptions::default(), vec![0; 1000].into());
+        link.push(Event::Expired(back()), 0);
+        link.push_parked(Event::Undelivered(back()));
+        assert_eq!(link.parked_bytes(), 2 * (1000 + EVENT_BYTES));
+        assert!(link.takes_more(3000) && !link.takes_more(2000));
+        link.make_room(&mut Vec::new());
+        assert!(link.refused_above.is_some());
+        link.sink = Sink::Receiver { held: false };
+        link.make_room(&mut Vec::new());
+        assert!(link.refused_above.is_none() && link.takes_more(2000));
+        assert_eq!((link.parked_bytes(), link.parked_events, link.events.len()), (0, 0, 0));
     }
 }

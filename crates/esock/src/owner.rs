@@ -286,7 +286,7 @@ impl Owner {
         let association = self.associations.get(&id)?.clone();
         // Reading may have opened a window: the peer is told at once.
         let shard = self.core.shard(id);
-        if shard.lock().wants_transmit() {
+        if shard.lock().has_opened() {
             shard.with(|_, _| ());
         }
         Some(match next {
@@ -329,6 +329,7 @@ impl Owner {
             let Some(link) = state.links.get_mut(id).filter(|link| link.is_of(self.number)) else { continue };
             let next = link.next(&mut *state.transport);
             let more = link.has_next(&*state.transport);
+            link.make_room(&mut state.wakes);
             link.sink = Sink::Owner { owner: self.number, queued: more };
             if more {
                 owner.ready.push_back(id);

@@ -41,9 +41,10 @@ impl Receiver {
         let state_now = &mut *state;
         let link = state_now.links.get_mut(self.association.id())?;
         let out = take(link, &mut *state_now.transport);
-        let wants_transmit = state.wants_transmit();
+        link.make_room(&mut state_now.wakes);
+        let has_opened = state.has_opened();
         drop(state);
-        if wants_transmit {
+        if has_opened {
             // Reading has opened the window: the peer is told at once.
             shard.with(|_, _| ());
         }
@@ -99,11 +100,19 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut state = self.association.shard().lock();
-        if let Some(link) = state.links.get_mut(self.association.id())
+        let shard = self.association.shard();
+        let mut state = shard.lock();
+        let state_now = &mut *state;
+        if let Some(link) = state_now.links.get_mut(self.association.id())
             && let Sink::Receiver { held } = &mut link.sink
         {
             *held = false;
+            link.make_room(&mut state_now.wakes);
+        }
+        let has_opened = !state.wakes.is_empty();
+        drop(state);
+        if has_opened {
+            shard.with(|_, _| ());
         }
     }
 }

@@ -25,7 +25,7 @@ impl State {
             }
             Event::Undelivered(undelivered) => match &mut link.supervisor {
                 Some(supervisor) if supervisor.policy.keep_unsent && !undelivered.maybe_received => {
-                    supervisor.take_back(undelivered);
+                    supervisor.take_back(now, undelivered);
                     if self.transport.state(assoc) == Some(crate::State::Established) {
                         // The peer has restarted: they go to its new self.
                         self.flush_kept(now, id);

@@ -5,7 +5,7 @@ use crate::endpoint::Core;
 use crate::link::{EndpointKey, LinkId, Sink};
 use crate::owner::{Candidate, Filter};
 use esock_io::Incoming;
-use esock_proto::{Event, Time};
+use esock_proto::Time;
 use std::sync::Weak;
 
 /// Associations that were accepted and that nobody has taken; more peers have to try again.
@@ -159,12 +159,13 @@ impl State {
                 state.open += usize::from(!link.finished);
                 if let (Some(negotiated), None) = (link.up, &link.closed) {
                     // It is told of a new association as of any other.
-                    link.push(Event::Up(negotiated), 0);
+                    link.begin_again(negotiated);
                 }
                 self.wake_reader(id);
             }
             None => {
                 link.sink = Sink::Receiver { held: false };
+                link.make_room(&mut self.wakes);
                 if link.handle.strong_count() == 0 && link.supervisor.is_none() {
                     self.orphan(now, id);
                 }

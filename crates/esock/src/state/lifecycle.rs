@@ -55,6 +55,9 @@ impl State {
 
     /// Sends a message.
     pub fn send(&mut self, now: Time, id: LinkId, options: SendOptions, payload: bytes::Bytes) -> Result<(), Rejected> {
+        if self.waits_for_reader(id) {
+            return Err(Rejected { error: SendError::Full, payload });
+        }
         let Some(link) = self.links.get(id).filter(|link| link.closed.is_none()) else {
             return Err(Rejected { error: SendError::Closed, payload });
         };
@@ -72,6 +75,9 @@ impl State {
         id: LinkId,
         messages: &mut VecDeque<(SendOptions, bytes::Bytes)>,
     ) -> Result<(), SendError> {
+        if !messages.is_empty() && self.waits_for_reader(id) {
+            return Err(SendError::Full);
+        }
         let link = self.links.get(id).filter(|link| link.closed.is_none());
         if let Some(assoc) = link.filter(|link| link.supervisor.is_none()).and_then(|link| link.assoc) {
             return self.transport.send_many(now, assoc, messages);
@@ -83,6 +89,16 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Whether no message is taken since more came back than fits into a send buffer, and was not read. They are memory of
+    /// the process as those are that wait to be sent.
+    fn waits_for_reader(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.links.get(id).filter(|link| link.has_returned()) else { return false };
+        let Some(endpoint) = self.endpoints.get(&link.endpoint) else { return false };
+        let own = link.supervisor.as_ref().and_then(|supervisor| supervisor.to.config.as_ref());
+        let limit = own.unwrap_or(&endpoint.config.config).send_buffer;
+        self.takes_messages(id) && self.links.get_mut(id).is_some_and(|link| !link.takes_more(limit))
     }
 
     /// Whether messages are taken, now or when there is room: who comes later then stands behind who waits.
@@ -281,9 +297,8 @@ impl State {
             link.park(&mut *self.transport);
             if let Some(mut supervisor) = link.supervisor.take() {
                 link.up = None;
-                while let Some((options, payload)) = supervisor.next_kept() {
-                    let undelivered = crate::Undelivered::new(false, options, payload);
-                    link.push_parked(Event::Undelivered(undelivered));
+                while let Some(kept) = supervisor.next_kept() {
+                    link.push_parked(Event::Undelivered(kept.into()));
                 }
                 self.gone.supervisors.push(*supervisor);
             }

@@ -215,6 +215,11 @@ impl State {
         !self.gathering && self.transport.wants_transmit()
     }
 
+    /// Whether reading has brought something about: a window is open again, or there is room for who waits to send.
+    pub fn has_opened(&self) -> bool {
+        self.wants_transmit() || !self.wakes.is_empty()
+    }
+
     /// Whether somebody has to be woken or asked, or something let go.
     fn has_news(&self) -> bool {
         !self.wakes.is_empty() || !self.questions.is_empty() || !self.gone.is_empty()

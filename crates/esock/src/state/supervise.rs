@@ -4,8 +4,8 @@ use super::State;
 use crate::connect::ConnectTo;
 use crate::endpoint::Core;
 use crate::link::{LinkId, Sink};
-use crate::supervisor::{Fate, Phase, Supervision, Supervisor};
-use crate::{CloseReason, ConnectError, Event, SendError, Undelivered};
+use crate::supervisor::{Fate, Kept, Phase, Supervision, Supervisor};
+use crate::{CloseReason, ConnectError, Event, SendError};
 use bytes::Bytes;
 use esock_proto::{Rejected, SendOptions, Time};
 use std::sync::Arc;
@@ -32,15 +32,24 @@ impl State {
             return invalid(esock_proto::ConnectError::Exists);
         }
         let mut supervisor = Box::new(Supervisor::new(to, policy, core.clone()));
-        let peer = supervisor.next_peer();
-        let assoc = match self.transport.connect(now, endpoint.id, &peer, supervisor.to.config.clone()) {
-            Ok(assoc) => assoc,
-            Err(error) => {
-                self.gone.supervisors.push(*supervisor);
-                return invalid(error);
+        let assoc = if self.broken {
+            // The next sockets make it, as those that they had before.
+            supervisor.phase = Phase::Waiting { until: now };
+            None
+        } else {
+            let peer = supervisor.next_peer();
+            match self.transport.connect(now, endpoint.id, &peer, supervisor.to.config.clone()) {
+                Ok(assoc) => Some(assoc),
+                Err(error) => {
+                    self.gone.supervisors.push(*supervisor);
+                    return invalid(error);
+                }
             }
         };
-        let id = self.links.insert(core.key, Some(assoc), sink);
+        let id = self.links.insert(core.key, assoc, sink);
+        if assoc.is_none() {
+            self.retries.insert((now, id));
+        }
         endpoint.members.insert(id);
         endpoint.supervised.extend(peers.into_iter().map(|peer| (peer, id)));
         if let Some(link) = self.links.get_mut(id) {
@@ -88,8 +97,8 @@ impl State {
         if let Phase::Waiting { until } = supervisor.phase {
             self.retries.remove(&(until, id));
         }
-        while let Some((options, payload)) = supervisor.next_kept() {
-            link.push_parked(Event::Undelivered(Undelivered::new(false, options, payload)));
+        while let Some(kept) = supervisor.next_kept() {
+            link.push_parked(Event::Undelivered(kept.into()));
         }
         link.push_parked(Event::Closed(reason.clone()));
         if let Some(endpoint) = self.endpoints.get_mut(&link.endpoint) {
@@ -115,12 +124,17 @@ impl State {
     }
 
     fn retry(&mut self, now: Time, id: LinkId) {
+        self.expire_kept(now, id);
         let Some(link) = self.links.get_mut(id) else { return };
-        let parked = link.parked_bytes();
         let Some(endpoint) = self.endpoints.get(&link.endpoint) else { return };
+        let own = link.supervisor.as_ref().and_then(|supervisor| supervisor.to.config.as_ref());
+        let window = own.unwrap_or(&endpoint.config.config).receive_window as usize;
+        if link.parked_bytes() > window {
+            link.forget_returned();
+        }
+        let is_unread = link.parked_bytes() > window;
         let Some(supervisor) = &mut link.supervisor else { return };
-        let window = supervisor.to.config.as_ref().unwrap_or(&endpoint.config.config).receive_window;
-        if parked > window as usize {
+        if is_unread {
             // What has arrived is no longer held back by a receive window: who does not read gets no more.
             self.retries.insert((supervisor.postpone(now), id));
             return;
@@ -151,8 +165,17 @@ impl State {
         if supervisor.cancelled {
             return refuse(SendError::ShuttingDown, payload);
         }
+        let mut payload = payload;
         if let (Some(_), Some(assoc), false) = (link.up, link.assoc, supervisor.has_kept()) {
-            return self.transport.send(now, assoc, options, payload);
+            match self.transport.send(now, assoc, options, payload) {
+                // It ends, which is not the end for its user: this one is for the next time.
+                Err(Rejected { error: SendError::Closed | SendError::ShuttingDown, payload: back })
+                    if supervisor.policy.keep_unsent =>
+                {
+                    payload = back;
+                }
+                done => return done,
+            }
         }
         if !supervisor.policy.keep_unsent {
             return refuse(SendError::NotConnected, payload);
@@ -164,30 +187,52 @@ impl State {
         if payload.len() > limit {
             return refuse(SendError::TooLarge { len: payload.len(), limit }, payload);
         }
-        supervisor.keep(options, payload, limit).or_else(|payload| refuse(SendError::Full, payload))
+        if !supervisor.has_room(payload.len(), limit) {
+            self.expire_kept(now, id);
+        }
+        match self.links.get_mut(id).and_then(|link| link.supervisor.as_mut()) {
+            Some(supervisor) if supervisor.has_room(payload.len(), limit) => {
+                supervisor.keep(Kept::new(now, options, payload));
+                Ok(())
+            }
+            _ => refuse(SendError::Full, payload),
+        }
+    }
+
+    /// Tells of messages whose lifetime has passed while they were kept.
+    fn expire_kept(&mut self, now: Time, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let expired = link.supervisor.as_mut().map(|supervisor| supervisor.take_expired(now)).unwrap_or_default();
+        if expired.is_empty() {
+            return;
+        }
+        expired.into_iter().for_each(|message| link.push(Event::Expired(message), 0));
+        link.writers.wake_first(&mut self.wakes);
+        self.wake_reader(id);
     }
 
     /// Sends what was kept, as far as there is room.
     pub(super) fn flush_kept(&mut self, now: Time, id: LinkId) {
+        self.expire_kept(now, id);
         let Some(link) = self.links.get_mut(id) else { return };
         let (Some(_), Some(assoc)) = (link.up, link.assoc) else { return };
         let Some(supervisor) = &mut link.supervisor else { return };
         let mut sent = false;
         let mut came_back = Vec::new();
-        while let Some((options, payload)) = supervisor.next_kept() {
-            match self.transport.send(now, assoc, options, payload) {
+        while let Some(kept) = supervisor.next_kept() {
+            let offered = kept.offer(now, |options, payload| {
+                let sent = self.transport.send(now, assoc, options, payload);
+                sent.map_err(|rejected| (rejected.error, rejected.payload))
+            });
+            match offered {
                 Ok(()) => sent = true,
-                Err(Rejected { error: SendError::Full, payload }) => {
-                    supervisor.put_back(options, payload);
-                    break;
-                }
-                // It ends: what is kept stays for the next time.
-                Err(Rejected { error: SendError::Closed | SendError::ShuttingDown, payload }) => {
-                    supervisor.put_back(options, payload);
+                // Or it ends: what is kept stays for the next time.
+                Err((SendError::Full | SendError::Closed | SendError::ShuttingDown, kept)) => {
+                    supervisor.put_back(kept);
                     break;
                 }
                 // The peer allows fewer streams than before, or the like.
-                Err(Rejected { payload, .. }) => came_back.push(Undelivered::new(false, options, payload)),
+                Err((_, kept)) => came_back.push(kept.into()),
             }
         }
         let over = supervisor.cancelled && !supervisor.has_kept();

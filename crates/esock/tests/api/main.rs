@@ -14,4 +14,6 @@ mod paths;
 mod polls;
 mod shards;
 mod sharing;
+mod supervising;
 mod tcp;
+mod unread;
