@@ -99,7 +99,7 @@ impl Core {
         let all = self.shards[first..].iter().chain(&self.shards[..first]);
         let load = |shard: &&Arc<Shard>| {
             let state = shard.lock();
-            (state.failed, state.endpoints.values().map(|endpoint| endpoint.members.len()).sum::<usize>())
+            (state.failed, state.load())
         };
         // One alone need not be asked.
         if self.shards.len() == 1 { &self.shards[0] } else { all.min_by_key(load).unwrap_or(&self.shards[0]) }
@@ -401,6 +401,8 @@ impl Endpoint {
     /// Makes the network under this endpoint (and all that share its sockets) worse: blocks, drops or
     /// delays packets. For demonstrations and tests. `None` if its backend has no
     /// [`Capability::Impairment`](crate::Capability::Impairment).
+    ///
+    /// `change` runs while the sockets are locked: it must not use what shares them.
     pub fn impairment<T>(&self, change: impl FnOnce(&mut Impairment) -> T) -> Option<T> {
         let (first, others) = self.core().shards.split_first()?;
         // Never two locks of one kind at a time: the rules travel as a copy. It is made at once, for sockets that were

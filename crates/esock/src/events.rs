@@ -2,6 +2,7 @@
 
 use crate::Chosen;
 use crate::endpoint::Core;
+use crate::line::replace;
 use crate::shard::Shard;
 use crate::state::new_number;
 use std::future::poll_fn;
@@ -67,6 +68,7 @@ impl EndpointEvents {
 
     fn poll_shard(&self, shard: &Shard, cx: &Context<'_>) -> Poll<Option<EndpointEvent>> {
         let mut state = shard.lock();
+        let state = &mut *state;
         let failed = state.failed;
         let endpoint = state.endpoints.get_mut(&self.core.key);
         let watchers = endpoint.map(|endpoint| &mut endpoint.watchers);
@@ -78,7 +80,7 @@ impl EndpointEvents {
         if failed {
             return Poll::Ready(None);
         }
-        watcher.reader = Some(cx.waker().clone());
+        state.replaced.extend(replace(&mut watcher.reader, cx.waker()));
         Poll::Pending
     }
 }

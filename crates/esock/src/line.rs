@@ -30,25 +30,31 @@ impl Line {
         self.places.front().is_some_and(|(first, _)| Some(*first) != ticket)
     }
 
-    fn enter(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+    /// Enters the line, or stays in it. What comes back is to be dropped when nothing is locked.
+    fn enter(&mut self, ticket: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
         let number = *ticket.get_or_insert_with(|| {
             self.last += 1;
             self.places.push_back((self.last, None));
             self.last
         });
-        if let Ok(at) = self.places.binary_search_by_key(&number, |(ticket, _)| *ticket) {
-            let place = &mut self.places[at].1;
-            match place {
-                Some(known) => known.clone_from(waker),
-                None => *place = Some(waker.clone()),
-            }
-        }
+        let at = self.places.binary_search_by_key(&number, |(ticket, _)| *ticket).ok()?;
+        replace(&mut self.places[at].1, waker)
     }
 
-    fn leave(&mut self, ticket: u64) {
-        if let Ok(at) = self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
-            self.places.remove(at);
-        }
+    /// Gives a place up. What comes back is to be dropped when nothing is locked.
+    fn leave(&mut self, ticket: u64) -> Option<Waker> {
+        let at = self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+        self.places.remove(at)?.1
+    }
+}
+
+/// Has this waker woken from now on. The one before comes back: it is to be dropped when nothing is locked, since that
+/// may run the user's code.
+#[must_use]
+pub fn replace(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    match place {
+        Some(known) if known.will_wake(waker) => None,
+        _ => place.replace(waker.clone()),
     }
 }
 
@@ -82,7 +88,8 @@ impl<'a> Place<'a> {
     /// Waits, or goes on waiting.
     pub fn wait(&mut self, state: &mut State, cx: &Context<'_>) {
         if let Some(line) = state.line(self.what) {
-            line.enter(&mut self.ticket, cx.waker());
+            let replaced = line.enter(&mut self.ticket, cx.waker());
+            state.replaced.extend(replaced);
         }
     }
 
@@ -96,10 +103,11 @@ impl<'a> Place<'a> {
         let Some(ticket) = self.ticket.take() else { return };
         let mut wakes = std::mem::take(&mut state.wakes);
         if let Some(line) = state.line(self.what) {
-            line.leave(ticket);
+            let left = line.leave(ticket);
             if matches!(self.what, For::Room(_)) {
                 line.wake_first(&mut wakes);
             }
+            state.replaced.extend(left);
         }
         state.wakes = wakes;
     }

@@ -5,6 +5,7 @@ use crate::connect::ConnectTo;
 use crate::endpoint::Core;
 use crate::error::ConnectError;
 use crate::events::EndpointEvent;
+use crate::line::replace;
 use crate::link::{LinkId, Sink};
 use crate::receiver::{Received, Receiver};
 use crate::shard::Shard;
@@ -31,7 +32,8 @@ pub struct Candidate {
     pub addresses: Vec<Address>,
     /// Its port.
     pub port: u16,
-    /// Associations that the endpoint has now.
+    /// Associations that the endpoint has now. Peers are decided on one after the other, so it is a limit's to go by;
+    /// but each of several [shards](crate::EndpointBuilder::shards) decides for itself.
     pub associations: usize,
     /// What would be agreed on: streams, adaptation indication.
     pub negotiated: Negotiated,
@@ -39,34 +41,35 @@ pub struct Candidate {
     pub encap_port: Option<u16>,
 }
 
+/// Associations are counted when its filters are asked.
 impl Candidate {
-    pub(crate) fn new(incoming: &Incoming, associations: usize) -> Self {
+    pub(crate) fn new(incoming: &Incoming) -> Self {
         Self {
             addresses: incoming.addresses.clone(),
             port: incoming.port,
-            associations,
+            associations: 0,
             negotiated: incoming.negotiated,
             encap_port: incoming.encap_port,
         }
     }
 
     /// The peer of an association that there is already.
-    pub(crate) fn of(stats: &AssociationStats, associations: usize) -> Self {
+    pub(crate) fn of(stats: &AssociationStats) -> Self {
         Self {
             addresses: stats.paths.iter().map(|path| path.remote).collect(),
             port: stats.peer_port,
-            associations,
+            associations: 0,
             negotiated: stats.negotiated,
             encap_port: stats.paths.first().and_then(|path| path.encap_port),
         }
     }
 
     /// A peer that a supervised association is to reach.
-    pub(crate) fn at(peer: &Peer, associations: usize) -> Self {
+    pub(crate) fn at(peer: &Peer) -> Self {
         Self {
             addresses: peer.addresses.clone(),
             port: peer.port,
-            associations,
+            associations: 0,
             negotiated: Negotiated::default(),
             encap_port: None,
         }
@@ -346,7 +349,7 @@ impl Owner {
         if (shut || state.failed) && owner.open == 0 {
             return Poll::Ready(None);
         }
-        owner.reader = Some(cx.waker().clone());
+        state.replaced.extend(replace(&mut owner.reader, cx.waker()));
         Poll::Pending
     }
 }
@@ -373,7 +376,8 @@ impl Drop for Owner {
 impl Owner {
     /// It leaves a shard.
     fn leave(&self, state: &mut State, now: Time) {
-        let Some(owner) = state.owners.remove(&self.number) else { return };
+        let Some(mut owner) = state.owners.remove(&self.number) else { return };
+        state.replaced.extend(owner.reader.take());
         let mut members = Vec::new();
         match state.endpoints.get_mut(&self.core.key) {
             Some(endpoint) => {

@@ -1,5 +1,6 @@
 //! Receiving from one association.
 
+use crate::line::replace;
 use crate::link::{Link, Sink};
 use crate::{Association, Event, Message};
 use esock_io::Transport;
@@ -56,14 +57,17 @@ impl Receiver {
     /// Cancel safe: nothing is lost when it is dropped.
     pub async fn recv(&mut self) -> Option<Received> {
         cooperative(poll_fn(|cx| {
+            // Goes when nothing is locked.
+            let mut replaced = None;
             let polled = self.take(|link, transport| match link.next(transport) {
                 Some(next) => Poll::Ready(Some(next)),
                 None if link.finished => Poll::Ready(None),
                 None => {
-                    link.reader = Some(cx.waker().clone());
+                    replaced = replace(&mut link.reader, cx.waker());
                     Poll::Pending
                 }
             });
+            drop(replaced);
             polled.unwrap_or(Poll::Ready(None))
         }))
         .await
@@ -84,14 +88,16 @@ impl Receiver {
         }
         cooperative(poll_fn(|cx| {
             let before = out.len();
+            let mut replaced = None;
             let polled = self.take(|link, transport| {
                 link.next_many(transport, out, max);
                 if out.len() == before && !link.finished {
-                    link.reader = Some(cx.waker().clone());
+                    replaced = replace(&mut link.reader, cx.waker());
                     return Poll::Pending;
                 }
                 Poll::Ready(out.len() - before)
             });
+            drop(replaced);
             polled.unwrap_or(Poll::Ready(0))
         }))
         .await

@@ -2,10 +2,11 @@
 //! background task runs it when packets arrive or time has passed.
 
 use crate::link::{EndpointKey, LinkId};
-use crate::state::{Answer, Question, State};
+use crate::state::{Question, State};
 use esock_io::{DriverConfig, DriverError, Protocol, Seat, Turn};
 use esock_proto::Time;
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -47,6 +48,33 @@ impl ShardStats {
             taken_over: driver.taken_over,
             forward_drops: driver.forward_drops,
         }
+    }
+}
+
+/// The state of a shard, locked. Wakers that were replaced go when it is unlocked.
+pub struct Locked<'a> {
+    // Dropped in this order.
+    state: MutexGuard<'a, State>,
+    replaced: Vec<Waker>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.replaced = std::mem::take(&mut self.state.replaced);
     }
 }
 
@@ -111,9 +139,9 @@ impl Shard {
     }
 
     /// Locks the state for a look. Nothing that runs the user's code may happen meanwhile.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> Locked<'_> {
         // A panic under the lock is a bug of ours; the state is still the best there is.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), replaced: Vec::new() }
     }
 
     /// Calls `command` under the lock, sends what it brought about, then wakes whom it concerns.
@@ -186,7 +214,7 @@ impl Shard {
 
     /// Takes what has happened from the backend, unlocks, and lets the user's code run: wakers and filters.
     /// Says how the turn ended after that; `kick`: the background task has to know.
-    fn finish(&self, mut state: MutexGuard<'_, State>, now: Time, mut turn: Turn, kick: bool) -> Turn {
+    fn finish(&self, mut state: Locked<'_>, now: Time, mut turn: Turn, kick: bool) -> Turn {
         state.dispatch(now);
         if state.transport.wants_transmit() && !state.transport.is_blocked() {
             // Accepting somebody, or releasing an association, has brought something to send.
@@ -213,19 +241,19 @@ impl Shard {
             state.crowd.on_turn(now);
         }
         let rouse = turn.received + turn.sent > 0 && state.busy_poll.on_traffic(now);
-        let questions = std::mem::take(&mut state.questions);
+        let questions = state.begin_to_ask();
         self.let_go(state);
         if kick && (earlier || blocked || turn.more || idle || rouse) {
             self.kick.notify_one();
         }
-        if !questions.is_empty() {
+        if questions > 0 {
             self.ask(questions);
         }
         turn
     }
 
     /// Unlocks, and lets the user's code run that this brings about.
-    fn let_go(&self, mut state: MutexGuard<'_, State>) {
+    fn let_go(&self, mut state: Locked<'_>) {
         // There is mostly one: so the list keeps its memory.
         let one = if state.wakes.len() == 1 { state.wakes.pop() } else { None };
         let many = if state.wakes.is_empty() { Vec::new() } else { std::mem::take(&mut state.wakes) };
@@ -235,9 +263,22 @@ impl Shard {
         drop(gone);
     }
 
-    fn ask(&self, questions: Vec<Question>) {
-        let answers: Vec<Answer> = questions.into_iter().map(Question::ask).collect();
-        self.with(|state, now| answers.into_iter().for_each(|answer| state.on_answer(now, answer)));
+    /// Asks filters so many questions, one after the other: who is let in counts for the next. What comes meanwhile is
+    /// the background task's to ask.
+    fn ask(&self, questions: usize) {
+        for _ in 0..questions {
+            let next = self.lock().next_question();
+            let Some(answer) = next.map(Question::ask) else { break };
+            let mut state = self.lock();
+            let now = state.transport.now();
+            state.on_answer(now, answer);
+        }
+        // What the answers have brought about leaves together.
+        self.with(|_, _| ());
+        let more = self.lock().end_asking();
+        if more {
+            self.kick.notify_one();
+        }
     }
 
     /// Everything has failed for good.

@@ -15,10 +15,11 @@ const MAX_BACKLOG: usize = 128;
 #[derive(Debug)]
 pub struct Question {
     about: About,
-    pub filters: Vec<(u64, Filter)>,
+    filters: Vec<(u64, Filter)>,
+    endpoint: EndpointKey,
     /// The endpoint: its other shards have associations, too.
     core: Weak<Core>,
-    pub candidate: Candidate,
+    candidate: Candidate,
 }
 
 /// Whom filters are asked about.
@@ -65,10 +66,11 @@ impl State {
             }
             return;
         }
-        let candidate = Candidate::new(&incoming, self.transport.association_count(incoming.endpoint));
-        self.questions.push(Question {
+        let candidate = Candidate::new(&incoming);
+        self.questions.push_back(Question {
             about: About::Peer(incoming),
             filters: endpoint.owners.clone(),
+            endpoint: key,
             core: endpoint.core.clone(),
             candidate,
         });
@@ -93,6 +95,26 @@ impl State {
         for id in std::mem::take(&mut endpoint.backlog) {
             self.give(now, id, None);
         }
+    }
+
+    /// Begins to ask the questions that there are, unless somebody does that already; says how many.
+    pub fn begin_to_ask(&mut self) -> usize {
+        let count = if self.asking { 0 } else { self.questions.len() };
+        self.asking |= count > 0;
+        count
+    }
+
+    /// The next question. What its filters may count is as the answers so far have made it.
+    pub fn next_question(&mut self) -> Option<Question> {
+        let mut question = self.questions.pop_front()?;
+        question.candidate.associations = self.association_count(question.endpoint);
+        Some(question)
+    }
+
+    /// The end of [`State::begin_to_ask`]; says whether there are more questions meanwhile.
+    pub fn end_asking(&mut self) -> bool {
+        self.asking = false;
+        !self.questions.is_empty()
     }
 
     /// The filters have decided.
@@ -138,13 +160,14 @@ impl State {
         link.sink = Sink::Undecided;
         let stats = assoc.and_then(|assoc| self.transport.association(now, assoc));
         let candidate = match (&stats, &link.supervisor) {
-            (Some(stats), _) => Candidate::of(stats, endpoint.members.len()),
-            (None, Some(supervisor)) => Candidate::at(&supervisor.to.peer, endpoint.members.len()),
+            (Some(stats), _) => Candidate::of(stats),
+            (None, Some(supervisor)) => Candidate::at(&supervisor.to.peer),
             (None, None) => return self.give(now, id, None),
         };
-        self.questions.push(Question {
+        self.questions.push_back(Question {
             about: About::Link(id),
             filters: endpoint.owners.clone(),
+            endpoint: key,
             core: endpoint.core.clone(),
             candidate,
         });

@@ -6,7 +6,7 @@ mod lifecycle;
 mod reopen;
 mod supervise;
 
-pub use incoming::{Answer, Question};
+pub use incoming::Question;
 
 use crate::association::Handle;
 use crate::busy::BusyPoll;
@@ -117,9 +117,14 @@ pub struct State {
     /// Supervised associations that are down, and when they are tried again.
     retries: BTreeSet<(Time, LinkId)>,
     random: StdRng,
-    pub questions: Vec<Question>,
+    questions: VecDeque<Question>,
+    /// Somebody is asking them.
+    asking: bool,
     /// Tasks to be woken when the lock is released.
     pub wakes: Vec<Waker>,
+    /// Wakers that nobody needs any more: dropping one may run the user's code, or lock again. They go when the lock is
+    /// released.
+    pub replaced: Vec<Waker>,
     pub gone: Gone,
     /// When the backend wants its next turn, as of the last one.
     pub deadline: Option<Time>,
@@ -156,8 +161,10 @@ impl State {
             orphans: BTreeSet::new(),
             retries: BTreeSet::new(),
             random,
-            questions: Vec::new(),
+            questions: VecDeque::new(),
+            asking: false,
             wakes: Vec::new(),
+            replaced: Vec::new(),
             gone: Gone::default(),
             deadline: None,
             left_at: Time::ZERO,
@@ -186,6 +193,12 @@ impl State {
             link.handle = Arc::downgrade(&handle);
             handle
         }))
+    }
+
+    /// How much there is to do here: associations of all endpoints, supervised ones also while they are down.
+    pub fn load(&self) -> usize {
+        let up: usize = self.endpoints.values().map(|endpoint| self.transport.association_count(endpoint.id)).sum();
+        up + self.retries.len()
     }
 
     /// Who waits for what.

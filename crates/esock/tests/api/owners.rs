@@ -342,6 +342,48 @@ async fn an_owner_hears_nothing_more_when_its_endpoint_has_closed() {
     assert_eq!(all.iter().filter(|one| matches!(one, Received::Message(_))).count(), 1);
 }
 
+#[test]
+fn a_filter_that_counts_is_told_of_whom_it_has_just_let_in() {
+    let one_thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (here, elsewhere) = (one_thread(), tokio::runtime::Runtime::new().unwrap());
+    let (server, _owner) = here.block_on(async {
+        let server = endpoint().await;
+        let owner = server.register_owner(|candidate| candidate.associations < 1);
+        (server, owner)
+    });
+    // No packet is sent twice, and each is under way for so long.
+    let under_way = millis(300);
+    server.impairment(|network| network.set_delay(v4(1), esock::Direction::Incoming, under_way)).unwrap();
+    let clients: Vec<_> =
+        (0..2).map(|_| elsewhere.block_on(async { builder().config(patient()).open().await.unwrap() })).collect();
+    let connecting: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            let (client, to) = (client.clone(), to(&server));
+            elsewhere.spawn(async move { client.connect(to).await })
+        })
+        .collect();
+    let echoed = |client: &Endpoint| {
+        let found = client.associations().first().and_then(esock::WeakAssociation::upgrade);
+        found.is_some_and(|association| association.state() == esock::State::CookieEchoed)
+    };
+    here.block_on(until("both have sent COOKIE ECHO", || {
+        clients.iter().all(echoed) && server.impairment(|network| network.held()) == Some(2)
+    }));
+    // Nobody is awake when they arrive: the next turn finds both.
+    std::thread::sleep(under_way);
+    let decided = here.block_on(soon(async {
+        let mut decided = Vec::new();
+        for connecting in connecting {
+            decided.push(connecting.await.unwrap());
+        }
+        decided
+    }));
+    assert_eq!(decided.iter().filter(|connected| connected.is_ok()).count(), 1);
+    let refused = decided.iter().find_map(|connected| connected.as_ref().err()).unwrap();
+    assert!(is_refusal(refused), "{refused:?}");
+}
+
 /// Counts how often it is dropped.
 struct Counted(Arc<AtomicUsize>);
 

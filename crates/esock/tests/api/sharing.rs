@@ -153,6 +153,50 @@ fn whoever_is_woken_may_call_at_once() {
     });
 }
 
+/// A waker that holds an endpoint, perhaps its last handle.
+struct Holds(#[expect(dead_code, reason = "held, not used")] Endpoint);
+
+impl Wake for Holds {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// Polls a future until it waits.
+fn wait_with<T>(waker: &Waker, mut future: impl AsyncFnMut() -> T) {
+    while std::pin::pin!(future()).poll(&mut std::task::Context::from_waker(waker)).is_ready() {}
+}
+
+#[test]
+fn a_waker_that_holds_the_last_handle_of_an_endpoint_goes_without_a_deadlock() {
+    must_end(|| {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let sockets = Context::new();
+            let mut pair = Pair::with([builder().context(sockets.clone()), builder()]).await;
+            let holding = async || {
+                let held = builder().context(sockets.clone()).open().await.unwrap();
+                Waker::from(Arc::new(Holds(held)))
+            };
+            // Another one takes its place.
+            wait_with(&holding().await, async || pair.near_rx.recv().await);
+            wait_with(Waker::noop(), async || pair.near_rx.recv().await);
+            wait_with(&holding().await, async || pair.near_rx.recv_many(&mut Vec::new(), 1).await);
+            wait_with(Waker::noop(), async || pair.near_rx.recv_many(&mut Vec::new(), 1).await);
+            let mut owner = pair.client.register_owner(|_| true);
+            wait_with(&holding().await, async || owner.recv().await);
+            wait_with(Waker::noop(), async || owner.recv().await);
+            let mut events = pair.client.events();
+            wait_with(&holding().await, async || events.recv().await);
+            wait_with(Waker::noop(), async || events.recv().await);
+            let mut closed = std::pin::pin!(pair.near.closed());
+            wait_with(&holding().await, async || closed.as_mut().await);
+            wait_with(Waker::noop(), async || closed.as_mut().await);
+            // Whoever waits with it gives up.
+            wait_with(&holding().await, async || pair.client.accept().await);
+            wait_with(&holding().await, async || owner.recv().await);
+            drop(owner);
+        });
+    });
+}
+
 #[test]
 fn handles_and_futures_may_go_to_other_threads() {
     fn check<T: Send + Sync>() {}
