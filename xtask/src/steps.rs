@@ -52,7 +52,7 @@ pub fn of_ours() -> Vec<Step> {
     let runs = std::env::var("ESOCK_SIM_RUNS").unwrap_or_else(|_| SIM_RUNS.to_owned());
     vec![
         // Many of them wait for timers and peers for the most part of their time.
-        Step { environment: vec![("RUST_TEST_THREADS", "4".to_owned())], ..tests("unit", 240, UNIT) },
+        Step { environment: vec![("RUST_TEST_THREADS", "4".to_owned())], ..tests("unit", 330, UNIT) },
         tests("doc tests", 120, DOC_TESTS),
         tests("scripts", 120, SCRIPTS),
         Step { environment: vec![("ESOCK_SIM_RUNS", runs)], ..tests("simulation", 300, SIMULATION) },
