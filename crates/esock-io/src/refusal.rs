@@ -3,6 +3,9 @@
 use crate::sys;
 use std::io;
 
+/// Calls made again because they returned a report about an earlier packet.
+pub(crate) const RETRIES: usize = 2;
+
 /// What a look at the error queue of a socket has found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Drained {
@@ -12,33 +15,55 @@ pub(crate) struct Drained {
     pub(crate) empty: bool,
 }
 
-/// What has become of a send call that failed with a report, after a look at the queue. `None`: it is to be made again.
-///
-/// Each call that fails takes one report from the socket, and the next in the queue takes its place: only what fails behind
-/// an empty queue is about the packet that is to leave. Else whoever floods us with forged ICMP could have us believe that
-/// no peer can be reached.
-pub(crate) fn verdict(error: &io::Error, before: Drained, now: Drained, retries: usize) -> Option<Refusal> {
-    let too_large = error.raw_os_error() == Some(libc::EMSGSIZE);
-    if too_large && now.mtu.is_some() {
-        return Some(Refusal::TooLarge(now.mtu));
+/// The send calls for one packet, or one batch, that fail with reports.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    /// Calls that may still be made again.
+    left: usize,
+    drained: Drained,
+}
+
+impl Tries {
+    pub(crate) fn new() -> Self {
+        Self { left: RETRIES, drained: Drained::default() }
     }
-    if retries > 0 {
-        return None;
+
+    /// Whether the call may be made again, for another reason than a report.
+    pub(crate) fn again(&mut self) -> bool {
+        let may = self.left > 0;
+        self.left -= usize::from(may);
+        may
     }
-    Some(match too_large {
-        _ if !(before.empty && sys::is_of_this_packet(error)) => Refusal::Unknown,
-        true => Refusal::TooLarge(None),
-        false => Refusal::Unreachable,
-    })
+
+    /// What has become of a call that failed with a report, after a look at the queue. `None`: it is to be made again.
+    ///
+    /// Each call that fails takes one report from the socket, and the next in the queue takes its place: only what fails
+    /// behind an empty queue is about the packet that is to leave. Else whoever floods us with forged ICMP could have us
+    /// believe that no peer can be reached.
+    pub(crate) fn failed(&mut self, error: &io::Error, drained: Drained) -> Option<Refusal> {
+        let before = std::mem::replace(&mut self.drained, drained);
+        let too_large = error.raw_os_error() == Some(libc::EMSGSIZE);
+        if too_large && drained.mtu.is_some() {
+            return Some(Refusal::TooLarge(drained.mtu));
+        }
+        if self.again() {
+            return None;
+        }
+        Some(match too_large {
+            _ if !(before.empty && sys::is_of_this_packet(error)) => Refusal::Dropped,
+            true => Refusal::TooLarge(None),
+            false => Refusal::Unreachable,
+        })
+    }
 }
 
 /// Why a packet did not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is too large, for this MTU if that is known.
+    /// It is larger than the link allows, whose MTU this is if the host told it.
     TooLarge(Option<u32>),
-    /// There is no way.
+    /// There is no route, or no such source address any more.
     Unreachable,
-    /// Reports about other packets were all that was heard.
-    Unknown,
+    /// This host dropped it (queues, firewalls), or reports about other packets were all that was heard.
+    Dropped,
 }

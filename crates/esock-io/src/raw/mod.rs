@@ -12,7 +12,7 @@ pub(crate) use kernel::kernel_sctp;
 pub(crate) use ports::Ports;
 
 use crate::errqueue;
-use crate::refusal::{self, Drained, Refusal};
+use crate::refusal::{RETRIES, Refusal, Tries};
 use crate::sockets::{Received, Sent, told};
 use crate::sys::{self, Control};
 use esock_proto::{Address, Datagram, Ecn, Icmp, IcmpKind, Local, Shard, SocketId, Transmit};
@@ -35,9 +35,6 @@ pub(crate) const RECEIVE_BATCH: usize = 32;
 /// Packets per send call.
 const SEND_BATCH: usize = 64;
 
-/// Calls made again because they returned a report about an earlier packet.
-const RETRIES: usize = 2;
-
 /// Room for the address and interface, the traffic class, and alignment.
 const CONTROL_BYTES: usize = 128;
 
@@ -55,9 +52,7 @@ pub(crate) struct RawSocket {
 enum Attempt {
     Sent(usize),
     Blocked,
-    TooLarge(Option<u32>),
-    Unreachable,
-    Dropped,
+    Refused(Refusal),
 }
 
 impl RawSocket {
@@ -116,11 +111,11 @@ impl RawSocket {
                     sent.blocked = true;
                     return sent;
                 }
-                Attempt::TooLarge(Some(mtu)) => {
+                Attempt::Refused(Refusal::TooLarge(Some(mtu))) => {
                     report(told(transmit, IcmpKind::PacketTooBig(mtu), first));
                 }
-                Attempt::Unreachable => report(told(transmit, IcmpKind::HostUnreachable, first)),
-                Attempt::TooLarge(None) | Attempt::Dropped => {}
+                Attempt::Refused(Refusal::Unreachable) => report(told(transmit, IcmpKind::HostUnreachable, first)),
+                Attempt::Refused(Refusal::TooLarge(None) | Refusal::Dropped) => {}
             }
             sent.dropped += 1;
             sent.bytes += first.len();
@@ -136,7 +131,7 @@ impl RawSocket {
         segment_size: usize,
         report: &mut dyn FnMut(Icmp<'_>),
     ) -> Attempt {
-        let (mut retries, mut drained) = (RETRIES, Drained::default());
+        let mut tries = Tries::new();
         loop {
             let error = match self.call(transmit, data, segment_size) {
                 Ok(packets) => return Attempt::Sent(packets),
@@ -146,25 +141,20 @@ impl RawSocket {
                 return Attempt::Blocked;
             }
             if sys::is_icmp_report(&error) {
-                let before = std::mem::replace(&mut drained, errqueue::drain(&self.socket, false, report));
-                match refusal::verdict(&error, before, drained, retries) {
-                    Some(Refusal::TooLarge(mtu)) => return Attempt::TooLarge(mtu),
-                    Some(Refusal::Unreachable) => return Attempt::Unreachable,
-                    Some(Refusal::Unknown) => return Attempt::Dropped,
-                    None => retries -= 1,
+                match tries.failed(&error, errqueue::drain(&self.socket, false, report)) {
+                    Some(refusal) => return Attempt::Refused(refusal),
+                    None => continue,
                 }
-                continue;
             }
             return match error.raw_os_error() {
                 Some(libc::ENOBUFS) if self.is_full() => Attempt::Blocked,
                 // It may have been full a moment ago.
-                Some(libc::ENOBUFS) if retries > 0 => {
-                    retries -= 1;
-                    continue;
-                }
+                Some(libc::ENOBUFS) if tries.again() => continue,
                 // The source address, or the interface, is gone.
-                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => Attempt::Unreachable,
-                _ => Attempt::Dropped,
+                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => {
+                    Attempt::Refused(Refusal::Unreachable)
+                }
+                _ => Attempt::Refused(Refusal::Dropped),
             };
         }
     }

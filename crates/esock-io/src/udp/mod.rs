@@ -5,7 +5,7 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 use crate::errqueue;
-use crate::refusal::{self, Drained, Refusal};
+use crate::refusal::{Drained, RETRIES, Refusal, Tries};
 use crate::sockets::{Received, Sent, tell_each, told};
 use crate::sys;
 use crate::wait::Ready;
@@ -31,21 +31,13 @@ const MAX_SEND_BYTES: usize = 65507;
 #[cfg(target_os = "linux")]
 pub(crate) const NAP: Duration = Duration::from_millis(20);
 
-/// Calls made again because they returned a report about an earlier packet.
-const RETRIES: usize = 2;
-
 /// How one send call ended.
 enum Attempt {
     Sent,
     Blocked,
-    /// Larger than the link allows, with its MTU if the host told it.
-    TooLarge(Option<u32>),
-    /// No route, or no such source address any more.
-    Unreachable,
     /// The system takes no segments (or not these).
     BadSegments,
-    /// Dropped by this host: queues, firewalls.
-    Dropped,
+    Refused(Refusal),
 }
 
 /// What a call that waited has brought, and the next receive hands on.
@@ -154,24 +146,24 @@ impl UdpSocket {
                     sent.blocked = true;
                     return sent;
                 }
-                Attempt::TooLarge(_) | Attempt::BadSegments if many => {
+                Attempt::Refused(Refusal::TooLarge(_)) | Attempt::BadSegments if many => {
                     single = true;
                     doubted = true;
                     continue;
                 }
-                Attempt::TooLarge(mtu) => {
+                Attempt::Refused(Refusal::TooLarge(mtu)) => {
                     doubted = false;
                     sent.dropped += packets;
                     if let Some(mtu) = mtu {
                         report(told(transmit, IcmpKind::PacketTooBig(mtu), contents));
                     }
                 }
-                Attempt::Unreachable | Attempt::BadSegments => {
+                Attempt::Refused(Refusal::Unreachable) | Attempt::BadSegments => {
                     doubted = false;
                     sent.dropped += packets;
                     tell_each(transmit, IcmpKind::HostUnreachable, contents, report);
                 }
-                Attempt::Dropped => sent.dropped += packets,
+                Attempt::Refused(Refusal::Dropped) => sent.dropped += packets,
             }
             sent.bytes = end;
         }
@@ -196,7 +188,7 @@ impl UdpSocket {
             segment_size,
             src_ip: transmit.local.address.filter(told).map(Address::ip),
         };
-        let (mut retries, mut drained) = (RETRIES, Drained::default());
+        let mut tries = Tries::new();
         loop {
             let Err(error) = self.call(&packet, transmit.dont_fragment) else {
                 return Attempt::Sent;
@@ -205,14 +197,10 @@ impl UdpSocket {
                 return Attempt::Blocked;
             }
             if sys::is_icmp_report(&error) {
-                let before = std::mem::replace(&mut drained, self.drain_errors(report));
-                match refusal::verdict(&error, before, drained, retries) {
-                    Some(Refusal::TooLarge(mtu)) => return Attempt::TooLarge(mtu),
-                    Some(Refusal::Unreachable) => return Attempt::Unreachable,
-                    Some(Refusal::Unknown) => return Attempt::Dropped,
-                    None => retries -= 1,
+                match tries.failed(&error, self.drain_errors(report)) {
+                    Some(refusal) => return Attempt::Refused(refusal),
+                    None => continue,
                 }
-                continue;
             }
             return match error.raw_os_error() {
                 Some(libc::EINVAL | libc::EIO) => {
@@ -224,8 +212,8 @@ impl UdpSocket {
                     }
                     Attempt::BadSegments
                 }
-                Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => Attempt::Unreachable,
-                _ => Attempt::Dropped,
+                Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETDOWN) => Attempt::Refused(Refusal::Unreachable),
+                _ => Attempt::Refused(Refusal::Dropped),
             };
         }
     }
@@ -365,7 +353,7 @@ impl UdpSocket {
         usable.then_some((Local { address, socket: Some(self.id), interface }, remote, meta.addr.port()))
     }
 
-    /// Reads the error queue. Returns the MTU where this host refused a packet as too large.
+    /// Reads the error queue.
     pub(crate) fn drain_errors(&self, report: &mut dyn FnMut(Icmp<'_>)) -> Drained {
         #[cfg(target_os = "linux")]
         return errqueue::drain(&self.socket, true, report);
