@@ -159,10 +159,12 @@ impl Game<'_> {
 
     /// Reads all that has arrived, over whatever association.
     fn read(&mut self, host: usize) {
-        for id in self.world.hosts[host].assocs.clone() {
+        let assocs = self.world.hosts[host].assocs.clone();
+        let ended: Vec<_> = assocs.iter().copied().filter(|id| self.is_closed(host, *id)).collect();
+        for id in assocs {
             while let Some(message) = self.world.hosts[host].stack.recv(self.world.now, id) {
                 if !self.forges {
-                    self.ledgers[1 - host].arrived(id, &message);
+                    self.ledgers[1 - host].arrived(id, &message, &ended);
                 }
             }
         }

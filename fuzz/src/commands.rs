@@ -235,7 +235,7 @@ impl Play<'_> {
         let message = self.world.hosts[host].stack.recv(self.world.now, id);
         assert_eq!(message.is_some(), waiting > 0);
         if let Some(message) = &message {
-            self.ledgers[1 - host].arrived(id, message);
+            self.ledgers[1 - host].arrived(id, message, &[]);
         }
         message.is_some()
     }
